@@ -1,0 +1,199 @@
+"""What can go wrong, in words.
+
+Every function of this package either does what it says or raises one of these:
+
+    MagicianError
+    ├── PacsUnreachable         no TCP connection: nothing listens there, or a wrong host
+    ├── PacsTimeout             something is there and does not answer in time
+    ├── AssociationRejected     it answered, and refused: an AE title it does not accept
+    ├── AssociationAborted      the connection ended without an answer: perhaps no DICOM port
+    ├── ServiceNotAccepted      associated, but it does not offer the service that we need
+    ├── DimseFailure            a request came back with a failure status (.status)
+    │   └── UnknownMoveDestination   the PACS does not know where to send a C-MOVE
+    ├── StudyNotFound           the query was answered, with no match
+    ├── IncompleteRetrieve      fewer images came than were promised (.received, .expected, .missing)
+    ├── NotDeidentified         the privacy guard: identified data were about to leave this computer
+    ├── SeriesError             a CT series that can't be read as one exact volume
+    ├── WeightsUnavailable      the network's weights are not there, or not the ones expected
+    ├── SegmentationError       the input or the outcome of a segmentation is not plausible
+    └── ResultError             a DICOM result can't be made or read
+
+Catch the one that you can do something about, or all of them:
+
+    try:
+        echo(node)
+    except MagicianError as error:
+        print(error)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MagicianError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class PacsUnreachable(MagicianError):
+    """No TCP connection could be made."""
+
+
+class PacsTimeout(MagicianError):
+    """The peer accepted the connection, or a request, and then stayed silent for too long."""
+
+
+class AssociationRejected(MagicianError):
+    """The peer refused the association (A-ASSOCIATE-RJ, PS3.8 9.3.4) and gave a reason."""
+
+
+class AssociationAborted(MagicianError):
+    """The association ended without a proper answer (A-ABORT, PS3.8 9.3.8, or a closed connection)."""
+
+
+class ServiceNotAccepted(MagicianError):
+    """The association stands, but the peer accepted no presentation context for the service."""
+
+
+class DimseFailure(MagicianError):
+    """A DIMSE request was answered with a failure status.
+
+    Attributes
+    ----------
+    status : int
+        The status code, for instance 0xA700.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnknownMoveDestination(DimseFailure):
+    """The PACS does not know the AE title that a C-MOVE named as its destination (0xA801)."""
+
+
+class StudyNotFound(MagicianError):
+    """The PACS answered the query, and nothing matched."""
+
+
+class IncompleteRetrieve(MagicianError):
+    """Fewer instances arrived than the PACS holds.
+
+    Attributes
+    ----------
+    received, expected : int
+        Numbers of instances.
+    missing : tuple of str
+        SOP Instance UIDs that did not arrive, as far as they are known.
+    """
+
+    def __init__(self, message: str, received: int, expected: int, missing: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.received = received
+        self.expected = expected
+        self.missing = tuple(missing)
+
+
+class NotDeidentified(MagicianError):
+    """Objects that do not say PatientIdentityRemoved=YES were about to leave this computer."""
+
+
+class SeriesError(MagicianError):
+    """A series that can't be read as one exact CT volume."""
+
+
+class WeightsUnavailable(MagicianError):
+    """The weights of a network are missing, or are not what they claim to be."""
+
+
+class SegmentationError(MagicianError):
+    """The input of a segmentation is not a plausible chest CT, or its outcome is not plausible."""
+
+
+class ResultError(MagicianError):
+    """A DICOM result can't be made, or can't be read back."""
+
+
+# Only what the standard says about each code in each service: PS3.4 Tables B.2-1 (C-STORE), C.4-1 (C-FIND),
+# C.4-2 (C-MOVE), C.4-3 (C-GET), and PS3.7 Annex C for the codes that are common to all.
+_COMMON = {
+    0x0000: "Success",
+    0x0105: "No such attribute",
+    0x0106: "Invalid attribute value",
+    0x0110: "Processing failure",
+    0x0111: "Duplicate SOP instance",
+    0x0112: "No such SOP instance",
+    0x0115: "Invalid argument value",
+    0x0117: "Invalid SOP instance",
+    0x0118: "No such SOP class",
+    0x0122: "SOP class not supported",
+    0x0124: "Not authorised",
+    0x0210: "Duplicate invocation",
+    0x0211: "Unrecognised operation",
+    0x0212: "Mistyped argument",
+    0x0213: "Resource limitation",
+    0xFE00: "Cancelled",
+}
+_BY_SERVICE = {
+    "C-STORE": {
+        0xB000: "Stored, with a warning: some values were coerced",
+        0xB006: "Stored, with a warning: some elements were discarded",
+        0xB007: "Stored, with a warning: data set does not match SOP class",
+    },
+    "C-FIND": {
+        0xA700: "Refused: out of resources",
+        0xA900: "Failure: the query does not fit the SOP class",
+        0xFF00: "Pending: a match",
+        0xFF01: "Pending: a match, some optional keys not supported",
+    },
+    "C-GET": {
+        0xA701: "Refused: could not count the matches",
+        0xA702: "Refused: could not perform the sub-operations",
+        0xA900: "Failure: the request does not fit the SOP class",
+        0xB000: "Incomplete: one or more images failed",
+        0xFF00: "Pending: images are coming",
+    },
+    "C-MOVE": {
+        0xA701: "Refused: could not count the matches",
+        0xA702: "Refused: could not perform the sub-operations",
+        0xA801: "Refused: move destination unknown",
+        0xA900: "Failure: the request does not fit the SOP class",
+        0xB000: "Incomplete: one or more images failed",
+        0xFF00: "Pending: images are being sent",
+    },
+}
+_RANGES = {  # in C-STORE and in the Query/Retrieve services, whole ranges of codes share one meaning
+    "C-STORE": [
+        (0xA700, 0xA7FF, "Refused: out of resources"),
+        (0xA900, 0xA9FF, "Failure: data set does not match SOP class"),
+        (0xC000, 0xCFFF, "Failure: cannot understand"),
+    ],
+    "C-FIND": [(0xC000, 0xCFFF, "Failure: unable to process")],
+    "C-GET": [(0xC000, 0xCFFF, "Failure: unable to process")],
+    "C-MOVE": [(0xC000, 0xCFFF, "Failure: unable to process")],
+}
+
+
+def describe_status(status: int, service: str = "C-ECHO") -> str:
+    """Put a DIMSE status into words, as ``0x0000 (Success)``.
+
+    The same code means different things in different services: 0xB000 after a C-STORE is *stored, with a
+    warning*, after a C-GET it is *incomplete*.
+
+    Parameters
+    ----------
+    status : int
+        The Status (0000,0900) of a response.
+    service : str
+        ``"C-ECHO"``, ``"C-STORE"``, ``"C-FIND"``, ``"C-GET"`` or ``"C-MOVE"``.
+
+    Notes
+    -----
+    PS3.7 Annex C for the general codes; PS3.4 Annex B.2.3 and C.4 for those of a service.
+    """
+    words = _BY_SERVICE.get(service, {}).get(status) or _COMMON.get(status)
+    for low, high, meaning in _RANGES.get(service, []):
+        if words is None and low <= status <= high:
+            words = meaning
+    return f"0x{status:04X} ({words or 'a code that the standard does not define for ' + service})"
