@@ -1,0 +1,26 @@
+"""Fixtures that several test files share; what can be imported is in helpers.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers import ct_series, real_data, write_series
+
+
+@pytest.fixture
+def small_series():
+    """A fresh small CT series: datasets that a test may change."""
+    return ct_series()
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Path:
+    """A folder that holds one small CT series."""
+    return write_series(ct_series(), tmp_path / "ct")
+
+
+@pytest.fixture
+def real_chest_ct() -> Path:
+    """The folder of a whole real chest CT, 64 slices; skips where the real data are absent."""
+    return real_data("lung-pet-ct-dx-A0001", "s3")
