@@ -1,0 +1,210 @@
+"""Whether single CT images form one exact volume; the checks before :mod:`magician.volume` reads pixels.
+
+Image readers tend to assume that slices are evenly spaced, parallel and straight above each other. Where that is
+wrong, a volume in millilitres is wrong too, and nothing in the picture shows it. So each assumption is tested here,
+and the first that fails is refused with the slices and positions concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom import Dataset
+
+from .errors import SeriesError
+
+# Scanners round positions, at the coarsest to 0.1 mm: half of that is how far a slice may be off its place.
+POSITION_TOLERANCE_MM = 0.05 + 1e-6
+# Below this a slanted stack is rounding of the direction cosines; gantries are tilted by whole degrees.
+TILT_TOLERANCE_DEGREES = 0.05
+_MUST_AGREE = {
+    "StudyInstanceUID": "studies",
+    "PatientID": "patient IDs",
+    "FrameOfReferenceUID": "frames of reference, so their positions can't be compared",
+    "Rows": "numbers of rows",
+    "Columns": "numbers of columns",
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the slices lie.
+
+    Attributes
+    ----------
+    order : list of int
+        Indices of the headers from feet to head.
+    spacing_mm : tuple of float
+        (slice, row, column).
+    affine : array (4, 4)
+        Maps (slice, row, column, 1) to voxel centres in LPS mm.
+    """
+
+    order: list[int]
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+
+
+def numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
+    """Return the ``count`` finite numbers of one element.
+
+    Raises
+    ------
+    SeriesError
+        If the element is missing or holds something else.
+    """
+    try:
+        value = np.atleast_1d(np.array(header[keyword].value, float))
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise SeriesError(f"{name(header)} has no usable {keyword}.") from error
+    if value.shape != (count,) or not np.isfinite(value).all():
+        raise SeriesError(f"{name(header)} has no usable {keyword}: found {value.tolist()}.")
+    return value
+
+
+def name(header: Dataset) -> str:
+    """Return what to call one image in a message: its number in the series, or its UID."""
+    number = header.get("InstanceNumber")
+    return f"Image {number}" if number is not None else f"The image {header.get('SOPInstanceUID')}"
+
+
+def stack(headers: Sequence[Dataset]) -> Stack:
+    """Check that the images are the evenly spaced slices of one volume, and put them in order.
+
+    Mostly axial slices are put in order from feet to head; others along their normal (row direction x column
+    direction). Neither Instance Number nor Slice Location is trusted (PS3.3 C.7.6.2.1.1).
+
+    Raises
+    ------
+    SeriesError
+        Names the images and positions (mm along the slice normal, which is z for straight axial slices).
+    """
+    for header in headers:
+        if header.get("PhotometricInterpretation") != "MONOCHROME2":
+            found = header.get("PhotometricInterpretation", "none")
+            raise SeriesError(f"{name(header)} has Photometric Interpretation {found}; CT needs MONOCHROME2.")
+    for keyword, words in _MUST_AGREE.items():
+        _check_agreement(headers, keyword, words)
+    positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
+    axes = _common(headers, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
+    pixel = _common(headers, "PixelSpacing", 2, 1e-4, "pixel spacings")
+    if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:
+        raise SeriesError(f"{name(headers[0])}: its rows and columns are not at right angles, or have no size.")
+
+    normal = np.cross(axes[0], axes[1])
+    normal /= np.linalg.norm(normal)
+    if np.argmax(np.abs(normal)) == 2 and normal[2] < 0:
+        normal = -normal
+    heights = positions @ normal
+    order = np.argsort(heights, kind="stable").tolist()
+    ordered = [headers[i] for i in order]
+    _check_acquisitions(ordered, heights[order])
+    _check_steps(ordered, heights[order])
+    step = _straight_step(ordered, positions[order], normal)
+
+    affine = np.eye(4)
+    affine[:3, 0] = step
+    affine[:3, 1] = axes[1] * pixel[0]  # Pixel Spacing holds the distance between rows first (PS3.3 10.7.1.3)
+    affine[:3, 2] = axes[0] * pixel[1]
+    affine[:3, 3] = positions[order[0]]
+    return Stack(order, (float(np.linalg.norm(step)), float(pixel[0]), float(pixel[1])), affine)
+
+
+def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> None:
+    values: dict[str, list[Dataset]] = {}
+    for header in headers:
+        values.setdefault(str(header.get(keyword, "")), []).append(header)
+    if len(values) > 1:
+        groups = "; ".join(f"{len(members)} from {_place(members[0])}" for members in values.values())
+        raise SeriesError(f"The series mixes {len(values)} {words}: {groups}.")
+    if not next(iter(values)) and keyword != "PatientID":  # which may be empty
+        raise SeriesError(f"{name(headers[0])} has no {keyword}.")
+
+
+def _common(headers: Sequence[Dataset], keyword: str, count: int, tolerance: float, words: str) -> np.ndarray:
+    values = np.array([numbers(header, keyword, count) for header in headers])
+    odd = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
+    if odd.size:
+        raise SeriesError(
+            f"The series mixes {words}: {_place(headers[0])} has {values[0].tolist()}, "
+            f"{_place(headers[odd[0]])} has {values[odd[0]].tolist()} ({odd.size} of {len(headers)} differ)."
+        )
+    return values[0]
+
+
+def _place(header: Dataset, height: float | None = None) -> str:
+    if height is None:
+        position = header.get("ImagePositionPatient")
+        return f"{name(header)} (position {list(map(str, position)) if position else 'unknown'})".replace("'", "")
+    return f"{name(header)} at {height:.2f} mm"
+
+
+def _check_acquisitions(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
+    """Refuse two scans of the same place; scans that follow each other along the body are fine."""
+    ranges: dict[str, list[float]] = {}
+    for header, height in zip(ordered, heights.tolist(), strict=True):
+        ranges.setdefault(str(header.get("AcquisitionNumber") or ""), []).append(height)
+    spans = sorted((values[0], values[-1], number) for number, values in ranges.items())
+    for (low, high, first), (start, end, second) in zip(spans, spans[1:], strict=False):
+        if start <= high:
+            raise SeriesError(
+                f"The series holds two acquisitions that overlap: number {first or 'not given'} from {low:.2f} to "
+                f"{high:.2f} mm, number {second or 'not given'} from {start:.2f} to {end:.2f} mm. "
+                f"Ask for one of them as a series of its own."
+            )
+
+
+def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
+    """Refuse duplicates, gaps and uneven steps."""
+    steps = np.diff(heights)
+    twins = np.flatnonzero(steps <= POSITION_TOLERANCE_MM)
+    if twins.size:
+        pairs = "; ".join(
+            f"{_place(ordered[i], heights[i])} and {_place(ordered[i + 1], heights[i + 1])}" for i in twins[:3]
+        )
+        raise SeriesError(f"{twins.size} position(s) hold more than one image: {pairs}.")
+    usual = float(np.median(steps))
+    far = np.flatnonzero(np.abs(steps - usual) > 2 * POSITION_TOLERANCE_MM)
+    if not far.size:
+        return
+    gaps = [i for i in far if round(steps[i] / usual) >= 2 and _is_multiple(steps[i], usual)]
+    if len(gaps) == len(far):
+        places = "; ".join(
+            f"about {round(steps[i] / usual) - 1} after {_place(ordered[i], heights[i])}, "
+            f"before {_place(ordered[i + 1], heights[i + 1])}"
+            for i in gaps[:3]
+        )
+        raise SeriesError(f"Slices are missing (they are {usual:.2f} mm apart elsewhere): {places}.")
+    i = far[0]
+    raise SeriesError(
+        f"The slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart, mostly {usual:.2f} mm, "
+        f"but {steps[i]:.2f} mm between {_place(ordered[i], heights[i])} and "
+        f"{_place(ordered[i + 1], heights[i + 1])}."
+    )
+
+
+def _is_multiple(step: float, usual: float) -> bool:
+    return abs(step - round(step / usual) * usual) <= 2 * POSITION_TOLERANCE_MM
+
+
+def _straight_step(ordered: Sequence[Dataset], positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Return the vector in mm from one slice to the next, having checked that it is the same everywhere."""
+    count = len(positions)
+    step = (positions[-1] - positions[0]) / (count - 1)
+    cosine = np.clip(step @ normal / np.linalg.norm(step), -1, 1)
+    angle = float(np.degrees(np.arccos(cosine)))
+    if angle > TILT_TOLERANCE_DEGREES:
+        raise SeriesError(
+            f"The stack is slanted by {angle:.2f} degrees (gantry tilt): {_place(ordered[-1])} does not lie straight "
+            f"above {_place(ordered[0])}. It would have to be resampled first."
+        )
+    off = np.linalg.norm(positions - positions[0] - np.arange(count)[:, None] * step, axis=1)
+    worst = int(np.argmax(off))
+    if off[worst] > np.sqrt(3) * POSITION_TOLERANCE_MM:
+        raise SeriesError(
+            f"{_place(ordered[worst], float(positions[worst] @ normal))} is {off[worst]:.2f} mm away from where "
+            f"even spacing puts it."
+        )
+    return step
