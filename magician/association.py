@@ -1,0 +1,335 @@
+"""Talk to a PACS: who it is (`Node`), a connection to it (`associate`), and "are you there?" (`echo`).
+
+An *association* is DICOM's word for a connection on which both sides have agreed what they are going to do
+(PS3.7 and PS3.8). The side that asks is the SCU (service class user), the side that answers the SCP (provider).
+pynetdicom does the protocol; what this module adds is that nothing fails silently: where pynetdicom sets a flag,
+`associate` raises an error that says what happened and which side has to change what.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification
+
+from magician.errors import (
+    AssociationAborted,
+    AssociationRejected,
+    DimseFailure,
+    MagicianError,
+    PacsTimeout,
+    PacsUnreachable,
+    ServiceNotAccepted,
+    describe_status,
+)
+
+MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
+
+
+def check_ae_title(title: str) -> str:
+    """Return `title` if it is a legal AE title, else raise `ValueError` (VR AE, PS3.5 6.2)."""
+    if not isinstance(title, str) or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title) or not title.strip():
+        raise ValueError(
+            f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only spaces (PS3.5 6.2)."
+        )
+    return title
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1. Other names are not looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Node:
+    """Everything that one needs to know to talk to a DICOM peer.
+
+    Parameters
+    ----------
+    ae_title : str
+        The peer's Application Entity title, its name in DICOM. Letter case counts.
+    host : str
+        Its host name or IP address.
+    port : int
+        Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose their own.
+    local_ae_title : str
+        What we call ourselves. Many PACS talk only to titles that their administrator has entered.
+    connect_s, associate_s, dimse_s : float
+        How many seconds to wait for a TCP connection, for an answer to our association request, and for the
+        next answer to a request on the association.
+    tls : ssl.SSLContext, optional
+        Encrypt the connection with this context (PS3.15 Annex B).
+
+    Raises
+    ------
+    ValueError
+        If a title, the port or a waiting time is not legal.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    _: KW_ONLY
+    local_ae_title: str = "MAGICIAN"
+    connect_s: float = 5
+    associate_s: float = 10
+    dimse_s: float = 120
+    tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        check_ae_title(self.ae_title)
+        check_ae_title(self.local_ae_title)
+        if not self.host or self.host != self.host.strip():
+            raise ValueError(f"{self.host!r} is not a host name or an IP address.")
+        if not isinstance(self.port, int) or not 1 <= self.port <= 65535:
+            raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
+        if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
+            raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
+
+    @classmethod
+    def parse(cls, text: str, **keywords) -> Node:
+        """Make a node from ``"AET@host:port"``; `keywords` are those of `Node`.
+
+        >>> Node.parse("ORTHANC@127.0.0.1:4242")
+        Node('ORTHANC@127.0.0.1:4242', local_ae_title='MAGICIAN')
+        """
+        match = re.fullmatch(r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)", text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242.")
+        return cls(match["title"], match["v6"] or match["host"], int(match["port"]), **keywords)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Node({str(self)!r}, local_ae_title={self.local_ae_title!r})"
+
+
+def disable_nagle(event: evt.Event) -> None:
+    """Set TCP_NODELAY on a new connection, as either side of it.
+
+    Without it each message waits for the acknowledgement of the one before, about 45 ms on many systems, which
+    makes sending five to ten times slower.
+    """
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextmanager
+def associate(
+    node: Node,
+    contexts: Sequence[str | PresentationContext],
+    *,
+    storage_roles: Sequence[str] = (),
+    handlers: Sequence[tuple] = (),
+) -> Iterator[Association]:
+    """Open an association with `node`, and release it at the end of the ``with`` block.
+
+    Parameters
+    ----------
+    node : Node
+    contexts : sequence of SOP Class UIDs or presentation contexts
+        What we want to do: one presentation context (PS3.8 9.3.2.2) for each kind of service or object.
+    storage_roles : sequence of SOP Class UIDs
+        Storage classes that we want to *receive* on this association, as C-GET does (role selection, PS3.7 D.3.3.4).
+    handlers : sequence of (event, function) or (event, function, arguments)
+        pynetdicom event handlers, for instance for the C-STORE requests that come back during a C-GET.
+
+    Yields
+    ------
+    pynetdicom.association.Association
+        Established, with at least one accepted context.
+
+    Raises
+    ------
+    PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted, ServiceNotAccepted
+    """
+    attempt = _Attempt(node)
+    ae = AE(ae_title=node.local_ae_title)
+    ae.connection_timeout, ae.acse_timeout, ae.dimse_timeout = node.connect_s, node.associate_s, node.dimse_s
+    ae.network_timeout = node.dimse_s
+    wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
+    association = ae.associate(
+        attempt.address,
+        node.port,
+        contexts=wanted,
+        ae_title=node.ae_title,
+        ext_neg=[_receiver_role(uid) for uid in storage_roles],
+        tls_args=(node.tls, node.host) if node.tls else None,
+        evt_handlers=[(evt.EVT_CONN_OPEN, attempt.connected), *handlers],
+    )
+    if not association.is_established:
+        raise attempt.explain(association, wanted)
+    try:
+        yield association
+    except BaseException:
+        association.abort()  # in the middle of something: the peer must not go on sending
+        raise
+    association.release()
+
+
+def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class_uid), False, True
+    return role
+
+
+class _Attempt:
+    """Watches one association request, so that a failure can be explained."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.is_connected = False
+        self.address = self._look_up()
+        self.started = time.monotonic()
+
+    def _look_up(self) -> str:
+        try:
+            found = socket.getaddrinfo(self.node.host, self.node.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise PacsUnreachable(
+                f"The host name {self.node.host!r} of {self.node} is not known to this computer ({error}). "
+                f"Check its spelling; inside a hospital, try the IP address."
+            ) from error
+        return min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]  # IPv4 first, as most PACS listen
+
+    def connected(self, event: evt.Event) -> None:
+        self.is_connected = True
+        self.started = time.monotonic()
+        disable_nagle(event)
+
+    def explain(self, association: Association, wanted: list[PresentationContext]) -> MagicianError:
+        """Tell why the association was not established: the table of situations, one error for each."""
+        node, seconds = self.node, time.monotonic() - self.started
+        answer = association.acceptor.primitive
+        if not self.is_connected:
+            return self._no_connection(seconds)
+        if association.is_rejected:
+            return self._rejected(answer)
+        if answer is not None and answer.result == 0x00:
+            names = ", ".join(dict.fromkeys(context.abstract_syntax.name for context in wanted))
+            return ServiceNotAccepted(
+                f"{node} accepted the association but none of the services that we asked for ({names}). "
+                f"Its administrator must switch them on for {node.local_ae_title!r}, or this is the wrong server."
+            )
+        if seconds >= 0.95 * node.associate_s:
+            return PacsTimeout(
+                f"{node.host}:{node.port} accepted the connection, then did not answer our association request "
+                f"within {node.associate_s:g} s (associate_s). Is this port a DICOM port, and is the PACS awake?"
+            )
+        return AssociationAborted(
+            f"{node.host}:{node.port} closed the connection without a DICOM answer. Is this a DICOM port? A web "
+            f"server or a port that expects TLS does this; so does a PACS that refuses our IP address."
+        )
+
+    def _no_connection(self, seconds: float) -> MagicianError:
+        node = self.node
+        if seconds >= 0.95 * node.connect_s:
+            return _NoAnswerToConnect(
+                f"No answer from {node.host}:{node.port} within {node.connect_s:g} s (connect_s): a wrong host, or "
+                f"a firewall that drops packets. Ask the network's administrator to let this computer reach it."
+            )
+        tls = " If the port speaks plain DICOM, leave tls out; else check the certificates." if node.tls else ""
+        return PacsUnreachable(
+            f"Nothing listens on {node.host}:{node.port}. Is the PACS started, and are host and port right?{tls}"
+        )
+
+    def _rejected(self, answer) -> AssociationRejected:
+        node, reason = self.node, answer.reason_str
+        if "Called AE" in reason:
+            advice = (
+                f"It does not go by the AE title {node.ae_title!r}. Ask its administrator for the exact title "
+                f"(letter case counts) and put it into the node."
+            )
+        elif "Calling AE" in reason:
+            advice = (
+                f"It does not know us as {node.local_ae_title!r}. Ask its administrator to add this AE title, or "
+                f"set local_ae_title to one that it knows."
+            )
+        else:
+            advice = "Its administrator can see the cause in its log; when it is only busy, try again later."
+        return AssociationRejected(
+            f"{node.host}:{node.port} answered but refused the association ({answer.result_str}: {reason}). {advice}"
+        )
+
+
+class _NoAnswerToConnect(PacsUnreachable, PacsTimeout):
+    """No TCP connection, and that only after a time-out: both are true."""
+
+
+def require_service(association: Association, node: Node, sop_class_uid: str) -> None:
+    """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for this SOP class."""
+    if not any(context.abstract_syntax == sop_class_uid for context in association.accepted_contexts):
+        raise ServiceNotAccepted(
+            f"{node} accepted the association but not {UID(sop_class_uid).name}. Its administrator must switch "
+            f"this service on for {node.local_ae_title!r}, or another way must be taken."
+        )
+
+
+def status_of(response: Dataset, node: Node, service: str, started: float) -> int:
+    """Return the Status of a response; raise if no response came.
+
+    Parameters
+    ----------
+    response : Dataset
+        What pynetdicom returned; it is empty when the peer fell silent or the association was lost.
+    node, service
+        For the words of an error.
+    started : float
+        ``time.monotonic()`` when we began to wait for this response.
+
+    Raises
+    ------
+    PacsTimeout, AssociationAborted
+    """
+    if "Status" in response:
+        return response.Status
+    if time.monotonic() - started >= 0.95 * node.dimse_s:
+        raise PacsTimeout(
+            f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s). It may be overloaded: try "
+            f"again, or give it more time."
+        )
+    raise AssociationAborted(
+        f"{node} ended the association instead of answering our {service}. Many PACS do this when they let "
+        f"{node.local_ae_title!r} connect but not {service.removeprefix('C-').lower()}: ask its administrator to "
+        f"allow that (in Orthanc: DicomModalities). It may also have stopped."
+    )
+
+
+def echo(node: Node) -> int:
+    """Ask a node whether it is there and speaks DICOM (C-ECHO, PS3.7 9.1.5, PS3.4 Annex A).
+
+    Returns
+    -------
+    int
+        The status, 0x0000 (Success).
+
+    Raises
+    ------
+    DimseFailure
+        If it answers with anything else; and the errors of `associate`.
+    """
+    with associate(node, [Verification]) as association:
+        started = time.monotonic()
+        status = status_of(association.send_c_echo(), node, "C-ECHO", started)
+    if status != 0x0000:
+        raise DimseFailure(f"{node} answered our C-ECHO with {describe_status(status)}.", status)
+    return status

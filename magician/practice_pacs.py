@@ -1,0 +1,263 @@
+"""A small PACS in the notebook's own process, to practise against.
+
+It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (Study Root) as PS3.4 says, and it is strict where strictness
+teaches something: it insists on its AE title, and it sends by C-MOVE only to destinations that it knows. It is made
+for teaching, not for patients: nothing is encrypted or backed up.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
+
+from magician._files import instance_path, is_uid, save_dataset
+from magician._index import KEYWORDS, LEVELS, Index
+from magician.association import Node, check_ae_title, disable_nagle, is_loopback
+from magician.errors import MagicianError
+from magician.storage import (
+    NOT_AUTHORISED,
+    NOT_MATCHING,
+    NOT_UNDERSTOOD,
+    SUCCESS,
+    SYNTAXES_TAKEN,
+    contexts_for,
+    read_header,
+    receive,
+    start_listening,
+)
+
+logger = logging.getLogger(__name__)
+
+MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
+INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
+
+
+class PracticePacs:
+    """A PACS that listens on this computer.
+
+    Parameters
+    ----------
+    ae_title : str
+        Its name; a caller must use exactly this one.
+    host : str
+        The address to listen on. The default, loopback, can be reached from this computer only. On any other
+        address it refuses objects that do not say PatientIdentityRemoved=YES.
+    port : int
+        0 takes a free port.
+    folder : path, optional
+        Where it keeps its files, one for each instance. What lies there already is served again. Without a folder
+        it keeps them in a temporary one, which `stop` removes.
+    allowed_ae_titles : sequence of str, optional
+        Who may call. Free on loopback; beyond it the list is required.
+
+    Examples
+    --------
+    >>> with PracticePacs() as pacs:
+    ...     describe_status(echo(pacs.node))
+    '0x0000 (Success)'
+    """
+
+    def __init__(
+        self,
+        *,
+        ae_title: str = "PRACTICE",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        folder=None,
+        allowed_ae_titles: Sequence[str] | None = None,
+    ) -> None:
+        self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
+        self._folder_wanted = None if folder is None else Path(folder)
+        self._allowed = None if allowed_ae_titles is None else [check_ae_title(title) for title in allowed_ae_titles]
+        if not is_loopback(host) and not self._allowed:
+            raise ValueError(
+                f"A practice PACS on {host} can be reached from other computers: say in allowed_ae_titles who may "
+                f"call it, or leave the host out."
+            )
+        self._destinations: dict[str, Node] = {}
+        self._lock = threading.Lock()
+        self._server = None
+        self._temporary: str | None = None
+
+    def start(self) -> PracticePacs:
+        """Begin to listen; harmless when it does already."""
+        if self._server is None:
+            self._open_folder()
+            try:
+                self._server, port = start_listening(self._make_ae(), self._host, self._port, self._handlers())
+            except MagicianError:
+                self._close_folder()
+                raise
+            self._node = Node(self._ae_title, "127.0.0.1" if self._host == "0.0.0.0" else self._host, port)
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and remove a temporary folder; harmless when it is stopped already."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
+            self._close_folder()
+
+    def __enter__(self) -> PracticePacs:
+        return self.start()
+
+    def __exit__(self, *exception) -> None:
+        self.stop()
+
+    @property
+    def node(self) -> Node:
+        """How to reach this PACS."""
+        self._require_started()
+        return self._node
+
+    @property
+    def folder(self) -> Path:
+        """Where this PACS keeps its files."""
+        self._require_started()
+        return self._folder
+
+    def know(self, node: Node) -> None:
+        """Enter a C-MOVE destination: from now on this AE title means this host and port."""
+        self._destinations[node.ae_title] = node
+
+    def add(self, datasets: Iterable[Dataset]) -> None:
+        """Put data sets into the PACS without the network; an instance that it holds already is kept as it is."""
+        self._require_started()
+        for dataset in datasets:
+            with self._lock:
+                if self._index.study_of(dataset.SOPInstanceUID) is None:
+                    self._index.add(dataset, save_dataset(dataset, self._folder))
+
+    def _require_started(self) -> None:
+        if self._server is None:
+            raise MagicianError("This practice PACS is not started: call .start(), or use it in a with block.")
+
+    def _open_folder(self) -> None:
+        if self._folder_wanted is None:
+            self._temporary = tempfile.mkdtemp(prefix="practice-pacs-")
+        self._folder = Path(self._temporary or self._folder_wanted)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._index = Index()
+        for path in sorted(self._folder.glob("*.dcm")):
+            try:
+                header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
+                if path == instance_path(self._folder, str(header.get("SOPInstanceUID", ""))):
+                    self._index.add(header, path)
+            except (InvalidDicomError, ValueError, OSError) as error:
+                logger.warning("Left %s out: %s", path.name, error)
+
+    def _close_folder(self) -> None:
+        self._index.close()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def _make_ae(self) -> AE:
+        ae = AE(ae_title=self._ae_title)
+        ae.require_called_aet = True
+        ae.require_calling_aet = self._allowed or []
+        ae.maximum_associations = 64
+        ae.connection_timeout = 5  # to a C-MOVE destination that does not answer
+        ae.add_supported_context(Verification)
+        ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+        ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
+        for context in AllStoragePresentationContexts:
+            # both roles: we receive by C-STORE, and send on the caller's association during a C-GET
+            ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN, scu_role=True, scp_role=True)
+        return ae
+
+    def _handlers(self) -> list[tuple]:
+        return [
+            (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_FIND, self._find),
+            (evt.EVT_C_GET, self._get),
+            (evt.EVT_C_MOVE, self._move),
+        ]
+
+    def _store(self, event: evt.Event) -> int:
+        header = read_header(event, INDEXED)
+        if header is None:
+            return NOT_UNDERSTOOD
+        if not is_loopback(self._host) and header.get("PatientIdentityRemoved") != "YES":
+            logger.warning("Refused an object that does not say PatientIdentityRemoved=YES")
+            return NOT_AUTHORISED
+        if not all(is_uid(str(header.get(keys[0], ""))) for keys in LEVELS.values()):
+            logger.warning("Refused an object without proper study, series and instance UIDs")
+            return NOT_MATCHING
+        with self._lock:
+            known_in = self._index.study_of(header.SOPInstanceUID)
+            if known_in is not None:  # a PACS keeps the first object that it got under a UID
+                return SUCCESS if known_in == header.StudyInstanceUID else NOT_MATCHING
+            status = receive(event, self._folder, header)
+            if status == SUCCESS:
+                self._index.add(header, instance_path(self._folder, header.SOPInstanceUID))
+        return status
+
+    def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        identifier = event.identifier
+        if identifier.get("QueryRetrieveLevel") not in LEVELS:
+            yield BAD_IDENTIFIER, None
+            return
+        for answer in self._index.find(identifier):
+            if event.is_cancelled:
+                yield CANCELLED, None
+                return
+            answer.RetrieveAETitle = self._ae_title
+            yield MATCH, answer
+
+    def _get(self, event: evt.Event) -> Iterator:
+        paths = self._selected(event.identifier)
+        if paths is None:
+            yield 1
+            yield BAD_IDENTIFIER, None
+            return
+        yield len(paths)
+        yield from self._datasets(event, paths)
+
+    def _move(self, event: evt.Event) -> Iterator:
+        destination = self._destinations.get(event.move_destination)
+        if destination is None:
+            yield None, None  # answered with 0xA801, move destination unknown
+            return
+        paths = self._selected(event.identifier)
+        headers = [dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for path in paths or []]
+        options = {"contexts": contexts_for(headers), "evt_handlers": [(evt.EVT_CONN_OPEN, disable_nagle)]}
+        yield destination.host, destination.port, options
+        if paths is None:
+            yield 1
+            yield BAD_IDENTIFIER, None
+            return
+        yield len(paths)
+        yield from self._datasets(event, paths)
+
+    def _selected(self, identifier: Dataset) -> list[Path] | None:
+        """The files that a retrieve asks for; None if the identifier lacks the unique key of its level."""
+        level = identifier.get("QueryRetrieveLevel")
+        if level not in LEVELS or not all(identifier.get(LEVELS[name][0]) for name in ("STUDY", level)):
+            return None
+        return self._index.paths(identifier)
+
+    @staticmethod
+    def _datasets(event: evt.Event, paths: list[Path]) -> Iterator[tuple[int, Dataset | None]]:
+        for path in paths:
+            if event.is_cancelled:
+                yield CANCELLED, None
+                return
+            yield MATCH, dcmread(path)

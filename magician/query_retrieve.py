@@ -1,0 +1,408 @@
+"""Ask a PACS what it holds (`find_*`) and have it sent (`get_study`, `move_study`): Query/Retrieve, PS3.4 Annex C.
+
+All requests use the Study Root information model (PS3.4 C.6.2), the one that practically every PACS offers.
+A retrieve is complete or it raises: what should come is asked at image level first, and what came is compared.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import (
+    Comprehensive3DSRStorage,
+    CTImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from magician._files import instance_path
+from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, require_service, status_of
+from magician.errors import (
+    DimseFailure,
+    IncompleteRetrieve,
+    MagicianError,
+    NotDeidentified,
+    StudyNotFound,
+    UnknownMoveDestination,
+    describe_status,
+)
+from magician.storage import NOT_MATCHING, NOT_UNDERSTOOD, SUCCESS, Receiver, read_header, receive
+
+logger = logging.getLogger(__name__)
+
+FIND = StudyRootQueryRetrieveInformationModelFind
+GET = StudyRootQueryRetrieveInformationModelGet
+MOVE = StudyRootQueryRetrieveInformationModelMove
+
+# What a query asks to be told about each match (PS3.4 Tables C.6-1 to C.6-4 and C.3-2)
+STUDY_ANSWERS = [
+    "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "AccessionNumber", "StudyID", "StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
+]  # fmt: skip
+SERIES_ANSWERS = [
+    "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "BodyPartExamined",
+    "NumberOfSeriesRelatedInstances",
+]  # fmt: skip
+INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
+
+# A PACS that does not tell the SOP classes of its images is offered these
+USUAL_CLASSES = [CTImageStorage, SegmentationStorage, Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
+# Objects are taken as they are stored: each encoding in a context of its own, so that the PACS need not convert
+USUAL_SYNTAXES = [
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, RLELossless,
+    JPEGLossless, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit,
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A retrieve that is complete.
+
+    Attributes
+    ----------
+    expected : int
+        Instances that the PACS holds, by C-FIND at image level.
+    received : int
+        Instances that arrived.
+    paths : tuple of Path
+        Their files, in order of arrival; empty when they went to another node.
+    """
+
+    expected: int
+    received: int
+    paths: tuple[Path, ...] = ()
+
+
+def find_studies(
+    node: Node,
+    *,
+    accession_number: str = "",
+    patient_id: str = "",
+    patient_name: str = "",
+    study_date: str = "",
+    modality: str = "",
+    study_instance_uid: str = "",
+) -> list[Dataset]:
+    """Ask which studies match (C-FIND at study level, PS3.4 C.4.1).
+
+    An empty key matches everything. ``*`` and ``?`` are wildcards in names, numbers and descriptions, ``20250101-``
+    is a range of dates. A UID is never a wildcard: leave it empty (PS3.4 C.2.2.2).
+
+    Returns
+    -------
+    list of Dataset
+        One for each study, with what the PACS tells of it.
+
+    Raises
+    ------
+    StudyNotFound
+        If nothing matches.
+    ValueError
+        If `study_instance_uid` holds a wildcard.
+    DimseFailure
+        If the PACS answers with a failure; and the errors of `magician.association.associate`.
+    """
+    keys = {
+        "AccessionNumber": accession_number,
+        "PatientID": patient_id,
+        "PatientName": patient_name,
+        "StudyDate": study_date,
+        "ModalitiesInStudy": modality,
+        "StudyInstanceUID": study_instance_uid,
+    }
+    found = _find(node, _identifier("STUDY", keys, STUDY_ANSWERS))
+    if not found:
+        sent = ", ".join(f"{keyword}={value!r}" for keyword, value in keys.items() if value)
+        raise StudyNotFound(
+            f"{node} holds no study that matches {sent or 'an empty query'}. Check the spelling; if the study must "
+            f"be there, ask its administrator whether {node.local_ae_title!r} may see it."
+        )
+    return found
+
+
+def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
+    """Ask which series a study has (C-FIND at series level); an empty list if there are none."""
+    keys = {"StudyInstanceUID": _one_uid(study_instance_uid)}
+    return _find(node, _identifier("SERIES", keys, SERIES_ANSWERS))
+
+
+def find_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
+    """Ask which instances (images) a series has (C-FIND at image level); an empty list if there are none."""
+    keys = {"StudyInstanceUID": _one_uid(study_instance_uid), "SeriesInstanceUID": _one_uid(series_instance_uid)}
+    return _find(node, _identifier("IMAGE", keys, INSTANCE_ANSWERS))
+
+
+def get_study(node: Node, study_instance_uid: str, folder, *, series_instance_uid: str = "") -> Retrieval:
+    """Retrieve a study over the connection that we open ourselves (C-GET, PS3.4 C.4.3).
+
+    Nothing has to reach us from outside, so this works behind a firewall and on Colab.
+
+    Parameters
+    ----------
+    node : Node
+    study_instance_uid : str
+    folder : path
+        Where files go, as ``<SOPInstanceUID>.dcm``; made if it does not exist.
+    series_instance_uid : str
+        Only this series.
+
+    Raises
+    ------
+    IncompleteRetrieve
+        If fewer instances arrived than the PACS holds. What did arrive stays in `folder`.
+    StudyNotFound
+        If the PACS holds no such instance.
+    DimseFailure, ServiceNotAccepted
+        If the PACS refuses; and the errors of `magician.association.associate`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = _expected_instances(node, study_instance_uid, series_instance_uid)
+    arrived: dict[str, Path] = {}
+    storage = _storage_contexts({sop_class for sop_class in expected.values() if sop_class})
+    with associate(
+        node,
+        [build_context(GET), *storage],
+        storage_roles=sorted({context.abstract_syntax for context in storage}),
+        handlers=[(evt.EVT_C_STORE, _keep, [folder, study_instance_uid, arrived])],
+    ) as association:
+        require_service(association, node, GET)
+        responses = association.send_c_get(_retrieve_identifier(study_instance_uid, series_instance_uid), GET)
+        outcome = _last_response(responses, node, "C-GET")
+    return _complete_or_raise(outcome, expected, arrived, f"{node} by C-GET")
+
+
+def move_study(
+    node: Node,
+    study_instance_uid: str,
+    destination: Receiver | Node,
+    *,
+    series_instance_uid: str = "",
+    allow_identified: bool = False,
+) -> Retrieval:
+    """Tell a PACS to send a study to a third party, which may be ourselves (C-MOVE, PS3.4 C.4.2).
+
+    The PACS opens a new association to the destination. It is told only the AE title: host and port of that title
+    must have been entered at the PACS beforehand.
+
+    Parameters
+    ----------
+    node : Node
+        The PACS that holds the study.
+    study_instance_uid : str
+    destination : Receiver or Node
+        Our own receiver (what arrived is compared) or another node (its counts are).
+    series_instance_uid : str
+        Only this series.
+    allow_identified : bool
+        Must be said for a `Node` that is not this computer: we can't see what will be sent there.
+
+    Raises
+    ------
+    UnknownMoveDestination
+        If the PACS does not know the destination's AE title.
+    IncompleteRetrieve, StudyNotFound, DimseFailure, NotDeidentified
+        As in `get_study` and `magician.storage.store`; and the errors of `magician.association.associate`.
+    """
+    target = destination.node if isinstance(destination, Receiver) else destination
+    if isinstance(destination, Node) and not is_loopback(target.host) and not allow_identified:
+        raise NotDeidentified(
+            f"A C-MOVE to {target} would send objects that we can't see to another computer; nothing was sent. If "
+            f"you may send patients' data there, or know that they are de-identified, say allow_identified=True."
+        )
+    expected = _expected_instances(node, study_instance_uid, series_instance_uid)
+    with associate(node, [MOVE]) as association:
+        identifier = _retrieve_identifier(study_instance_uid, series_instance_uid)
+        responses = association.send_c_move(identifier, target.ae_title, MOVE)
+        outcome = _last_response(responses, node, "C-MOVE")
+    if outcome.status == 0xA801:
+        raise UnknownMoveDestination(
+            f"{node} answered our C-MOVE with {describe_status(0xA801, 'C-MOVE')}: it does not know the AE title "
+            f"{target.ae_title!r}, or could not reach it. Its administrator must enter {target.ae_title!r} with "
+            f"host {target.host} and port {target.port}; a practice PACS learns it by .know(node). Or use C-GET.",
+            0xA801,
+        )
+    where = f"{node} by C-MOVE to {target}"
+    if isinstance(destination, Receiver):
+        arrived = {path.stem: path for path in destination.received}
+        return _complete_or_raise(outcome, expected, arrived, where)
+    if outcome.status != SUCCESS or outcome.completed < len(expected):
+        _raise_incomplete(outcome, outcome.completed, len(expected), outcome.failed_uids, where)
+    return Retrieval(len(expected), outcome.completed)
+
+
+def _identifier(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
+    """A C-FIND identifier: the keys to match, and empty elements for what we want to be told."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    for keyword in answers:
+        setattr(identifier, keyword, "")
+    for keyword, value in keys.items():
+        if keyword.endswith("UID") and ("*" in value or "?" in value):
+            raise ValueError(f"{keyword}={value!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty.")
+        setattr(identifier, keyword, value)
+    if not "".join(keys.values()).isascii():
+        identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
+    return identifier
+
+
+def _retrieve_identifier(study_instance_uid: str, series_instance_uid: str) -> Dataset:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES" if series_instance_uid else "STUDY"
+    identifier.StudyInstanceUID = study_instance_uid
+    if series_instance_uid:
+        identifier.SeriesInstanceUID = series_instance_uid
+    return identifier
+
+
+def _one_uid(uid: str) -> str:
+    if not uid:
+        raise ValueError("This level needs the UID of the level above it, as a query of that level returns it.")
+    return uid
+
+
+def _find(node: Node, identifier: Dataset) -> list[Dataset]:
+    with associate(node, [FIND]) as association:
+        return _find_on(association, node, identifier)
+
+
+def _find_on(association: Association, node: Node, identifier: Dataset) -> list[Dataset]:
+    matches, started = [], time.monotonic()
+    for response, match in association.send_c_find(identifier, FIND):
+        status = status_of(response, node, "C-FIND", started)
+        started = time.monotonic()
+        if status in (0xFF00, 0xFF01):
+            matches.append(match)
+        elif status != SUCCESS:
+            raise DimseFailure(f"{node} answered our C-FIND with {_words(response, 'C-FIND')}.", status)
+    return matches
+
+
+def _words(response: Dataset, service: str) -> str:
+    comment = response.get("ErrorComment", "")
+    return describe_status(response.Status, service) + (f", {comment!r}" if comment else "")
+
+
+def _expected_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
+    """Ask, before a retrieve, what should come: SOP Instance UIDs with their SOP classes ("" if not told)."""
+    expected: dict[str, str] = {}
+    with associate(node, [FIND]) as association:
+        study = {"StudyInstanceUID": _one_uid(study_instance_uid)}
+        series_uids = [series_instance_uid]
+        if not series_instance_uid:
+            found = _find_on(association, node, _identifier("SERIES", study, SERIES_ANSWERS))
+            series_uids = [series.SeriesInstanceUID for series in found]
+        for uid in series_uids:
+            keys = {**study, "SeriesInstanceUID": uid}
+            for image in _find_on(association, node, _identifier("IMAGE", keys, INSTANCE_ANSWERS)):
+                expected[image.SOPInstanceUID] = image.get("SOPClassUID", "")
+    if not expected:
+        series = f", series {series_instance_uid}" if series_instance_uid else ""
+        raise StudyNotFound(f"{node} holds no images of study {study_instance_uid}{series}.")
+    return expected
+
+
+def _storage_contexts(sop_classes: set[str]) -> list[PresentationContext]:
+    """A context for each class and encoding, as many encodings as fit into one association."""
+    classes = sorted(sop_classes) or USUAL_CLASSES
+    room = (MAX_CONTEXTS - 1) // len(classes)
+    if room == 0:
+        raise MagicianError(f"The study holds {len(classes)} SOP classes, too many for one C-GET: get it by series.")
+    return [build_context(UID(uid), syntax) for uid in classes for syntax in USUAL_SYNTAXES[:room]]
+
+
+def _keep(event: evt.Event, folder: Path, study_instance_uid: str, arrived: dict[str, Path]) -> int:
+    """Answer one of the C-STORE requests of a C-GET."""
+    header = read_header(event)
+    if header is None:
+        return NOT_UNDERSTOOD
+    if header.get("StudyInstanceUID") != study_instance_uid:
+        logger.warning("Refused an object of another study than the one that we asked for")
+        return NOT_MATCHING
+    status = receive(event, folder, header)
+    if status == SUCCESS:
+        arrived[header.SOPInstanceUID] = instance_path(folder, header.SOPInstanceUID)
+    return status
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a C-GET or C-MOVE ended: its last response, or the error that stood in its place."""
+
+    service: str
+    status: int | None
+    words: str
+    completed: int = 0
+    failed_uids: tuple[str, ...] = field(default=())
+    error: MagicianError | None = None
+
+
+def _last_response(responses: Iterator, node: Node, service: str) -> _Outcome:
+    """Follow the pending responses of a retrieve to the last one (PS3.4 C.4.2.1.7)."""
+    started, completed = time.monotonic(), 0
+    for response, identifier in responses:
+        try:
+            status = status_of(response, node, service, started)
+        except MagicianError as error:
+            return _Outcome(service, None, str(error), completed, error=error)
+        started = time.monotonic()
+        completed = response.get("NumberOfCompletedSuboperations", 0) + response.get("NumberOfWarningSuboperations", 0)
+        if status != 0xFF00:
+            failed = identifier.get("FailedSOPInstanceUIDList") if identifier else None
+            failed = [failed] if isinstance(failed, str) else failed or []
+            return _Outcome(service, status, _words(response, service), completed, tuple(failed))
+    raise AssertionError("pynetdicom ended a retrieve without a last response")
+
+
+def _complete_or_raise(outcome: _Outcome, expected: dict, arrived: dict[str, Path], where: str) -> Retrieval:
+    missing = [uid for uid in expected if uid not in arrived]
+    if missing:
+        _raise_incomplete(outcome, len(expected) - len(missing), len(expected), missing, where)
+    if outcome.status != SUCCESS:
+        logger.warning("All images came, yet the %s ended with: %s", outcome.service, outcome.words)
+    paths = tuple(path for uid, path in arrived.items() if uid in expected)
+    return Retrieval(len(expected), len(paths), paths)
+
+
+def _raise_incomplete(outcome: _Outcome, received: int, expected: int, missing, where: str) -> None:
+    """Raise for a retrieve that did not bring everything: the specific error if nothing came at all."""
+    if received == 0 and outcome.error is not None:
+        raise outcome.error
+    if received == 0 and outcome.status is not None and outcome.status >= 0xA700 and outcome.status != 0xB000:
+        hint = ""
+        if outcome.service == "C-MOVE":
+            hint = " Orthanc says this when it does not know the destination or can't reach it."
+        raise DimseFailure(f"Nothing came from {where}: {outcome.words}.{hint}", outcome.status)
+    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    raise IncompleteRetrieve(
+        f"Only {received} of {expected} images came from {where} ({outcome.words}). Missing: {listed or 'not told'}. "
+        f"Retrieve again; if it happens again, the log of the PACS says why.",
+        received,
+        expected,
+        missing,
+    )
