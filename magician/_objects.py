@@ -1,0 +1,331 @@
+"""The three kinds of result object, through highdicom; used by :mod:`magician.result`.
+
+Each builder gets a :class:`Run` and gives back objects that lack only patient and study. highdicom knows the
+modules of each object and writes the pixel data; what it leaves out, and which codes are used, stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from . import __version__
+from ._identity import complete_body_part, uid
+from .volume import window
+
+if TYPE_CHECKING:
+    import highdicom
+
+DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"
+MANUFACTURER = "Magician tutorial"
+SOFTWARE = "magician"
+WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
+
+ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+LUNG = Code("39607008", "SCT", "Lung")
+VOLUME = Code("118565006", "SCT", "Volume")
+MILLILITRE = Code("mL", "UCUM", "milliliter")
+_GREY = np.arange(256)[:, None]
+_TINT = np.clip(_GREY * [0.55, 0.65, 0.75] + [8, 48, 96], 0, 255).astype(np.uint8)  # blue, vessels still visible
+_OUTLINE = np.array([150, 220, 255], np.uint8)  # light, so that the border shows in a grey print too
+
+
+@dataclass(frozen=True)
+class Lung:
+    """How one label is coded: segment number, words, SNOMED CT codes, colour (red, green, blue)."""
+
+    label: int
+    words: str
+    code: Code
+    side: Code
+    colour: tuple[int, int, int]
+
+
+LUNGS = (
+    Lung(1, "Right lung", Code("3341006", "SCT", "Right lung"), Code("24028007", "SCT", "Right"), (70, 130, 220)),
+    Lung(2, "Left lung", Code("44029006", "SCT", "Left lung"), Code("7771000", "SCT", "Left"), (60, 190, 220)),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all objects of one run share.
+
+    Attributes
+    ----------
+    sources : sequence of Dataset
+        Header of each source slice, feet to head, without a patient.
+    key : str
+        Digest of everything that changes the content; all UIDs derive from it.
+    model : tuple of str
+        Name, version and SHA-256 of the weights.
+    now : datetime
+        Goes into every object, so that a run has one time.
+    """
+
+    sources: Sequence[Dataset]
+    key: str
+    model: tuple[str, str, str]
+    now: datetime
+
+    def uid(self, *role: object) -> UID:
+        """Return the UID of one role, such as the series of the overlay, in these results."""
+        return uid(self.key, *role)
+
+    def common(self, role: str, series_number: int, description: str) -> dict[str, object]:
+        """Return the arguments that highdicom wants for every kind of object."""
+        import highdicom as hd
+
+        processing = hd.ContributingEquipment(
+            MANUFACTURER,
+            codes.DCM.ProcessingEquipment,
+            manufacturer_model_name=SOFTWARE,
+            software_versions=__version__,
+        )
+        return {
+            "series_instance_uid": self.uid(role, "series"),
+            "series_number": series_number,
+            "series_description": f"{description} {DISCLAIMER}",
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": SOFTWARE,
+            "software_versions": __version__,
+            "device_serial_number": self.model[2][:16] or "none",
+            "series_date": self.now.date(),
+            "series_time": self.now.time(),
+            "content_date": self.now.date(),
+            "content_time": self.now.time(),
+            "contributing_equipment": [processing],
+            "specific_character_set": "ISO_IR 192",
+        }
+
+    def algorithm(self) -> highdicom.AlgorithmIdentificationSequence:
+        """Return which algorithm made the mask, with the hash of its weights (PS3.3 Table 10-19)."""
+        import highdicom as hd
+
+        name, version, weights = self.model
+        return hd.AlgorithmIdentificationSequence(
+            name, codes.DCM.ArtificialIntelligence, version, MANUFACTURER, {"weights_sha256": weights}
+        )
+
+
+def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
+    """Make the binary SEG with all frames (PS3.3 A.51).
+
+    Empty frames are kept: there are viewers that place the frames wrongly when some are left out.
+
+    Parameters
+    ----------
+    run : Run
+    labels : array of uint8, shape (slices, rows, columns), in the order of ``run.sources``
+    """
+    import highdicom as hd
+
+    segments = [
+        hd.seg.SegmentDescription(
+            lung.label,
+            lung.words,
+            ANATOMY,
+            lung.code,
+            "AUTOMATIC",
+            run.algorithm(),
+            tracking_uid=run.uid("tracking", lung.label),
+            tracking_id=lung.words,
+            display_color=hd.color.CIELabColor.from_rgb(*lung.colour),
+        )
+        for lung in LUNGS
+    ]
+    seg = hd.seg.Segmentation(
+        run.sources,
+        labels,
+        "BINARY",
+        segments,
+        sop_instance_uid=run.uid("seg"),
+        instance_number=1,
+        omit_empty_frames=False,
+        content_label="LUNGS",
+        content_description="Right and left lung",
+        content_creator_name="Magician^AI",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **run.common("seg", 3001, "Lung segmentation"),
+    )
+    seg.BodyPartExamined = run.sources[0].get("BodyPartExamined")
+    complete_body_part(seg)
+    return _finish(seg, run)
+
+
+def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float]) -> Dataset:
+    """Make the structured report with the volume of each lung (PS3.3 A.35.13, PS3.16 TID 1500).
+
+    The source is named as a series; a list of all its images would triple the size and tell a viewer nothing more.
+    """
+    import highdicom as hd
+    from highdicom import sr
+
+    software = sr.DeviceObserverIdentifyingAttributes(
+        uid("device", __version__), name=SOFTWARE, manufacturer_name=MANUFACTURER, model_name=SOFTWARE
+    )
+    observer = sr.ObserverContext(codes.DCM.Device, software)
+    report = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=sr.CodedConcept("24627-2", "LN", "CT Chest"),
+        imaging_measurements=[
+            _lung_measurements(run, seg, lung, volumes_ml[lung.side.meaning.lower()]) for lung in LUNGS
+        ],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    document = hd.sr.Comprehensive3DSR(
+        evidence=[*run.sources, seg],
+        content=report,
+        sop_instance_uid=run.uid("sr"),
+        instance_number=1,
+        is_complete=True,
+        is_final=True,
+        is_verified=False,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **run.common("sr", 3002, "Lung volumes"),
+    )
+    return _finish(document, run)
+
+
+def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float):
+    from highdicom import sr
+
+    name, version, weights = run.model
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(run.uid("tracking", lung.label), lung.words),
+        referenced_segment=sr.ReferencedSegment(
+            seg.SOPClassUID,
+            seg.SOPInstanceUID,
+            lung.label,
+            source_series=sr.SourceSeriesForSegmentation(run.sources[0].SeriesInstanceUID),
+        ),
+        finding_category=ANATOMY,
+        finding_type=lung.code,
+        finding_sites=[sr.FindingSite(LUNG, laterality=lung.side)],
+        algorithm_id=sr.AlgorithmIdentification(name, version, parameters=[f"weights_sha256={weights}"]),
+        measurements=[sr.Measurement(VOLUME, float(volume_ml), MILLILITRE)],
+    )
+
+
+def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray) -> list[Dataset]:
+    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue (PS3.3 A.8.1).
+
+    They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names its source.
+
+    Parameters
+    ----------
+    run : Run
+    hu : array, shape (slices, rows, columns), in HU
+    labels : array of uint8, same shape
+    """
+    return [_overlay_object(run, i, paint(hu[i], labels[i])) for i in range(len(labels))]
+
+
+def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
+    import highdicom as hd
+
+    source = run.sources[index]
+    image = hd.sc.SCImage(
+        rgb,
+        "RGB",
+        8,
+        "PATIENT",
+        study_instance_uid=source.StudyInstanceUID,
+        sop_instance_uid=run.uid("overlay", source.SOPInstanceUID),
+        instance_number=index + 1,
+        pixel_spacing=[float(x) for x in source.PixelSpacing],
+        patient_orientation=("L", "P"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **run.common("overlay", 3003, "Lungs over CT"),
+    )
+    image.PatientOrientation = list(patient_orientation(source))  # highdicom knows single letters only
+    image.ImageType = ["DERIVED", "SECONDARY"]
+    image.ConversionType = "WSD"  # made by a workstation, not by a frame grabber
+    image.BurnedInAnnotation = "NO"
+    image.DerivationDescription = f"CT in window {WINDOW[0]}/{WINDOW[1]}, lung segmentation in blue"
+    image.DerivationCodeSequence = [hd.sr.CodedConcept("113076", "DCM", "Segmentation")]
+    image.SourceImageSequence = [_source_reference(source)]
+    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if keyword in source:  # what was once lossy stays so (PS3.3 C.7.6.1.1.5)
+            image.add(source[keyword])
+    image.BodyPartExamined = source.get("BodyPartExamined")
+    complete_body_part(image)
+    return _finish(image, run)
+
+
+def _source_reference(source: Dataset) -> Dataset:
+    import highdicom as hd
+
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    purpose = hd.sr.CodedConcept("121322", "DCM", "Source image for image processing operation")
+    reference.PurposeOfReferenceCodeSequence = [purpose]
+    reference.SpatialLocationsPreserved = "YES"
+    return reference
+
+
+def _finish(result: Dataset, run: Run) -> Dataset:
+    """Give a result the time of its run everywhere, where highdicom asks the clock."""
+    result.InstanceCreationDate = run.now.strftime("%Y%m%d")
+    result.InstanceCreationTime = run.now.strftime("%H%M%S.%f")
+    if "DateOfSecondaryCapture" in result:
+        result.DateOfSecondaryCapture = result.InstanceCreationDate
+        result.TimeOfSecondaryCapture = result.InstanceCreationTime
+    for item in result.ContributingEquipmentSequence:
+        if "ContributionDateTime" in item:
+            item.ContributionDateTime = run.now.strftime("%Y%m%d%H%M%S.%f")
+    return result
+
+
+def paint(hu: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return one slice in soft-tissue window with its lungs in blue and outlined.
+
+    Parameters
+    ----------
+    hu : array, shape (rows, columns), in HU
+    labels : array of uint8, same shape, 0 outside the lungs
+
+    Returns
+    -------
+    array of uint8, shape (rows, columns, 3)
+    """
+    grey = window(hu, *WINDOW)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    lung = labels > 0
+    rgb[lung] = _TINT[grey[lung]]
+    rgb[_border(labels)] = _OUTLINE
+    return rgb
+
+
+def _border(labels: np.ndarray) -> np.ndarray:
+    """Return the lung pixels that touch a pixel with another label, above, below, left or right."""
+    padded = np.pad(labels, 1)
+    inner = padded[1:-1, 1:-1]
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return (inner > 0) & np.logical_or.reduce([inner != other for other in neighbours])
+
+
+def patient_orientation(header: Dataset) -> tuple[str, str]:
+    """Return to which side of the patient rows and columns run, such as ("L", "P") (PS3.3 C.7.6.1.1.1).
+
+    An oblique direction is given by its letters in order of weight, ("LH", "P") for instance.
+    """
+    rows, columns = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+    return _letters(rows), _letters(columns)
+
+
+def _letters(direction: np.ndarray) -> str:
+    names = [("R", "L"), ("A", "P"), ("F", "H")]  # towards smaller and larger x, y, z in LPS
+    weights = np.abs(direction)
+    return "".join(
+        names[axis][int(direction[axis] > 0)] for axis in np.argsort(-weights) if weights[axis] > 0.02
+    )
