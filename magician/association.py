@@ -165,7 +165,7 @@ def associate(
     attempt = _Attempt(node)
     ae = AE(ae_title=node.local_ae_title)
     ae.connection_timeout, ae.acse_timeout, ae.dimse_timeout = node.connect_s, node.associate_s, node.dimse_s
-    ae.network_timeout = node.dimse_s
+    ae.network_timeout = None  # dimse_s governs; a second clock would only race with it
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
     association = ae.associate(
         attempt.address,
@@ -176,14 +176,16 @@ def associate(
         tls_args=(node.tls, node.host) if node.tls else None,
         evt_handlers=[(evt.EVT_CONN_OPEN, attempt.connected), *handlers],
     )
-    if not association.is_established:
-        raise attempt.explain(association, wanted)
     try:
+        if not association.is_established:
+            raise attempt.explain(association, wanted)
         yield association
+        association.release()
     except BaseException:
-        association.abort()  # in the middle of something: the peer must not go on sending
+        association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
-    association.release()
+    finally:
+        attempt.close()
 
 
 def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
@@ -197,7 +199,7 @@ class _Attempt:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.is_connected = False
+        self.socket: socket.socket | None = None
         self.address = self._look_up()
         self.started = time.monotonic()
 
@@ -212,15 +214,20 @@ class _Attempt:
         return min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]  # IPv4 first, as most PACS listen
 
     def connected(self, event: evt.Event) -> None:
-        self.is_connected = True
+        self.socket = event.assoc.dul.socket.socket
         self.started = time.monotonic()
         disable_nagle(event)
+
+    def close(self) -> None:
+        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
+        if self.socket is not None:
+            self.socket.close()
 
     def explain(self, association: Association, wanted: list[PresentationContext]) -> MagicianError:
         """Tell why the association was not established: the table of situations, one error for each."""
         node, seconds = self.node, time.monotonic() - self.started
         answer = association.acceptor.primitive
-        if not self.is_connected:
+        if self.socket is None:
             return self._no_connection(seconds)
         if association.is_rejected:
             return self._rejected(answer)

@@ -1,0 +1,229 @@
+"""One test for each way in which a connection can fail, each with its own error and its own advice."""
+
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
+from pynetdicom.sop_class import Verification
+
+from magician.association import Node, associate, echo, is_loopback
+from magician.errors import (
+    AssociationAborted,
+    AssociationRejected,
+    DimseFailure,
+    PacsTimeout,
+    PacsUnreachable,
+    ServiceNotAccepted,
+)
+from magician.practice_pacs import PracticePacs
+from magician.query_retrieve import find_studies
+
+
+@contextmanager
+def scp(handlers=(), *, contexts=(Verification, FIND)):
+    """A bare peer of pynetdicom's, for the behaviour that a practice PACS does not have."""
+    ae = AE(ae_title="PEER")
+    for context in contexts:
+        ae.add_supported_context(context)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
+    try:
+        yield Node("PEER", "127.0.0.1", server.socket.getsockname()[1], associate_s=5, dimse_s=0.6)
+    finally:
+        server.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_healthy_pacs_answers_an_echo():
+    with PracticePacs() as pacs:
+        assert echo(pacs.node) == 0x0000
+
+
+def test_nobody_listens_on_the_port():
+    node = Node("PACS", "127.0.0.1", free_port())
+    with pytest.raises(PacsUnreachable, match=f"Nothing listens on 127.0.0.1:{node.port}.*Is the PACS started"):
+        echo(node)
+
+
+def test_host_name_is_unknown():
+    with pytest.raises(PacsUnreachable, match="pacs.invalid.*not known to this computer"):
+        echo(Node("PACS", "pacs.invalid", 104))
+
+
+def test_host_swallows_packets():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        queued = []
+        for _ in range(4):  # fill the backlog: the kernel drops every further SYN
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+            queued.append(waiting)
+        started = time.monotonic()
+        with pytest.raises(PacsUnreachable, match=r"No answer .* within 0.5 s \(connect_s\)") as caught:
+            echo(Node("PACS", "127.0.0.1", port, connect_s=0.5))
+        assert isinstance(caught.value, PacsTimeout)
+        assert time.monotonic() - started < 5
+        for waiting in queued:
+            waiting.close()
+
+
+def test_pacs_has_another_title():
+    with PracticePacs(ae_title="PRACTICE") as pacs:
+        node = Node("practice", "127.0.0.1", pacs.node.port)
+        with pytest.raises(AssociationRejected, match="does not go by the AE title 'practice'.*letter case"):
+            echo(node)
+
+
+def test_pacs_does_not_know_us():
+    with PracticePacs(allowed_ae_titles=["SOMEBODY"]) as pacs:
+        with pytest.raises(AssociationRejected, match="does not know us as 'MAGICIAN'.*Ask its administrator"):
+            echo(pacs.node)
+
+
+def test_pacs_offers_no_common_service():
+    with scp(contexts=[Verification]) as node:
+        with pytest.raises(ServiceNotAccepted, match="Study Root .* FIND.*administrator must switch them on"):
+            find_studies(node)
+
+
+class WebServer(socketserver.BaseRequestHandler):
+    """Does what nginx does when it is spoken to in another language."""
+
+    def handle(self):
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>400</html>")
+
+
+def test_port_belongs_to_a_web_server():
+    with socketserver.TCPServer(("127.0.0.1", 0), WebServer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(AssociationAborted, match="Is this a DICOM port"):
+            echo(Node("PACS", "127.0.0.1", server.server_address[1], associate_s=5))
+        thread.join()
+
+
+def test_peer_never_answers_the_association_request():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        node = Node("PACS", "127.0.0.1", listener.getsockname()[1], associate_s=0.5)
+        with pytest.raises(PacsTimeout, match=r"did not answer our association request within 0.5 s \(associate_s\)"):
+            echo(node)
+
+
+def test_pacs_never_answers_the_echo():
+    release = threading.Event()
+
+    def sleep(event):
+        release.wait(5)
+        return 0x0000
+
+    with scp([(evt.EVT_C_ECHO, sleep)]) as node:
+        try:
+            with pytest.raises(PacsTimeout, match=r"did not answer our C-ECHO within 0.6 s \(dimse_s\)"):
+                echo(node)
+        finally:
+            release.set()
+
+
+def test_pacs_drops_us_at_the_query():
+    """Orthanc does this to callers that it does not know: the association stands, and the first C-FIND ends it."""
+
+    def drop(event):
+        event.assoc.abort()
+        yield 0xC000, None
+
+    with scp([(evt.EVT_C_FIND, drop)]) as node:
+        with pytest.raises(AssociationAborted, match="instead of answering our C-FIND.*connect but not find"):
+            find_studies(node)
+
+
+def test_echo_is_refused():
+    with scp([(evt.EVT_C_ECHO, lambda event: 0x0122)]) as node:
+        with pytest.raises(DimseFailure, match="SOP class not supported") as caught:
+            echo(node)
+    assert caught.value.status == 0x0122
+
+
+def test_tls_is_spoken_to_a_plain_port():
+    with scp() as node:
+        tls = Node("PEER", "127.0.0.1", node.port, associate_s=2, tls=ssl.create_default_context())
+        with pytest.raises(PacsUnreachable, match="leave tls out"):
+            echo(tls)
+
+
+def test_an_association_is_closed_when_its_block_ends():
+    closed = threading.Event()
+    with scp([(evt.EVT_RELEASED, lambda event: closed.set())]) as node:
+        with associate(node, [Verification]) as association:
+            assert association.is_established
+        assert closed.wait(5)
+        assert not association.is_established
+
+
+def test_an_association_is_aborted_when_its_block_fails():
+    aborted = threading.Event()
+    with scp([(evt.EVT_ABORTED, lambda event: aborted.set())]) as node:
+        with pytest.raises(KeyError), associate(node, [Verification]):
+            raise KeyError("something of the caller's")
+        assert aborted.wait(5)
+
+
+def test_messages_are_not_held_back_by_nagle():
+    options = []
+
+    def look(event):
+        sock = event.assoc.dul.socket.socket
+        options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    with PracticePacs() as pacs, associate(pacs.node, [Verification], handlers=[(evt.EVT_ACCEPTED, look)]):
+        pass
+    assert options == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ORTHANC@127.0.0.1:4242", ("ORTHANC", "127.0.0.1", 4242)),
+        ("MY PACS@pacs.example:104", ("MY PACS", "pacs.example", 104)),
+        ("A@[::1]:11112", ("A", "::1", 11112)),
+    ],
+)
+def test_a_node_is_read_from_text_and_written_back(text, expected):
+    node = Node.parse(text, local_ae_title="ADA")
+    assert (node.ae_title, node.host, node.port, node.local_ae_title) == (*expected, "ADA")
+    assert str(node) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ORTHANC", "ORTHANC@host", "@h:104", "A@:104", "A@h:0", "A@h:70000", "SEVENTEEN_LETTERS@h:104", "A\\B@h:1"],
+)
+def test_text_that_is_no_node_is_refused(text):
+    with pytest.raises(ValueError, match=r"AET@host:port|AE title|TCP port"):
+        Node.parse(text)
+
+
+@pytest.mark.parametrize("seconds", ["connect_s", "associate_s", "dimse_s"])
+def test_a_waiting_time_of_nothing_is_refused(seconds):
+    with pytest.raises(ValueError, match="more than 0"):
+        Node("A", "h", 104, **{seconds: 0})
+
+
+def test_only_this_computer_is_loopback():
+    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.8.8", "::1")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "10.0.0.1", "localhost.example", "")] == [False] * 4

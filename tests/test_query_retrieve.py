@@ -1,0 +1,315 @@
+"""Finding and retrieving studies: complete, or an error that says what is missing."""
+
+import threading
+
+import pytest
+from helpers import ct_series
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from magician.association import Node
+from magician.errors import (
+    AssociationAborted,
+    DimseFailure,
+    IncompleteRetrieve,
+    NotDeidentified,
+    PacsTimeout,
+    ServiceNotAccepted,
+    StudyNotFound,
+    UnknownMoveDestination,
+)
+from magician.practice_pacs import PracticePacs
+from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
+from magician.storage import Receiver
+
+SERIES = ct_series(slices=5)
+STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
+
+
+@pytest.fixture
+def pacs():
+    with PracticePacs() as pacs:
+        pacs.add(SERIES)
+        yield pacs
+
+
+class FaultyPacs:
+    """A Q/R SCP of pynetdicom's that promises all of SERIES and then sends what `behave` yields."""
+
+    def __init__(self, behave, *, promised=SERIES, destination=None):
+        self.behave, self.promised, self.destination = behave, promised, destination
+        self.ae = AE(ae_title="FAULTY")
+        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
+        self.ae.add_requested_context(CTImageStorage)
+        self.ae.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
+
+    def __enter__(self):
+        handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get), (evt.EVT_C_MOVE, self.move)]
+        self.server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        return Node("FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=1)
+
+    def __exit__(self, *exception):
+        self.server.shutdown()
+
+    def find(self, event):
+        for ds in self.promised if event.identifier.QueryRetrieveLevel == "IMAGE" else self.promised[:1]:
+            answer = Dataset()
+            answer.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel
+            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+                setattr(answer, keyword, ds[keyword].value)
+            yield 0xFF00, answer
+
+    def get(self, event):
+        yield len(self.promised)
+        yield from self.behave(event)
+
+    def move(self, event):
+        yield self.destination or (None, None)
+        yield len(self.promised)
+        yield from self.behave(event)
+
+
+def test_study_is_found_by_its_accession_number(pacs):
+    (study,) = find_studies(pacs.node, accession_number="A-1")
+    assert study.StudyInstanceUID == STUDY_UID
+    assert study.NumberOfStudyRelatedInstances == 5
+    assert study.ModalitiesInStudy == "CT"
+
+
+def test_no_study_matches_and_the_keys_are_told(pacs):
+    with pytest.raises(StudyNotFound, match="AccessionNumber='A-2', PatientID='X'"):
+        find_studies(pacs.node, accession_number="A-2", patient_id="X")
+
+
+def test_a_wildcard_in_a_uid_is_refused_before_it_is_sent():
+    with pytest.raises(ValueError, match="a UID has no wildcards.*Leave it empty"):
+        find_studies(Node("NOBODY", "127.0.0.1", 1), study_instance_uid="*")
+
+
+def test_pacs_fails_the_query():
+    def refuse(event):
+        yield 0xA700, None
+
+    faulty = FaultyPacs(None)
+    faulty.find = refuse
+    with faulty as node:
+        with pytest.raises(DimseFailure, match=r"C-FIND with 0xA700 \(Refused: out of resources\)") as caught:
+            find_studies(node)
+    assert caught.value.status == 0xA700
+
+
+def test_series_and_instances_are_listed(pacs):
+    (series,) = find_series(pacs.node, STUDY_UID)
+    assert (series.SeriesInstanceUID, series.NumberOfSeriesRelatedInstances) == (SERIES_UID, 5)
+    found = find_instances(pacs.node, STUDY_UID, SERIES_UID)
+    assert [ds.SOPInstanceUID for ds in found] == [ds.SOPInstanceUID for ds in SERIES]
+
+
+def test_a_study_that_is_not_there_has_no_series(pacs):
+    assert find_series(pacs.node, "1.2.3") == []
+    assert find_instances(pacs.node, STUDY_UID, "1.2.3") == []
+
+
+def test_get_brings_every_image_as_it_is_stored(pacs, tmp_path):
+    retrieval = get_study(pacs.node, STUDY_UID, tmp_path / "new" / "folder")
+    assert (retrieval.expected, retrieval.received) == (5, 5)
+    arrived = {path.stem: dcmread(path) for path in retrieval.paths}
+    assert all(arrived[ds.SOPInstanceUID] == ds for ds in SERIES)
+
+
+def test_get_one_series_of_two(pacs, tmp_path):
+    other = ct_series(slices=3, seed=1)
+    for ds in other:
+        ds.StudyInstanceUID = STUDY_UID
+    pacs.add(other)
+    retrieval = get_study(pacs.node, STUDY_UID, tmp_path, series_instance_uid=other[0].SeriesInstanceUID)
+    assert {path.stem for path in retrieval.paths} == {ds.SOPInstanceUID for ds in other}
+
+
+def test_move_brings_every_image_to_our_receiver(pacs, tmp_path):
+    with Receiver(tmp_path, ae_title="INBOX") as receiver:
+        pacs.know(receiver.node)
+        retrieval = move_study(pacs.node, STUDY_UID, receiver)
+        assert (retrieval.expected, retrieval.received) == (5, 5)
+        assert all(dcmread(path) in SERIES for path in retrieval.paths)
+
+
+def test_move_from_one_pacs_to_another(pacs):
+    with PracticePacs(ae_title="SECOND") as second:
+        pacs.know(second.node)
+        assert move_study(pacs.node, STUDY_UID, second.node).received == 5
+        assert find_studies(second.node)[0].NumberOfStudyRelatedInstances == 5
+
+
+def test_pacs_does_not_know_the_destination(pacs, tmp_path):
+    with Receiver(tmp_path, ae_title="INBOX") as receiver:
+        with pytest.raises(UnknownMoveDestination, match="0xA801.*must enter 'INBOX' with host 127.0.0.1") as caught:
+            move_study(pacs.node, STUDY_UID, receiver)
+    assert caught.value.status == 0xA801
+
+
+def test_destination_is_known_and_dead(pacs, tmp_path):
+    with Receiver(tmp_path, ae_title="INBOX") as receiver:
+        pacs.know(receiver.node)
+        node = receiver.node
+    with pytest.raises(UnknownMoveDestination, match="could not reach it"):
+        move_study(pacs.node, STUDY_UID, node)
+
+
+def test_a_move_to_another_computer_needs_a_word():
+    with pytest.raises(NotDeidentified, match="objects that we can't see"):
+        move_study(Node("PACS", "127.0.0.1", 1), STUDY_UID, Node("FAR", "192.0.2.1", 104))
+
+
+def test_study_holds_nothing(pacs, tmp_path):
+    with pytest.raises(StudyNotFound, match="holds no images of study 1.2.3"):
+        get_study(pacs.node, "1.2.3", tmp_path)
+
+
+def test_one_slice_is_missing(tmp_path):
+    def all_but_one(event):
+        for ds in SERIES[:-1]:
+            yield 0xFF00, ds
+
+    with FaultyPacs(all_but_one) as node:
+        with pytest.raises(IncompleteRetrieve, match="Only 4 of 5 images came") as caught:
+            get_study(node, STUDY_UID, tmp_path)
+    assert (caught.value.received, caught.value.expected) == (4, 5)
+    assert caught.value.missing == (SERIES[-1].SOPInstanceUID,)
+
+
+def test_one_slice_is_missing_and_the_pacs_calls_it_success(tmp_path):
+    """0x0000 with fewer images than C-FIND promised: only a comparison finds it."""
+
+    def says_success(event):
+        for ds in SERIES[:-1]:
+            yield 0xFF00, ds
+
+    faulty = FaultyPacs(says_success)
+
+    def get(event):
+        yield 4
+        yield from says_success(event)
+
+    faulty.get = get
+    with faulty as node:
+        with pytest.raises(IncompleteRetrieve, match=r"Only 4 of 5.*0x0000 \(Success\)"):
+            get_study(node, STUDY_UID, tmp_path)
+
+
+def test_pacs_dies_in_the_middle_of_a_get(tmp_path):
+    def die(event):
+        yield 0xFF00, SERIES[0]
+        yield 0xFF00, SERIES[1]
+        event.assoc.dul.socket.close()
+        yield 0xFF00, SERIES[2]
+
+    with FaultyPacs(die) as node:
+        with pytest.raises(IncompleteRetrieve, match="Only 2 of 5 images came.*ended the association") as caught:
+            get_study(node, STUDY_UID, tmp_path)
+    assert len(caught.value.missing) == 3
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(ds.SOPInstanceUID for ds in SERIES[:2])
+
+
+def test_pacs_dies_before_the_first_image(tmp_path):
+    def die(event):
+        event.assoc.abort()
+        yield 0xC000, None
+
+    with FaultyPacs(die) as node:
+        with pytest.raises(AssociationAborted, match="instead of answering our C-GET"):
+            get_study(node, STUDY_UID, tmp_path)
+
+
+def test_pacs_freezes_in_the_middle_of_a_get(tmp_path):
+    thaw = threading.Event()
+
+    def freeze(event):
+        yield 0xFF00, SERIES[0]
+        thaw.wait(10)
+        yield 0xFF00, SERIES[1]
+
+    with FaultyPacs(freeze) as node:
+        try:
+            with pytest.raises(IncompleteRetrieve, match=r"Only 1 of 5.*within 1 s \(dimse_s\)"):
+                get_study(node, STUDY_UID, tmp_path)
+        finally:
+            thaw.set()
+
+
+def test_pacs_freezes_before_the_first_image(tmp_path):
+    thaw = threading.Event()
+
+    def freeze(event):
+        thaw.wait(10)
+        yield 0xFF00, SERIES[1]
+
+    with FaultyPacs(freeze) as node:
+        try:
+            with pytest.raises(PacsTimeout, match="did not answer our C-GET"):
+                get_study(node, STUDY_UID, tmp_path)
+        finally:
+            thaw.set()
+
+
+def test_pacs_refuses_the_get(tmp_path):
+    def refuse(event):
+        yield 0xC000, None
+
+    with FaultyPacs(refuse) as node:
+        with pytest.raises(DimseFailure, match="Nothing came from FAULTY.*0xC000") as caught:
+            get_study(node, STUDY_UID, tmp_path)
+    assert caught.value.status == 0xC000
+
+
+def test_pacs_does_not_offer_get(tmp_path):
+    faulty = FaultyPacs(None)
+    faulty.ae.remove_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    with faulty as node:
+        with pytest.raises(ServiceNotAccepted, match="Study Root.*GET"):
+            get_study(node, STUDY_UID, tmp_path)
+
+
+def test_pacs_sends_another_patients_image(tmp_path):
+    def wrong(event):
+        yield 0xFF00, ct_series(slices=1, seed=9)[0]
+        for ds in SERIES[1:]:
+            yield 0xFF00, ds
+
+    with FaultyPacs(wrong) as node:
+        with pytest.raises(IncompleteRetrieve, match="Only 4 of 5"):
+            get_study(node, STUDY_UID, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {ds.SOPInstanceUID for ds in SERIES[1:]}
+
+
+def test_move_to_our_receiver_brings_too_little(tmp_path):
+    def two(event):
+        for ds in SERIES[:2]:
+            yield 0xFF00, ds
+
+    with Receiver(tmp_path, ae_title="INBOX") as receiver:
+        faulty = FaultyPacs(two, destination=("127.0.0.1", receiver.node.port))
+        with faulty as node:
+            with pytest.raises(IncompleteRetrieve, match="Only 2 of 5 images came.*by C-MOVE") as caught:
+                move_study(node, STUDY_UID, receiver)
+    assert set(caught.value.missing) == {ds.SOPInstanceUID for ds in SERIES[2:]}
+
+
+def test_move_to_another_node_brings_too_little(tmp_path):
+    def two(event):
+        for ds in SERIES[:2]:
+            yield 0xFF00, ds
+
+    with PracticePacs(ae_title="SECOND") as second:
+        with FaultyPacs(two, destination=("127.0.0.1", second.node.port)) as node:
+            with pytest.raises(IncompleteRetrieve, match="Only 2 of 5"):
+                move_study(node, STUDY_UID, second.node)
