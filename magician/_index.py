@@ -50,6 +50,7 @@ class Index:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.create_function("casefold", 1, str.casefold, deterministic=True)  # sqlite's own: only a to z
         columns = ", ".join(f"{keyword} TEXT NOT NULL" for keyword in KEYWORDS)
         self._database.execute(f"CREATE TABLE instances ({columns}, path TEXT NOT NULL)")
         self._database.execute("CREATE UNIQUE INDEX by_instance ON instances (SOPInstanceUID)")
@@ -142,7 +143,7 @@ def _match(keyword: str, value: str) -> tuple[str, list[str]]:
         # an end such as 20250101 or 1030 stands for all times that begin with it
         return f"{keyword} != '' AND {keyword} >= ? AND {keyword} < ?", [low, high + "~" if high else "~"]
     if vr == "PN":  # letter case and empty trailing components are ignored, as C.2.2.2.1 allows for names
-        keyword, value = f"lower(rtrim({keyword}, '^'))", value.lower().rstrip("^")
+        keyword, value = f"casefold(rtrim({keyword}, '^'))", value.casefold().rstrip("^")
     if vr not in ("DA", "TM") and re.search(r"[*?]", value):
         return f"{keyword} GLOB ?", [value.replace("[", "[[]")]
     return f"{keyword} = ?", [value]
@@ -154,6 +155,8 @@ def _answer(level: str, keywords: list[str], row: tuple) -> Dataset:
     for keyword, value in zip(keywords, row, strict=True):
         if keyword in COLLECTED:
             value = sorted(value.split(","))
+        elif value and dictionary_VR(keyword) == "US":
+            value = int(value)
         setattr(answer, keyword, value if value != "" else None)
     if not all(_text(element.value).isascii() for element in answer):
         answer.SpecificCharacterSet = "ISO_IR 192"
