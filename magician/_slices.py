@@ -135,10 +135,11 @@ def _common(headers: Sequence[Dataset], keyword: str, count: int, tolerance: flo
 
 
 def _place(header: Dataset, height: float | None = None) -> str:
-    if height is None:
-        position = header.get("ImagePositionPatient")
-        return f"{name(header)} (position {list(map(str, position)) if position else 'unknown'})".replace("'", "")
-    return f"{name(header)} at {height:.2f} mm"
+    """Return which image, and where: its height along the slice normal, or its position in the patient."""
+    if height is not None:
+        return f"{name(header)} at {height:.2f} mm"
+    position = header.get("ImagePositionPatient") or ["nowhere"]
+    return f"{name(header)} at ({', '.join(map(str, position))}) mm"
 
 
 def _check_acquisitions(ordered: Sequence[Dataset], heights: np.ndarray) -> None:

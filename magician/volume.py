@@ -138,27 +138,18 @@ def _inventory(summaries: list[SeriesSummary]) -> str:
 
 
 def _read_slices(paths: list[Path]) -> CTVolume:
-    headers, pixels = [], []
-    for path in paths:
-        header = _read_whole(path)
-        # The pixel data move out of the header, so that a volume does not hold every image twice.
-        pixels.append(header.pop("PixelData", None))
-        headers.append(header)
+    headers = [_read_whole(path) for path in paths]
     where = stack(headers)
+    headers = [headers[i] for i in where.order]
+    paths = [paths[i] for i in where.order]
     hu = None
-    for target, source in enumerate(where.order):
-        plane = _decode(headers[source], pixels[source], paths[source])
+    for i, (header, path) in enumerate(zip(headers, paths, strict=True)):
+        plane = _decode(header, path)
+        del header.PixelData  # or a volume would hold every image twice
         if hu is None:
             hu = np.empty((len(paths), *plane.shape), np.float32)
-        hu[target] = plane
-        pixels[source] = None
-    return CTVolume(
-        hu,
-        tuple(headers[i] for i in where.order),
-        where.spacing_mm,
-        where.affine,
-        tuple(paths[i] for i in where.order),
-    )
+        hu[i] = plane
+    return CTVolume(hu, tuple(headers), where.spacing_mm, where.affine, tuple(paths))
 
 
 def _read_whole(path: Path) -> Dataset:
@@ -168,17 +159,13 @@ def _read_whole(path: Path) -> Dataset:
         raise SeriesError(f"The file {path} can't be read: {error}") from error
 
 
-def _decode(header: Dataset, pixels: object, path: Path) -> np.ndarray:
+def _decode(header: Dataset, path: Path) -> np.ndarray:
     """Return one slice in HU, float32 (rows, columns)."""
-    if pixels is None:
+    if "PixelData" not in header:
         raise SeriesError(f"{name(header)} has no pixel data; its file {path} may be cut short.")
     slope, intercept = _rescale(header)
-    whole = Dataset(header)
-    whole.file_meta = header.file_meta
-    whole.set_original_encoding(*header.original_encoding, header.original_character_set)
-    whole.add(pixels)
     try:
-        raw = pixel_array(whole, correct_unused_bits=False)
+        raw = pixel_array(header, correct_unused_bits=False)
         padding = _padding(header, raw)
         plain = raw.ndim == 2 and header.HighBit == header.BitsStored - 1
     except Exception as error:  # decoders raise what they like about damaged or unknown pixel data
