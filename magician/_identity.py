@@ -8,6 +8,7 @@ source's identity, and none of its UIDs, may appear under that name.
 from __future__ import annotations
 
 import hashlib
+import logging
 import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,9 @@ from pydicom.uid import UID
 from . import __version__
 from .errors import ResultError
 
+_logger = logging.getLogger(__name__)
+
+DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"
 _NAMESPACE = uuid.UUID("1f6a53b2-0f4c-5f0e-9d51-6c0f2b7a9e34")
 
 # PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2: what the source says about patient and study, and its results repeat.
@@ -89,7 +93,7 @@ def check_alias(learner: str) -> str:
     bad = sorted({c for c in learner if c in "\\=^" or not c.isprintable()})
     if bad:
         raise ResultError(
-            f"The learner's alias can't contain {', '.join(map(repr, bad))}: DICOM uses them to separate names. "
+            f"The learner's alias can't contain {', '.join(map(repr, bad))}, which would break a name in DICOM. "
             f"Letters, digits, spaces and hyphens are fine."
         )
     if len(alias) > 63:
@@ -123,22 +127,21 @@ class Identity:
             if keyword in result:
                 del result[keyword]
         for element in self.patient_and_study:
-            result.add(element)
+            result.add(_copy_element(element))
 
 
-def identify(headers: Sequence[Dataset], learner: str, slice_spacing_mm: float) -> Identity:
+def identify(headers: Sequence[Dataset], alias: str, slice_spacing_mm: float) -> Identity:
     """Work out patient, study and source headers for the results of one series.
 
     Parameters
     ----------
     headers : sequence of Dataset
         The header of each slice.
-    learner : str
-        An alias, or an empty string for the source's own patient and study.
+    alias : str
+        As :func:`check_alias` gives it: a learner, or an empty string for the source's own patient and study.
     slice_spacing_mm : float
         As measured from the positions; what headers say about it is not always true.
     """
-    alias = check_alias(learner)
     first = headers[0]
     sources = [_source(header, slice_spacing_mm) for header in headers]
     if not alias:
@@ -161,6 +164,7 @@ def learner_image(image: Dataset, identity: Identity, source_study_uid: str) -> 
     copy = _pick(image, [*_GEOMETRY, *_TECHNIQUE], blank=_CT_TYPE_2)
     copy = _with_learner_uids(copy, source_study_uid, identity.learner)
     complete_body_part(copy)
+    copy.SeriesDescription = f"Copy of {str(copy.get('SeriesDescription') or 'CT')[:24]}, {DISCLAIMER}"
     identity.sign(copy)
     copy.add(image["PixelData"])
     copy.file_meta = _file_meta(copy, image.file_meta.TransferSyntaxUID)
@@ -217,12 +221,20 @@ def _with_learner_uids(header: Dataset, study: str, alias: str) -> Dataset:
 
 
 def _pick(header: Dataset, keywords: Iterable[str], blank: Iterable[str] = ()) -> Dataset:
+    """Copy some elements; those of ``blank`` are there in any case, empty if need be (type 2)."""
     picked = Dataset()
     for keyword in keywords:
-        if keyword in header:
-            element = header[keyword]
-            picked.add(DataElement(element.tag, element.VR, deepcopy(element.value)))
+        try:
+            if keyword in header:
+                picked.add(_copy_element(header[keyword]))
+        except (ValueError, TypeError, OverflowError) as error:
+            _logger.warning("left out %s of the source, which is broken: %s", keyword, error)
     for keyword in blank:
         if keyword not in picked:
             setattr(picked, keyword, None)
     return picked
+
+
+def _copy_element(element: DataElement) -> DataElement:
+    """Return an element of its own, so that a change to one object does not show in another."""
+    return DataElement(element.tag, element.VR, deepcopy(element.value))

@@ -18,24 +18,19 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from . import __version__
-from ._identity import complete_body_part, uid
-from .volume import window
+from ._identity import DISCLAIMER, complete_body_part, uid
+from ._overlay import WINDOW, paint, patient_orientation
 
 if TYPE_CHECKING:
     import highdicom
 
-DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"
 MANUFACTURER = "Magician tutorial"
 SOFTWARE = "magician"
-WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
 
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 LUNG = Code("39607008", "SCT", "Lung")
 VOLUME = Code("118565006", "SCT", "Volume")
 MILLILITRE = Code("mL", "UCUM", "milliliter")
-_GREY = np.arange(256)[:, None]
-_TINT = np.clip(_GREY * [0.55, 0.65, 0.75] + [8, 48, 96], 0, 255).astype(np.uint8)  # blue, vessels still visible
-_OUTLINE = np.array([150, 220, 255], np.uint8)  # light, so that the border shows in a grey print too
 
 
 @dataclass(frozen=True)
@@ -93,11 +88,11 @@ class Run:
         return {
             "series_instance_uid": self.uid(role, "series"),
             "series_number": series_number,
-            "series_description": f"{description} {DISCLAIMER}",
+            "series_description": f"{description}, {DISCLAIMER}",
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": SOFTWARE,
             "software_versions": __version__,
-            "device_serial_number": self.model[2][:16] or "none",
+            "device_serial_number": __version__,
             "series_date": self.now.date(),
             "series_time": self.now.time(),
             "content_date": self.now.date(),
@@ -255,7 +250,7 @@ def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
     image.SourceImageSequence = [_source_reference(source)]
     for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
         if keyword in source:  # what was once lossy stays so (PS3.3 C.7.6.1.1.5)
-            image.add(source[keyword])
+            setattr(image, keyword, source[keyword].value)
     image.BodyPartExamined = source.get("BodyPartExamined")
     complete_body_part(image)
     return _finish(image, run)
@@ -284,48 +279,3 @@ def _finish(result: Dataset, run: Run) -> Dataset:
         if "ContributionDateTime" in item:
             item.ContributionDateTime = run.now.strftime("%Y%m%d%H%M%S.%f")
     return result
-
-
-def paint(hu: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return one slice in soft-tissue window with its lungs in blue and outlined.
-
-    Parameters
-    ----------
-    hu : array, shape (rows, columns), in HU
-    labels : array of uint8, same shape, 0 outside the lungs
-
-    Returns
-    -------
-    array of uint8, shape (rows, columns, 3)
-    """
-    grey = window(hu, *WINDOW)
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
-    lung = labels > 0
-    rgb[lung] = _TINT[grey[lung]]
-    rgb[_border(labels)] = _OUTLINE
-    return rgb
-
-
-def _border(labels: np.ndarray) -> np.ndarray:
-    """Return the lung pixels that touch a pixel with another label, above, below, left or right."""
-    padded = np.pad(labels, 1)
-    inner = padded[1:-1, 1:-1]
-    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return (inner > 0) & np.logical_or.reduce([inner != other for other in neighbours])
-
-
-def patient_orientation(header: Dataset) -> tuple[str, str]:
-    """Return to which side of the patient rows and columns run, such as ("L", "P") (PS3.3 C.7.6.1.1.1).
-
-    An oblique direction is given by its letters in order of weight, ("LH", "P") for instance.
-    """
-    rows, columns = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    return _letters(rows), _letters(columns)
-
-
-def _letters(direction: np.ndarray) -> str:
-    names = [("R", "L"), ("A", "P"), ("F", "H")]  # towards smaller and larger x, y, z in LPS
-    weights = np.abs(direction)
-    return "".join(
-        names[axis][int(direction[axis] > 0)] for axis in np.argsort(-weights) if weights[axis] > 0.02
-    )
