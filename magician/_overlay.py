@@ -13,19 +13,20 @@ _TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8
 _OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
 
 
-def paint(hu: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return one slice in soft-tissue window with its lungs in blue and outlined.
+def paint(hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: float = WINDOW[1]) -> np.ndarray:
+    """Return one slice, windowed, with its lungs in blue and outlined.
 
     Parameters
     ----------
     hu : array, shape (rows, columns), in HU
     labels : array of uint8, same shape, 0 outside the lungs
+    center, width : float, in HU
 
     Returns
     -------
     array of uint8, shape (rows, columns, 3)
     """
-    grey = window(hu, *WINDOW)
+    grey = window(hu, center, width)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     lung = labels > 0
     rgb[lung] = _TINT[grey[lung]]

@@ -8,11 +8,11 @@ for teaching, not for patients: nothing is encrypted or backed up.
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -72,6 +72,8 @@ class PracticePacs:
     '0x0000 (Success)'
     """
 
+    _shared: ClassVar[dict[str, PracticePacs]] = {}
+
     def __init__(
         self,
         *,
@@ -92,7 +94,14 @@ class PracticePacs:
         self._destinations: dict[str, Node] = {}
         self._lock = threading.Lock()
         self._server = None
-        self._temporary: str | None = None
+        self._temporary: tempfile.TemporaryDirectory | None = None
+
+    @classmethod
+    def shared(cls, ae_title: str = "PRACTICE") -> PracticePacs:
+        """Return the one practice PACS of this process under a title, started, however often a cell asks for it."""
+        if ae_title not in cls._shared:
+            cls._shared[ae_title] = cls(ae_title=ae_title)
+        return cls._shared[ae_title].start()
 
     def start(self) -> PracticePacs:
         """Begin to listen; harmless when it does already."""
@@ -149,8 +158,8 @@ class PracticePacs:
 
     def _open_folder(self) -> None:
         if self._folder_wanted is None:
-            self._temporary = tempfile.mkdtemp(prefix="practice-pacs-")
-        self._folder = Path(self._temporary or self._folder_wanted)
+            self._temporary = tempfile.TemporaryDirectory(prefix="practice-pacs-", ignore_cleanup_errors=True)
+        self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
         self._folder.mkdir(parents=True, exist_ok=True)
         self._index = Index()
         for path in sorted(self._folder.glob("*.dcm")):
@@ -164,7 +173,7 @@ class PracticePacs:
     def _close_folder(self) -> None:
         self._index.close()
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary.cleanup()
             self._temporary = None
 
     def _make_ae(self) -> AE:

@@ -252,6 +252,16 @@ def test_start_and_stop_are_harmless_when_repeated():
         echo(node)
 
 
+def test_a_cell_that_is_run_twice_gets_the_same_pacs():
+    pacs = PracticePacs.shared("TWICE")
+    node = pacs.node
+    assert PracticePacs.shared("TWICE") is pacs
+    assert PracticePacs.shared("TWICE").node == node
+    assert PracticePacs.shared("OTHER") is not pacs
+    PracticePacs.shared("OTHER").stop()
+    pacs.stop()
+
+
 def test_a_pacs_that_is_not_started_says_so():
     with pytest.raises(MagicianError, match=r"not started: call \.start\(\)"):
         _ = PracticePacs().node
