@@ -1,3 +1,88 @@
-"""How to connect an AI algorithm to a PACS: the library behind the tutorial notebook."""
+"""How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
+
+The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
+`segmentation`, `result`, `display`, `phantom`) know nothing of each other; they meet in the notebook.
+"""
 
 __version__ = "0.1.0"
+
+from magician.association import Node, associate, echo
+from magician.display import compare, contact_sheet, montage, show_table, window_viewer
+from magician.errors import (
+    AssociationAborted,
+    AssociationRejected,
+    DimseFailure,
+    IncompleteRetrieve,
+    MagicianError,
+    NotDeidentified,
+    PacsTimeout,
+    PacsUnreachable,
+    ResultError,
+    SegmentationError,
+    SeriesError,
+    ServiceNotAccepted,
+    StudyNotFound,
+    UnknownMoveDestination,
+    WeightsUnavailable,
+    describe_status,
+)
+from magician.phantom import TeachingStudy, teaching_study
+from magician.practice_pacs import PracticePacs
+from magician.query_retrieve import Retrieval, find_instances, find_series, find_studies, get_study, move_study
+from magician.result import Results, make_results, read_segmentation, save
+from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
+from magician.storage import Receiver, Stored, accepted_contexts, store
+from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
+
+__all__ = [
+    "AssociationAborted",
+    "AssociationRejected",
+    "CTVolume",
+    "DimseFailure",
+    "IncompleteRetrieve",
+    "LungSegmentation",
+    "MagicianError",
+    "Node",
+    "NotDeidentified",
+    "PacsTimeout",
+    "PacsUnreachable",
+    "PracticePacs",
+    "Receiver",
+    "ResultError",
+    "Results",
+    "Retrieval",
+    "SegmentationError",
+    "SeriesError",
+    "SeriesSummary",
+    "ServiceNotAccepted",
+    "Stored",
+    "StudyNotFound",
+    "TeachingStudy",
+    "UnknownMoveDestination",
+    "WeightsUnavailable",
+    "accepted_contexts",
+    "associate",
+    "compare",
+    "contact_sheet",
+    "describe_status",
+    "dice",
+    "echo",
+    "find_instances",
+    "find_series",
+    "find_studies",
+    "get_study",
+    "list_series",
+    "make_results",
+    "montage",
+    "move_study",
+    "read_segmentation",
+    "read_series",
+    "save",
+    "segment_lungs",
+    "show_table",
+    "store",
+    "teaching_study",
+    "volumes_ml",
+    "window",
+    "window_viewer",
+]
