@@ -1,4 +1,9 @@
-"""Procedural anatomy of a chest, in HU."""
+"""A procedural chest: every patient of the teaching study, in Hounsfield units, with the truth about the lungs.
+
+Anatomy is described once, in the millimetres of an average chest (x to the patient's left, y to the back, z to the
+head, 0 at the lowest slice). A patient is that chest with other proportions, bent by smooth random fields. Slices are
+drawn one by one, from the skin inwards; then trees of vessels and bronchi are grown into the lungs that resulted.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +11,230 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from magician import _lungs
+from magician._chest_wall import Build, ChestWall, Section
+from magician._organs import Organs, diaphragm
+from magician._shapes import Field, Grid, bump, paint, soft
+
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
+_AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
+_ROWS = slice(80, 432)  # the rows that a patient can reach
 
 
 @dataclass(frozen=True)
 class Chest:
-    """hu int16 and labels uint8, shape (slices, rows, columns), slices from feet to head."""
+    """What `make_chest` gives.
+
+    Attributes
+    ----------
+    hu : array of int16, shape (slices, rows, columns), slices from feet to head, in HU
+    labels : array of uint8, same shape; 0 outside, 1 right lung, 2 left lung
+    """
 
     hu: np.ndarray
     labels: np.ndarray
 
 
 def make_chest(seed: int, *, sex: str) -> Chest:
-    """Make a first, simple chest: body, two lungs, a spine, a heart and a consolidation."""
-    rng = np.random.default_rng(seed)
-    z = (np.arange(SLICES, dtype=np.float32) * SLICE_MM)[:, None, None]
-    axis = (np.arange(MATRIX, dtype=np.float32) - (MATRIX - 1) / 2) * np.float32(PIXEL_MM)
-    y, x = axis[None, :, None], axis[None, None, :]
-    hu = np.full((SLICES, MATRIX, MATRIX), -1000, np.float32)
-    hu[np.broadcast_to((x / 170) ** 2 + (y / 115) ** 2 < 1, hu.shape)] = -100
-    hu[np.broadcast_to((x / 155) ** 2 + (y / 100) ** 2 < 1, hu.shape)] = 45
-    labels = np.zeros(hu.shape, np.uint8)
-    for label, side in ((1, -1), (2, 1)):
-        lung = ((x - side * 75) / 58) ** 2 + (y / 82) ** 2 + (np.maximum(z - 120, 0) / 130) ** 2 < 1
-        labels[lung & (z > 45 + label * -5)] = label
-    labels[((x - 20) / 60) ** 2 + ((y + 25) / 50) ** 2 + ((z - 100) / 55) ** 2 < 1] = 0
-    hu[labels > 0] = -860
-    side = 1 if rng.integers(2) else 2
-    centre = -95 if side == 1 else 95
-    blob = ((x - centre) / 32) ** 2 + ((y - 45) / 25) ** 2 + ((z - 90) / 26) ** 2 < 1
-    hu[blob & (labels == side)] = 35
-    hu[np.broadcast_to((x / 20) ** 2 + ((y - 75) / 17) ** 2 < 1, hu.shape)] = 250
-    labels[np.broadcast_to((x / 20) ** 2 + ((y - 75) / 17) ** 2 < 1, hu.shape)] = 0
-    hu += rng.standard_normal(hu.shape, dtype=np.float32) * 12
-    return Chest(np.clip(hu, -1024, 3071).round().astype(np.int16), labels)
+    """Make the chest of one patient.
+
+    Parameters
+    ----------
+    seed : int, not negative
+    sex : "F" or "M"
+
+    Returns
+    -------
+    Chest
+    """
+    return _Patient(seed, sex).scan()
+
+
+class _Patient:
+    def __init__(self, seed: int, sex: str) -> None:
+        # Parts draw from generators of their own, so that a change to one leaves the others as they were.
+        rng, self.tree_rng, self.disease_rng, self.noise_rng = np.random.default_rng(seed).spawn(4)
+        small = 0.95 if sex == "F" else 1.01
+        self.build = Build(
+            sex=sex,
+            width=small * rng.uniform(0.95, 1.05),
+            depth=small * rng.uniform(0.95, 1.06),
+            fat=rng.uniform(8, 20),
+            contrast=bool(rng.random() < 0.6),
+            dome=(rng.uniform(100, 112), rng.uniform(88, 98)),
+            heart=rng.uniform(0.92, 1.08),
+            density=rng.uniform(-885, -860),
+        )
+        self.z = (np.arange(SLICES) * SLICE_MM).astype(np.float32)
+        nodes = {
+            "dx": (90, 90, 90), "dy": (90, 90, 90), "coarse": (40, 22, 22), "cleft": (60, 26, 26),
+            "fine": (7, 6, 6), "blob": (12, 12, 12),
+        }  # fmt: skip
+        self.fields = {
+            name: Field(rng, spacing, self.z, _AXIS[_ROWS], _AXIS) for name, spacing in nodes.items()
+        }
+        self.wall = ChestWall(self.build, self.z, self.fields)
+        self.organs = Organs(self.build, self.wall)
+        self.air = self._table()
+
+    def scan(self) -> Chest:
+        shape = (SLICES, MATRIX, MATRIX)
+        self.hu = np.empty(shape, np.float32)
+        self.lung = np.zeros(shape, np.uint8)  # share of lung, 255 is all
+        self.lobe = np.zeros(shape, np.uint8)
+        for index in range(SLICES):
+            self._draw(index)
+        labels = self._labels()
+        self._fill_lungs(labels)
+        noise = _Noise(self.noise_rng)
+        hu = np.empty(shape, np.int16)
+        for index in range(SLICES):
+            plane = self.hu[index] + noise.plane(self.noise_rng, self.hu[index], float(self.z[index]))
+            hu[index] = np.clip(np.round(plane), -1024, 3071)
+        return Chest(hu, labels)
+
+    # ----------------------------------------------------------------------------------------- body and organs
+
+    def _grid(self, index: int) -> Grid:
+        """Where the pixels of a slice lie in the average chest: bent by a few millimetres."""
+        x = _AXIS[None, :] + 3.5 * self.fields["dx"].plane(index)
+        y = _AXIS[_ROWS, None] + 2.5 * self.fields["dy"].plane(index)
+        return Grid(x, y, float(self.z[index]))
+
+    def _to_world(self, points: np.ndarray) -> np.ndarray:
+        """Where points (n, 3) of the average chest lie in this patient."""
+        moved = points.copy()
+        moved[:, 0] -= 3.5 * self.fields["dx"].at(points)
+        moved[:, 1] -= 2.5 * self.fields["dy"].at(points)
+        return moved
+
+    def _draw(self, index: int) -> None:
+        self.hu[index] = self.air
+        s = self.wall.section(index, self._grid(index), self.hu[index][_ROWS])
+        self.wall.draw(s)
+        rows, columns = (np.flatnonzero((s.rho < 3).any(axis=axis)) for axis in (1, 0))
+        if len(rows):
+            box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            lung, lobe = self._draw_cavity(s.crop(box))
+            self.lung[index][_ROWS][box] = lung * 255
+            self.lobe[index][_ROWS][box] = lobe
+        else:
+            self.organs.draw_neck(s)
+        self.wall.draw_spine(s)
+
+    def _draw_cavity(self, s: Section) -> tuple[np.ndarray, np.ndarray]:
+        """Draw what lies inside the ribs; returns the share of lung in each pixel, and its lobe."""
+        paint(s.hu, soft(s.rho + 1.8, s.edge), -100 + 6 * s.fine)
+        height = diaphragm(self.build, s)
+        self.organs.draw_abdomen(s, height)
+        found = self.organs.find(s.grid)
+        self.organs.draw_mediastinum(s, found)
+        share = soft(s.rho + 1.6, s.edge) * np.clip(0.5 + (s.grid.z - height) / SLICE_MM, 0, 1)
+        share *= soft(-self.organs.envelope(s, found))
+        lobe, major, minor = _lungs.lobes(s.grid, s.coarse)
+        tissue = _lungs.density(s.grid, self.build.density, s.fine, s.coarse) + _lungs.fissure_haze(
+            major, minor
+        )
+        paint(s.hu, share, tissue)
+        air = self.organs.draw_airways(s, found)
+        return share * (1 - air), lobe
+
+    def _table(self) -> np.ndarray:
+        """An empty slice (HU): the scanner's table, a curved shell filled with foam, and a mattress."""
+        plane = np.full((MATRIX, MATRIX), np.float32(-1000))
+        x, y = _AXIS[None, :], _AXIS[:, None]
+        top, bottom = self.wall.back_y(x) + 14, self.wall.table_y + 44 - 0.0016 * x**2
+        paint(plane, soft(np.maximum(top - 13 - y, y - top)) * (np.abs(x) < 190), -940.0)
+        shell = np.maximum(top - y, y - bottom)
+        paint(plane, soft(shell), -250.0)
+        paint(plane, soft(shell + 2.2), -955.0)
+        return plane
+
+    def _labels(self) -> np.ndarray:
+        labels = np.where(self.lobe > 3, np.uint8(2), np.uint8(1))
+        labels[self.lung < 128] = 0
+        return labels
+
+    # ------------------------------------------------------------------------------------------- inner lungs
+
+    def _fill_lungs(self, labels: np.ndarray) -> None:
+        rng = self.tree_rng
+        inside = {lobe: self._points_in(number) for number, lobe in enumerate(_lungs.LOBES, start=1)}
+        wanted = {"RUL": 1400, "RML": 650, "RLL": 1700, "LUL": 1650, "LLL": 1500}
+        ends = {lobe: points[rng.permutation(len(points))[: wanted[lobe]]] for lobe, points in inside.items()}
+        tree = _lungs.LungTree(rng, ends, self._to_world)
+        sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[self.disease_rng.integers(6)]
+        voxel_ml = (4 * PIXEL_MM) ** 2 * SLICE_MM / 1000
+        disease = _lungs.Consolidation(self.disease_rng, sick, inside[sick], voxel_ml, self.fields["blob"])
+        self._composite(tree, disease)
+
+    def _points_in(self, number: int) -> np.ndarray:
+        """Every fourth row and column of a lobe, at least 4 mm inside: points (n, 3) in mm."""
+        from scipy import ndimage
+
+        mask = (self.lung[:, ::4, ::4] > 250) & (self.lobe[:, ::4, ::4] == number)
+        mask = ndimage.binary_erosion(mask)
+        k, i, j = np.nonzero(mask)
+        return np.stack([_AXIS[::4][j], _AXIS[::4][i], self.z[k]], axis=1).astype(float)
+
+    def _composite(self, tree: _lungs.LungTree, disease: _lungs.Consolidation) -> None:
+        thirds = 3  # each slice is the mean of three thinner ones, as a thick slice blurs small vessels
+        rows, columns = (np.flatnonzero(self.lung.any(axis=axis)) for axis in ((0, 2), (0, 1)))
+        box = (slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7))
+        size = (SLICES * thirds, box[0].stop - box[0].start, box[1].stop - box[1].start)
+        origin = np.array([_AXIS[box[1].start], _AXIS[box[0].start], -SLICE_MM / thirds])
+        step = np.array([PIXEL_MM, PIXEL_MM, SLICE_MM / thirds])
+        layers = {}
+        for name in ("vessels", "walls", "lumens", "small_lumens"):
+            layers[name] = np.zeros(size, np.uint8)
+            for points, radius in getattr(tree, name):
+                _lungs.splat(layers[name], points, radius, origin, step)
+        blood = 150.0 if self.build.contrast else 40.0
+        for index in range(SLICES):
+            share = self.lung[index][box].astype(np.float32) / 255
+            if not share.any():
+                continue
+            part = {
+                name: layer[index * thirds : (index + 1) * thirds].sum(axis=0, dtype=np.float32)
+                / (255 * thirds)
+                for name, layer in layers.items()
+            }
+            plane = self.hu[index][box]
+            tissue = plane.copy()
+            noise = self.fields["blob"].plane(index)[
+                box[0].start - _ROWS.start : box[0].stop - _ROWS.start, box[1]
+            ]
+            dense, haze = disease.share(_AXIS[None, box[1]], _AXIS[box[0], None], float(self.z[index]), noise)
+            sick = self.lobe[index][box] == disease.lobe
+            dense, haze = dense * sick, haze * sick
+            paint(tissue, 0.28 * haze, 0.0)
+            paint(tissue, dense, 35.0)
+            paint(tissue, part["vessels"], blood)
+            paint(tissue, part["walls"] * (1 - dense), -250.0)
+            paint(tissue, part["lumens"], -960.0)
+            paint(tissue, part["small_lumens"] * dense, -900.0)
+            plane += share * (tissue - plane)
+
+
+class _Noise:
+    """Quantum noise of a soft reconstruction kernel: grainy, and coarser than one pixel."""
+
+    def __init__(self, rng: np.random.Generator, blocks: int = 6) -> None:
+        frequency = np.hypot(np.fft.fftfreq(MATRIX)[:, None], np.fft.rfftfreq(MATRIX)[None, :])
+        shape = np.sqrt(frequency) * np.exp(-((frequency / 0.22) ** 2))  # ramp filter times a soft roll-off
+        self._blocks = []
+        for _ in range(blocks):
+            white = np.fft.rfft2(rng.standard_normal((MATRIX, MATRIX), dtype=np.float32))
+            grain = np.fft.irfft2(white * shape, s=(MATRIX, MATRIX)).astype(np.float32)
+            self._blocks.append(grain / grain.std())
+
+    def plane(self, rng: np.random.Generator, hu: np.ndarray, z: float) -> np.ndarray:
+        """Noise (HU) for one slice, stronger behind much tissue."""
+        first, second = rng.choice(len(self._blocks), 2, replace=False)
+        moves = rng.integers(0, MATRIX, (2, 2))
+        grain = np.roll(self._blocks[first], moves[0], (0, 1)) + np.roll(
+            self._blocks[second], moves[1], (0, 1)
+        )
+        strength = 5.0 + 5.5 * bump(_AXIS[None, :], 0, 130) * bump(_AXIS[:, None], 5, 100)
+        strength = strength * (1 + 0.5 * bump(z, 285, 40))
+        return grain * (strength * np.float32(0.75)).astype(np.float32)

@@ -28,7 +28,18 @@ _SCOUT_SCALE = 4.0
 _DATE = "20250303"
 _NAMES = {
     "F": ("Dorothy", "Marie", "Grace", "Rosalind", "Ada", "Lise", "Emmy", "Katherine", "Mileva", "Hedy"),
-    "M": ("Wilhelm", "Godfrey", "Allan", "Johann", "Alan", "Felix", "Gottfried", "Niels", "Charles", "Leopold"),
+    "M": (
+        "Wilhelm",
+        "Godfrey",
+        "Allan",
+        "Johann",
+        "Alan",
+        "Felix",
+        "Gottfried",
+        "Niels",
+        "Charles",
+        "Leopold",
+    ),
 }
 
 

@@ -140,7 +140,9 @@ def test_same_seed_gives_the_same_bytes(study):
 def test_another_seed_is_another_patient(study, another_study):
     mine, other = study.datasets[0], another_study.datasets[0]
     assert mine.PatientID != other.PatientID
-    assert {i.SOPInstanceUID for i in study.datasets}.isdisjoint(i.SOPInstanceUID for i in another_study.datasets)
+    assert {i.SOPInstanceUID for i in study.datasets}.isdisjoint(
+        i.SOPInstanceUID for i in another_study.datasets
+    )
     assert np.mean(study.truth != another_study.truth) > 0.01
 
 

@@ -1,0 +1,236 @@
+"""Inside the lungs of the teaching phantom: lobes, branching vessels and bronchi, a consolidation, a nodule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from magician._shapes import Field, Grid, bump
+
+LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
+# Where artery, bronchus and vein enter each lobe: (x, y, z) in mm, radius of the artery in mm.
+_HILA = {
+    "RUL": ((-54, -10, 184), (-46, -4, 181), (-52, -20, 164), 4.0),
+    "RML": ((-50, -6, 142), (-54, -8, 132), (-48, -22, 158), 3.2),
+    "RLL": ((-53, 14, 134), (-43, 28, 130), (-54, 22, 120), 5.0),
+    "LUL": ((52, -4, 186), (57, 0, 171), (52, -18, 166), 4.3),
+    "LLL": ((51, 28, 140), (49, 34, 137), (54, 24, 122), 5.0),
+}
+
+
+def lobes(grid: Grid, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say to which lobe each pixel of a slice would belong.
+
+    Parameters
+    ----------
+    bend : array, shape of the slice, mm; how the fissures differ from planes
+
+    Returns
+    -------
+    lobe : uint8, 1 to 5 in the order of `LOBES`
+    major, minor : distance (mm) to the oblique and to the horizontal fissure; the latter is far on the left
+    """
+    right = grid.x < 3
+    dome = (np.abs(grid.x) - 75) ** 2 / 320
+    slope = np.where(right, 1.05, 1.2).astype(np.float32)
+    major = (grid.z - (120 + slope * grid.y) - dome - 5 * bend) / np.sqrt(1 + slope**2)
+    minor = grid.z - 143 - 0.08 * grid.y + dome * 0.6 - 4 * bend
+    minor = np.where(right & (major > 0), minor, 99).astype(np.float32)
+    lobe = np.where(major < 0, np.where(right, 3, 5), np.where(right, np.where(minor > 0, 1, 2), 4))
+    return lobe.astype(np.uint8), major.astype(np.float32), minor
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A branching tree: ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``radius`` in mm."""
+
+    parent: np.ndarray
+    where: np.ndarray
+    radius: np.ndarray
+
+
+def grow(
+    rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radius: float, end_radius: float
+) -> Tree:
+    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): halve the ends again and again, as lungs divide.
+
+    A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to fit the root.
+    """
+    power = np.log(root_radius / end_radius) / np.log(len(ends))
+    parents, wheres, loads = [np.array([0])], [root[None]], [np.array([len(ends)])]
+    group, above, made = np.zeros(len(ends), int), np.array([0]), 1
+    position, active = root[None], ends
+    while len(active):
+        count = np.bincount(group)
+        centre = np.stack([np.bincount(group, column) for column in active.T], axis=1) / count[:, None]
+        share = np.where(count == 1, 1.0, rng.uniform(0.32, 0.52, len(count)))[:, None]
+        jitter = (
+            rng.normal(0, 0.09, centre.shape)
+            * np.linalg.norm(centre - position, axis=1)[:, None]
+            * (share < 1)
+        )
+        node = position + share * (centre - position) + jitter
+        parents.append(above)
+        wheres.append(node)
+        loads.append(count)
+        index = made + np.arange(len(count))
+        made += len(count)
+        keep = count[group] > 1
+        active, group = active[keep], group[keep]
+        if not len(active):
+            break
+        group, above, position = _halve(rng, active, group, node, index)
+    radius = end_radius * np.concatenate(loads) ** power
+    return Tree(np.concatenate(parents), np.concatenate(wheres), radius)
+
+
+def _halve(rng, points, group, node, index):
+    """Cut every group of points in two across its longest extent; returns the new groups and their parents."""
+    size = len(node)
+    count = np.maximum(np.bincount(group, minlength=size), 1)
+    mean = np.stack([np.bincount(group, c, size) for c in points.T], axis=1) / count[:, None]
+    offset = points - mean[group]
+    spread = np.stack([np.bincount(group, c**2, size) for c in offset.T], axis=1)
+    spread *= rng.uniform(0.6, 1.4, spread.shape)
+    along = offset[np.arange(len(points)), spread.argmax(axis=1)[group]]
+    order = np.lexsort((along, group))
+    first = np.cumsum(count * (np.bincount(group, minlength=size) > 0)) - count
+    rank = np.empty(len(points), int)
+    rank[order] = np.arange(len(points)) - first[group[order]]
+    # Uneven halves: a stem goes on and gives off branches, rather than forking evenly again and again.
+    uneven = rng.uniform(0.14, 0.5, size)
+    uneven = np.where(rng.random(size) < 0.5, uneven, 1 - uneven)
+    cut = np.clip(np.round(count * uneven), 1, np.maximum(count - 1, 1))
+    halves = group * 2 + (rank >= cut[group])
+    used, new_group = np.unique(halves, return_inverse=True)
+    return new_group, index[used // 2], node[used // 2]
+
+
+def sample(tree: Tree, smallest: float = 0.0, largest: float = 1e3) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) and radii (n) close together along all branches, bent so that branches leave without a kink."""
+    pick = np.flatnonzero((tree.radius >= smallest) & (tree.radius <= largest))
+    pick = pick[pick > 0]
+    parent = tree.parent[pick]
+    start, end = tree.where[parent], tree.where[pick]
+    length = np.linalg.norm(end - start, axis=1)
+    tangent = start - tree.where[tree.parent[parent]]
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=1), 1e-6)[:, None]
+    bend = start + tangent * (0.38 * length)[:, None]
+    steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.55, 2)).astype(int), 2)
+    which = np.repeat(np.arange(len(pick)), steps)
+    t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(steps, steps)
+    t = t[:, None]
+    points = (1 - t) ** 2 * start[which] + 2 * t * (1 - t) * bend[which] + t**2 * end[which]
+    from_radius = np.minimum(tree.radius[parent], tree.radius[pick] * 1.25)
+    radius = from_radius[which] * (1 - t[:, 0]) + tree.radius[pick][which] * t[:, 0]
+    return points, radius
+
+
+def splat(
+    target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray
+) -> None:
+    """Draw balls into ``target`` (uint8, axes z, y, x; 255 is full), keeping the larger value.
+
+    ``origin`` and ``step`` are (x, y, z) of the first voxel centre and of the voxel distance, in mm.
+    """
+    flat = target.reshape(-1)
+    shape = np.array(target.shape[::-1])
+    reach_class = np.ceil(radius * 2).astype(int)
+    for size in np.unique(reach_class):
+        chosen = reach_class == size
+        place = (points[chosen] - origin) / step
+        base = np.round(place).astype(np.int32)
+        reach = np.ceil((size / 2 + 0.6) / step).astype(int)
+        inside = ((base >= reach) & (base < shape - reach)).all(axis=1)
+        place, base, r = place[inside], base[inside], radius[chosen][inside].astype(np.float32)
+        axes = [np.arange(-n, n + 1) for n in reach]
+        square = [
+            (((a[None] + base[:, i : i + 1] - place[:, i : i + 1]) * step[i]) ** 2).astype(np.float32)
+            for i, a in enumerate(axes)
+        ]
+        thin = np.minimum(1.0, 2.2 * r) * 255
+        for dz in range(len(axes[2])):
+            distance = np.sqrt(square[0][:, None, :] + square[1][:, :, None] + square[2][:, dz, None, None])
+            share = np.clip((r[:, None, None] - distance) / 1.2 + 0.5, 0, 1) * thin[:, None, None]
+            index = (
+                ((base[:, 2] + axes[2][dz]) * shape[1] + base[:, 1])[:, None, None] + axes[1][None, :, None]
+            ) * shape[0] + (base[:, 0][:, None, None] + axes[0][None, None, :])
+            seen = share > 2
+            np.maximum.at(flat, index[seen], share[seen].astype(np.uint8))
+
+
+class LungTree:
+    """Arteries, veins and bronchi of both lungs."""
+
+    def __init__(self, rng: np.random.Generator, ends: dict[str, np.ndarray], to_world) -> None:
+        """``ends``: points (n, 3) per lobe, mm; ``to_world`` maps canonical points to where the patient's lie."""
+        self.vessels: list[tuple[np.ndarray, np.ndarray]] = []
+        self.walls: list[tuple[np.ndarray, np.ndarray]] = []
+        self.lumens: list[tuple[np.ndarray, np.ndarray]] = []
+        self.small_lumens: list[tuple[np.ndarray, np.ndarray]] = []
+        for lobe, points in ends.items():
+            artery, bronchus, vein, radius = _HILA[lobe]
+            roots = to_world(np.array([artery, bronchus, vein], float))
+            half = len(points) * 5 // 9
+            arteries = grow(rng, roots[0], points[:half], radius, 0.42)
+            veins = grow(rng, roots[2], points[half:], radius * 0.95, 0.42)
+            self.vessels += [sample(arteries), sample(veins)]
+            self._bronchi(rng, arteries, roots)
+
+    def _bronchi(self, rng: np.random.Generator, arteries: Tree, roots: np.ndarray) -> None:
+        """A bronchus runs beside every artery: the pair that radiologists know as a signet ring."""
+        shift = roots[1] - roots[0]
+        aside = shift / max(np.linalg.norm(shift), 1e-6) + rng.normal(0, 0.2, 3)
+        aside /= np.linalg.norm(aside)
+        distance = arteries.radius * 1.9 + 0.9
+        where = arteries.where + aside * distance[:, None]
+        where[0] = roots[1]
+        tree = Tree(arteries.parent, where, arteries.radius * 0.78)
+        points, radius = sample(tree, 0.95)
+        self.lumens.append((points, radius))
+        self.walls.append((points, radius + np.clip(0.25 * radius, 0.5, 1.0)))
+        points, radius = sample(tree, 0.4)
+        self.small_lumens.append((points, 1.3 * radius))
+
+
+def density(grid: Grid, build_density: float, fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """HU of lung tissue without its visible vessels: denser at the back, where gravity pulls the blood."""
+    return (build_density + 0.42 * grid.y + 10 * coarse + 9 * fine).astype(np.float32)
+
+
+def fissure_haze(major: np.ndarray, minor: np.ndarray) -> np.ndarray:
+    """Extra HU of the fissures: thin sheets of pleura, smeared by the slice thickness."""
+    return 95 * bump(major, 0, 1.3) + 60 * bump(minor, 0, 1.8)
+
+
+class Consolidation:
+    """A part of a lobe whose air is replaced by fluid, touching the pleura, with a fuzzy inner margin."""
+
+    def __init__(
+        self, rng: np.random.Generator, lobe: str, voxels: np.ndarray, voxel_ml: float, field: Field
+    ) -> None:
+        """``voxels``: points (n, 3) that fill the lobe evenly, mm; ``voxel_ml`` is the volume of each."""
+        side = -1.0 if lobe.startswith("R") else 1.0
+        low = lobe in ("RLL", "LLL")
+        outward = np.array([0.75 * side, 0.75 if low else -0.1, -0.25 if low else 0.3]) + rng.normal(
+            0, 0.15, 3
+        )
+        along = voxels @ (outward / np.linalg.norm(outward))
+        self.centre = voxels[along >= np.quantile(along, 0.985)].mean(axis=0)
+        self.lobe, self._field = LOBES.index(lobe) + 1, field
+        self._scale = np.array([1.0, 1.0, 0.85])
+        score = self._score(voxels, field.at(voxels))
+        wanted = rng.uniform(75, 110) / voxel_ml
+        self._limit = float(np.quantile(score, min(wanted / len(voxels), 0.6)))
+
+    def _score(self, points: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return np.sqrt((((points - self.centre) * self._scale) ** 2).sum(axis=-1)) + 6.0 * noise
+
+    def share(
+        self, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How dense each pixel is: (consolidated, hazy around it), 0 to 1 each."""
+        dx, dy, dz = x - self.centre[0], y - self.centre[1], (z - self.centre[2]) * 0.85
+        score = np.sqrt(dx**2 + dy**2 + dz**2) + 6.0 * noise - self._limit
+        return np.clip(0.5 - score / 5.0, 0, 1), np.clip(1 - score / 16, 0, 1)

@@ -1,0 +1,386 @@
+"""Heart, great vessels, airways, gullet and upper abdomen of the teaching phantom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magician._chest_wall import FAT, MUSCLE, Build, ChestWall, Section
+from magician._shapes import (
+    Ellipsoid,
+    Found,
+    Grid,
+    Tube,
+    bump,
+    curve,
+    paint,
+    paint_shape,
+    smooth_minimum,
+    soft,
+    unite,
+)
+
+_RECESS = np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2.0, 2.6, np.pi], [26, 18, 30, 48, 66, 78]).astype(
+    np.float32
+)
+
+
+def diaphragm(build: Build, s: Section) -> np.ndarray:
+    """Height z of the diaphragm over every pixel of a slice (mm)."""
+    grid = s.grid
+    base = _RECESS[(np.abs(s.phi) * 100).astype(np.int32)]
+    right, left = build.dome
+    top = (
+        84
+        + (right - 84) * bump(grid.x, -72, 52)
+        + (left - 84) * bump(grid.x, 72, 48)
+        - 6 * bump(grid.y, -80, 40)
+    )
+    outward = 1 - np.clip(-s.rho / 72, 0, 1)
+    return base + (top - base) * (1 - outward * outward * np.sqrt(outward)) + 1.5 * s.coarse
+
+
+class Organs:
+    """Everything between and below the lungs of one patient."""
+
+    def __init__(self, build: Build, wall: ChestWall) -> None:
+        self.build, self.wall = build, wall
+        enhanced = build.contrast
+        self.artery, self.pulmonary, self.vein = (178.0, 168.0, 155.0) if enhanced else (42.0, 42.0, 42.0)
+        self.myocardium, self.liver, self.spleen = (105.0, 100.0, 115.0) if enhanced else (48.0, 60.0, 50.0)
+        self._vessels()
+        self._airways()
+        self._heart()
+        self._abdomen()
+
+    def _spine_front(self, z: float) -> float:
+        return float(self.wall.spine_y(z)) - 15.5
+
+    def _vessels(self) -> None:
+        f = self._spine_front
+        descending = [(27, f(z) + 6, z, 12.5) for z in (188, 170, 150)] + [
+            (22, f(120) + 3, 120, 12),
+            (18, f(90) - 2, 90, 11.5),
+            (9, f(60) - 8, 60, 11),
+            (5, f(20) - 12, 20, 10.5),
+            (4, f(0) - 12, -10, 10.5),
+        ]
+        self.aorta = Tube(
+            (2, -18, 136, 14),
+            (-8, -28, 150, 16.5),
+            (-14, -32, 168, 16),
+            (-15, -32, 186, 15.5),
+            (-10, -25, 200, 14.5),
+            (2, -12, 208, 13.5),
+            (14, 4, 208, 13),
+            (23, 18, 201, 12.5),
+            *descending,
+        )
+        self.arteries = [
+            Tube(
+                (-4, -20, 208, 7),
+                (-11, -19, 226, 6.5),
+                (-18, -14, 246, 6),
+                (-26, -12, 258, 5),
+                (-48, -6, 263, 4.5),
+                (-85, -12, 258, 4),
+            ),
+            Tube((-18, -14, 248, 4), (-20, -20, 266, 3.6), (-24, -26, 290, 3.5)),
+            Tube((7, -10, 209, 4.5), (15, -14, 235, 3.8), (20, -20, 262, 3.6), (25, -26, 290, 3.5)),
+            Tube((18, 4, 207, 5), (24, 2, 230, 5), (32, 0, 250, 4.8), (50, -5, 262, 4.5), (85, -12, 258, 4)),
+        ]
+        self.veins = [
+            Tube((-29, -22, 214, 9), (-28, -20, 190, 9.5), (-27, -17, 168, 9.5), (-28, -18, 145, 11)),
+            Tube(
+                (36, -28, 246, 6),
+                (26, -34, 232, 6.5),
+                (4, -42, 221, 6.5),
+                (-18, -34, 213, 7),
+                (-27, -25, 208, 8),
+            ),
+            Tube((-40, -26, 248, 6), (-33, -27, 236, 7), (-29, -23, 212, 8)),
+            Tube((36, -28, 246, 6), (60, -34, 256, 5.5), (95, -24, 252, 5)),
+            Tube((-40, -26, 248, 6), (-60, -34, 256, 5.5), (-95, -24, 252, 5)),
+            Tube((30, -30, 248, 5), (29, -30, 268, 5), (30, -32, 290, 5)),
+            Tube((-33, -28, 246, 5), (-30, -30, 268, 5.5), (-31, -32, 290, 5.5)),
+            Tube(
+                (-24, -6, 104, 11),
+                (-23, 2, 88, 11.5),
+                (-21, 8, 60, 11),
+                (-18, 12, 20, 11),
+                (-17, 12, -10, 11),
+            ),
+            Tube(
+                *[(-6, f(z) - 4, z, 3.2) for z in (0, 40, 90, 140, 180)],
+                (-9, f(190), 192, 3.6),
+                (-24, 6, 196, 4),
+                (-29, -12, 191, 4),
+            ),
+        ]
+        self.lung_arteries = [
+            Tube((14, -46, 142, 13), (19, -38, 158, 14.5), (17, -26, 172, 14), (12, -20, 176, 12)),
+            Tube(
+                (16, -22, 174, 12),
+                (30, -6, 182, 11),
+                (42, 10, 180, 10),
+                (48, 20, 166, 8.5),
+                (50, 26, 150, 7),
+                (51, 28, 140, 5.5),
+            ),
+            Tube(
+                (14, -20, 173, 11),
+                (-8, -14, 170, 11),
+                (-30, -8, 168, 10.5),
+                (-42, 0, 162, 9),
+                (-49, 8, 150, 7.5),
+                (-53, 14, 134, 6),
+            ),
+            Tube((-34, -8, 170, 6.5), (-46, -10, 178, 5.5), (-54, -10, 184, 4.5)),
+            Tube((40, 6, 182, 6), (46, 0, 186, 5), (52, -4, 188, 4)),
+        ]
+        self.lung_veins = [
+            Tube((-22, 0, 148, 8), (-36, -12, 154, 6.5), (-52, -20, 164, 5)),
+            Tube((-22, 8, 134, 8), (-38, 16, 128, 6.5), (-54, 22, 120, 5)),
+            Tube((30, -4, 152, 8), (40, -14, 160, 6), (52, -18, 166, 5)),
+            Tube((30, 10, 136, 8), (42, 20, 129, 6.5), (54, 24, 122, 5)),
+        ]
+
+    def _airways(self) -> None:
+        f = self._spine_front
+        self.trachea = Tube(
+            (0, f(285) - 20, 292, 8.5),
+            (0, f(255) - 19, 255, 8.5),
+            (1, f(220) - 19, 220, 8.5),
+            (3, f(196) - 18, 196, 9),
+            (4, f(188) - 17, 188, 8.5),
+        )
+        y = f(188) - 17
+        self.bronchi = [
+            Tube(
+                (3, y, 190, 7.5),
+                (-12, y + 2, 177, 7),
+                (-25, y + 4, 168, 6.5),
+                (-33, y + 6, 154, 5.5),
+                (-38, y + 9, 144, 5),
+                (-43, 28, 130, 4),
+            ),
+            Tube((-18, y + 3, 173, 5), (-34, y, 177, 4.8), (-46, y - 2, 181, 4)),
+            Tube((-36, y + 6, 148, 3.8), (-46, y - 10, 139, 3.4), (-54, y - 22, 132, 3)),
+            Tube(
+                (5, y, 190, 7),
+                (22, y + 4, 173, 6.2),
+                (38, y + 8, 162, 5.8),
+                (44, y + 14, 152, 5),
+                (49, 32, 138, 4),
+            ),
+            Tube((38, y + 8, 163, 5), (50, y - 4, 166, 4.4), (57, y - 12, 171, 3.6)),
+            Tube((44, y + 2, 163, 3.6), (54, y - 14, 154, 3.2), (60, y - 26, 146, 2.8)),
+        ]
+        self.gullet = Tube(
+            (2, f(285) - 7, 292, 6),
+            (5, f(240) - 6.5, 240, 6.5),
+            (7, f(200) - 7, 200, 6.5),
+            (6, f(160) - 7, 160, 7),
+            (6, f(120) - 9, 120, 7.5),
+            (12, f(95) - 16, 95, 8),
+            (20, f(78) - 24, 78, 8.5),
+            (34, f(66) - 28, 68, 9),
+        )
+        self.thyroid = [Tube((s * 15, f(280) - 24, 268, 7), (s * 16, f(290) - 24, 290, 9)) for s in (-1, 1)]
+        rng = np.random.default_rng(5)
+        self.nodes = [
+            Ellipsoid((x, y, z), (r * 1.4, r, r), (1, 0.6, 0.3))
+            for x, y, z, r in zip(
+                rng.uniform(-24, 18, 9),
+                rng.uniform(-22, 8, 9),
+                rng.uniform(172, 228, 9),
+                rng.uniform(2, 3.6, 9),
+                strict=True,
+            )
+        ]
+
+    def _heart(self) -> None:
+        h = self.build.heart
+        self.muscle_shapes = [
+            Ellipsoid((36, -30, 114), (52 * h, 36 * h, 34 * h), (0.66, -0.58, -0.48)),
+            Ellipsoid((6, -54, 116), (40 * h, 25 * h, 30 * h), (0.85, -0.2, -0.45)),
+        ]
+        self.left_ventricle = Ellipsoid((33, -27, 116), (42 * h, 22 * h, 21 * h), (0.66, -0.58, -0.48))
+        self.right_ventricle = Ellipsoid((5, -55, 116), (37 * h, 20 * h, 25 * h), (0.85, -0.2, -0.45))
+        self.atria = [
+            Ellipsoid((-28, -26, 126), (23 * h, 27 * h, 31 * h)),
+            Ellipsoid((3, 3, 143), (34 * h, 18 * h, 21 * h)),
+        ]
+        self.appendages = [
+            Tube((34, -12, 150, 9), (42, -28, 154, 8), (40, -40, 152, 5)),
+            Tube((-26, -34, 142, 11), (-12, -50, 150, 7)),
+        ]
+        self.outflow = Tube((4, -62, 122, 15), (11, -56, 136, 14), (15, -46, 146, 13))
+        self.coronary = [
+            Tube((6, -34, 150, 2), (24, -44, 146, 2), (32, -56, 130, 2), (52, -66, 104, 1.5)),
+            Tube((-12, -42, 146, 2), (-14, -56, 130, 2), (-8, -62, 104, 2)),
+        ]
+
+    def _abdomen(self) -> None:
+        self.liver_shapes = [
+            Ellipsoid((-68, -6, 42), (74, 92, 74)),
+            Ellipsoid((10, -46, 60), (72, 42, 36), (1, -0.1, 0.25)),
+        ]
+        self.liver_veins = [
+            Tube((-22, -2, 86, 5), (-50, 2, 78, 4), (-86, 6, 60, 2.5)),
+            Tube((-21, -4, 84, 5), (-34, -34, 76, 4), (-44, -60, 62, 2.5)),
+            Tube((-19, -4, 84, 4.5), (2, -34, 78, 3.5), (20, -52, 68, 2)),
+            Tube((-14, -14, 20, 6), (-38, -16, 34, 5.5), (-66, -4, 42, 4), (-96, 10, 40, 2.5)),
+            Tube((-38, -16, 34, 5), (-56, -40, 40, 3.5), (-70, -58, 40, 2)),
+        ]
+        self.stomach = [
+            Ellipsoid((58, 12, 64), (38, 46, 34)),
+            Ellipsoid((48, -34, 30), (34, 32, 34), (1, -0.3, -0.5)),
+        ]
+        self.spleen_shape = Ellipsoid((100, 44, 48), (30, 50, 40), (0.8, -0.6, 0))
+        self.kidneys = [Ellipsoid((46, 46, -2), (24, 26, 34)), Ellipsoid((-48, 44, -14), (24, 26, 34))]
+        self.colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
+        f = self._spine_front
+        self.crura = [
+            Tube(
+                (s * 13, f(0) - 4, -10, 5),
+                (s * 13, f(30) - 8, 30, 4.5),
+                (s * 13, f(60) - 14, 60, 4),
+                (s * 10, f(80) - 22, 78, 3),
+            )
+            for s in (-1, 1)
+        ]
+
+    # -------------------------------------------------------------------------------------------- envelope
+
+    def find(self, grid: Grid) -> dict[object, Found]:
+        """Measure once, for the envelope and for drawing, where the organs of the mediastinum lie on a slice."""
+        margins = (
+            (22, [*self.muscle_shapes, *self.atria, self.outflow, *self.appendages]),
+            (18, [self.aorta, self.gullet, self.trachea, *self.veins, *self.arteries]),
+            (9, [*self.lung_arteries, *self.lung_veins, *self.bronchi]),
+            (2, [*self.nodes, *self.coronary, *self.thyroid, self.left_ventricle, self.right_ventricle]),
+        )
+        return {shape: shape.distance(grid, margin) for margin, shapes in margins for shape in shapes}
+
+    def envelope(self, s: Section, found: dict[object, Found]) -> np.ndarray:
+        """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases, the spine."""
+        grid, z = s.grid, s.grid.z
+        y0 = self.wall.spine_y(z)
+        total = np.sqrt((grid.x / 1.12) ** 2 + (grid.y - y0) ** 2) - 19.0
+        total = np.minimum(total, np.maximum(np.abs(grid.x) - 22, y0 - grid.y))
+        fat = 3.5 if z < 165 else 1.5
+        for shapes, grow, fillet in (
+            ([*self.muscle_shapes, *self.atria, self.outflow, *self.appendages], fat, 14),
+            ([self.aorta, self.gullet, self.trachea, *self.veins, *self.arteries], 1.8, 13),
+            ([*self.lung_arteries, *self.lung_veins, *self.bronchi], 1.4, 6),
+        ):
+            for shape in shapes:
+                unite(total, found[shape], fillet, grow=grow)
+        front = -self.wall.build.depth * float(curve([60, 140, 200, 235, 264], [98, 91, 70, 46, 30], z))
+        box = grid.window(-70, 75, front - 30, y0)
+        if box:
+            # One sheet from breastbone to spine keeps the lungs apart: thin behind the breastbone, thicker behind.
+            x, y = grid.x[box] - 3 - 2 * s.coarse[box], grid.y[box]
+            half = 1.2 + 14 * np.exp(-np.maximum(y - front, 0) / 8) + 8 * np.clip((y + 34) / 16, 0, 1)
+            total[box] = smooth_minimum(total[box], np.abs(x) - half, 16)
+        return total
+
+    # ------------------------------------------------------------------------------------------------ draw
+
+    def draw_abdomen(self, s: Section, height: np.ndarray) -> None:
+        """Draw what lies under the diaphragm."""
+        below = height - s.grid.z
+        if float(below.max()) < -2:
+            return
+        inside = np.maximum(s.rho + 3.5, 4.0 - below)
+        paint(s.hu, soft(np.maximum(s.rho + 1.0, -below), 2.0), MUSCLE)
+        paint(s.hu, soft(inside, 2.0), FAT + 6 * s.fine)
+        self._liver(s, inside)
+        kidney = 150.0 if self.build.contrast else 35.0
+        for shape, value in ((self.spleen_shape, self.spleen), *[(shape, kidney) for shape in self.kidneys]):
+            found = shape.distance(s.grid)
+            if found:
+                box, distance = found
+                paint(s.hu[box], soft(np.maximum(distance + 2 * s.coarse[box], inside[box])), value)
+        self._hollow(s, inside)
+        for crus in self.crura:
+            paint_shape(s.hu, crus.distance(s.grid), MUSCLE)
+
+    def _liver(self, s: Section, inside: np.ndarray) -> None:
+        grid = s.grid
+        liver = np.full(s.hu.shape, np.float32(60))
+        for shape in self.liver_shapes:
+            unite(liver, shape.distance(grid, 20), 20)
+        spine = np.hypot(grid.x / 1.1, grid.y - self.wall.spine_y(grid.z)) - 22
+        liver = np.maximum(np.maximum(liver + 3 * s.coarse, inside), -spine)
+        found = self.kidneys[1].distance(grid, 6)
+        if found:
+            liver[found[0]] = np.maximum(liver[found[0]], 5 - found[1])
+        paint(s.hu, soft(liver), self.liver + 3 * s.fine)
+        inner = soft(liver + 3)
+        for vein in self.liver_veins:
+            found = vein.distance(grid)
+            if found:
+                share = soft(found[1], 2.0) * inner[found[0]]
+                paint(s.hu[found[0]], share, 135.0 if self.build.contrast else 40.0)
+
+    def _hollow(self, s: Section, inside: np.ndarray) -> None:
+        """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying patient."""
+        stomach = np.full(s.hu.shape, np.float32(60))
+        for shape in self.stomach:
+            unite(stomach, shape.distance(s.grid, 16), 16)
+        stomach = np.maximum(stomach + 3 * s.coarse, inside)
+        paint(s.hu, soft(stomach), 65.0)
+        content = stomach + 4.0 + 0.7 * s.fine
+        paint(s.hu, soft(content), 15 + 9 * s.fine + 8 * s.coarse)
+        paint(s.hu, soft(np.maximum(content, s.grid.y + 6)), -985.0)
+        found = self.colon.distance(s.grid)
+        if found:
+            box, distance = found
+            distance = np.maximum(distance + 2 * s.coarse[box], inside[box])
+            paint(s.hu[box], soft(distance), 45.0)
+            gas = np.clip(0.5 + 2 * (-0.2 - s.fine[box]), 0, 1)
+            paint(s.hu[box], soft(distance + 3), (1 - gas) * (10 + 30 * s.fine[box]) - 850 * gas)
+
+    def draw_mediastinum(self, s: Section, found: dict[object, Found]) -> None:
+        """Draw heart, great vessels and gullet; the fat around them is there already."""
+        hu, enhanced = s.hu, self.build.contrast
+        for node in self.nodes:
+            paint_shape(hu, found[node], 45.0)
+        for shape in self.muscle_shapes:
+            paint_shape(hu, found[shape], self.myocardium)
+        blood = [
+            (self.right_ventricle, self.pulmonary), (self.left_ventricle, self.artery), (self.outflow, self.pulmonary),
+            (self.atria[0], self.pulmonary - 14 if enhanced else 42.0), (self.atria[1], self.artery),
+            *[(shape, self.artery - 12 if enhanced else 42.0) for shape in self.appendages],
+            *[(vessel, self.artery) for vessel in self.lung_veins],
+            *[(vessel, self.pulmonary) for vessel in self.lung_arteries],
+            *[(vessel, self.vein) for vessel in self.veins],
+        ]  # fmt: skip
+        for vessel in (self.aorta, *self.arteries):
+            paint_shape(hu, found[vessel], 55.0, grow=0.9)
+        for shape, value in blood:
+            paint_shape(hu, found[shape], value)
+        for vessel in (self.aorta, *self.arteries, *self.coronary):
+            paint_shape(hu, found[vessel], self.artery)
+        paint_shape(hu, found[self.gullet], 45.0)
+        paint_shape(hu, found[self.gullet], 20.0, grow=-3.5)
+        for lobe in self.thyroid:
+            paint_shape(hu, found[lobe], 125.0)
+
+    def draw_neck(self, s: Section) -> None:
+        """Draw the organs of a slice above the lungs."""
+        found = self.find(s.grid)
+        self.draw_mediastinum(s, found)
+        self.draw_airways(s, found)
+
+    def draw_airways(self, s: Section, found: dict[object, Found]) -> np.ndarray:
+        """Draw trachea and bronchi with their walls; returns the air in them as shares, shape of the slice."""
+        air = np.zeros_like(s.hu)
+        for tube in (self.trachea, *self.bronchi):
+            paint_shape(s.hu, found[tube], 30.0, grow=1.5 if tube is self.trachea else 1.1)
+            if found[tube]:
+                box, distance = found[tube]
+                np.maximum(air[box], soft(distance), out=air[box])
+        paint(s.hu, air, -985.0)
+        return air

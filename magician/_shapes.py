@@ -1,0 +1,188 @@
+"""Tools to draw anatomy slice by slice: signed distances, soft edges, smooth random fields.
+
+All lengths are in mm. A signed distance is negative inside. Axes: x grows to the patient's left, y to the back,
+z to the head; a slice is a 2-D array (rows, columns) of float32 with ``x`` along columns and ``y`` along rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EDGE_MM = 1.2  # how far the scanner smears an edge
+
+Box = tuple[slice, slice]
+Found = (
+    tuple[Box, np.ndarray] | None
+)  # a box of a slice and the signed distance in it, or nothing on this slice
+
+
+def soft(distance: np.ndarray, edge: float | np.ndarray = EDGE_MM) -> np.ndarray:
+    """Turn a signed distance into the share of each voxel that lies inside, 0 to 1."""
+    share = distance * (-1.0 / edge)
+    share += 0.5
+    return np.clip(share, 0.0, 1.0, out=share)
+
+
+def paint(hu: np.ndarray, share: np.ndarray, value: float | np.ndarray) -> None:
+    """Mix ``value`` (HU) into ``hu`` in place, ``share`` of it."""
+    change = value - hu
+    change *= share
+    hu += change
+
+
+def paint_shape(hu: np.ndarray, found: Found, value: float, *, grow: float = 0.0) -> None:
+    """Paint a shape that `Tube.distance` or `Ellipsoid.distance` found, made larger by ``grow`` mm."""
+    if found is not None:
+        box, distance = found
+        paint(hu[box], soft(distance - grow), value)
+
+
+def smooth_minimum(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
+    """Union of two shapes whose crease is filled with a fillet of about ``radius`` mm."""
+    h = np.abs(a - b)
+    np.subtract(radius, h, out=h)
+    np.maximum(h, 0.0, out=h)
+    h *= h
+    h *= -0.25 / radius
+    h += np.minimum(a, b)
+    return h
+
+
+def unite(total: np.ndarray, found: Found, radius: float, *, grow: float = 0.0) -> None:
+    """Add a found shape to the signed distance ``total``, in place, with fillets of ``radius`` mm."""
+    if found is not None:
+        box, distance = found
+        total[box] = smooth_minimum(total[box], distance - grow, radius)
+
+
+def curve(keys: list[float], values: list[float], at: float | np.ndarray) -> np.ndarray:
+    """Interpolate key values without overshoot; constant beyond the ends."""
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(keys, values)(np.clip(at, keys[0], keys[-1])).astype(np.float32)
+
+
+def bump(t: np.ndarray | float, centre: float, width: float) -> np.ndarray:
+    """A Gaussian of height 1."""
+    return np.exp(-(((t - centre) / width) ** 2))
+
+
+class Grid:
+    """Coordinates of one slice: ``x``, ``y`` are arrays (rows, columns) and ``z`` a number, all in mm."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, z: float) -> None:
+        self.x, self.y, self.z = x, y, z
+        # A grid may be bent, so a column has a range of x, and a row a range of y.
+        self._columns = x.min(axis=0), x.max(axis=0)
+        self._rows = y.min(axis=1), y.max(axis=1)
+
+    def window(self, x0: float, x1: float, y0: float, y1: float) -> Box | None:
+        """The smallest box (rows, columns) that holds x0..x1 and y0..y1, or None if that is not on the slice."""
+        columns = np.flatnonzero((self._columns[1] >= x0) & (self._columns[0] <= x1))
+        rows = np.flatnonzero((self._rows[1] >= y0) & (self._rows[0] <= y1))
+        if not len(columns) or not len(rows):
+            return None
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+class Field:
+    """A smooth random field in space, mean 0 and standard deviation about 1 (cubic B-splines on random nodes)."""
+
+    def __init__(
+        self, rng: np.random.Generator, spacing_mm: tuple, z: np.ndarray, y: np.ndarray, x: np.ndarray
+    ) -> None:
+        """``z``, ``y``, ``x``: positions of slices, rows, columns; ``spacing_mm`` of the nodes: same order."""
+        self._low = np.array([z[0], y[0], x[0]], float)
+        self._spacing = np.asarray(spacing_mm, float)
+        extent = np.array([z[-1], y[-1], x[-1]], float) - self._low
+        shape = np.ceil(extent / self._spacing).astype(int) + 4
+        self._nodes = rng.standard_normal(shape, dtype=np.float32) * np.float32(3.0)
+        slices = self._basis(z, 0) @ self._nodes.reshape(shape[0], -1)
+        self._slices = slices.reshape(len(z), shape[1], shape[2])
+        self._rows, self._columns = self._basis(y, 1), self._basis(x, 2)
+
+    def _basis(self, positions: np.ndarray, axis: int):
+        from scipy.sparse import csr_array
+
+        t = (np.asarray(positions, np.float64) - self._low[axis]) / self._spacing[axis] + 1.0
+        u = np.abs(t[:, None] - np.arange(self._nodes.shape[axis]))
+        weights = np.where(u < 1, 2 / 3 - u**2 + u**3 / 2, np.maximum(2 - u, 0) ** 3 / 6)
+        return csr_array(weights.astype(np.float32))
+
+    def plane(self, index: int) -> np.ndarray:
+        """The field on slice ``index``, shape (rows, columns)."""
+        # Sparse products: dense ones would start BLAS threads, which costs more than it gains on a busy machine.
+        return self._rows @ np.ascontiguousarray((self._columns @ self._slices[index].T).T)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The field at points, shape (n, 3) with axes (x, y, z)."""
+        from scipy import ndimage
+
+        place = (points[:, ::-1] - self._low) / self._spacing + 1.0
+        return ndimage.map_coordinates(self._nodes, place.T, order=3, prefilter=False, mode="nearest")
+
+
+class Tube:
+    """A vessel, an airway or a bone: a curve through points, round, of varying radius."""
+
+    def __init__(self, *points: tuple[float, float, float, float]) -> None:
+        """``points``: (x, y, z, radius) each."""
+        keys = np.asarray(points, np.float64)
+        length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(keys[:, :3], axis=0), axis=1))])
+        # Balls this close together look like a smooth tube.
+        step = np.clip(0.35 * keys[:, 3].min(), 1.2, 12.0)
+        at = np.linspace(0, length[-1], max(2, int(length[-1] / step) + 2))
+        self._samples = np.stack([curve(list(length), list(column), at) for column in keys.T], axis=1)
+
+    def distance(self, grid: Grid, margin: float = 2.0) -> Found:
+        """Signed distance in a box that holds all that is nearer than ``margin``."""
+        height = np.abs(self._samples[:, 2] - grid.z)
+        near = self._samples[height < self._samples[:, 3] + margin]
+        if not len(near):
+            return None
+        reach = near[:, 3:] + margin
+        low, high = (near[:, :2] - reach).min(axis=0), (near[:, :2] + reach).max(axis=0)
+        box = grid.window(low[0], high[0], low[1], high[1])
+        if box is None:
+            return None
+        x, y = grid.x[box], grid.y[box]
+        nearest = np.full(x.shape, np.float32(1e3))
+        for px, py, pz, radius in near.tolist():
+            distance = (x - px) ** 2
+            distance += (y - py) ** 2
+            distance += (pz - grid.z) ** 2
+            np.sqrt(distance, out=distance)
+            distance -= radius
+            np.minimum(nearest, distance, out=nearest)
+        return box, nearest
+
+
+class Ellipsoid:
+    """A rotated ellipsoid; ``axis`` is where its first radius points."""
+
+    def __init__(self, centre: tuple, radii: tuple, axis: tuple = (1.0, 0.0, 0.0)) -> None:
+        first = np.asarray(axis, np.float64) / np.linalg.norm(axis)
+        second = np.cross([0.0, 0.0, 1.0], first)
+        second = second / np.linalg.norm(second)
+        self._turn = np.stack([first, second, np.cross(first, second)])
+        self._centre, self._radii = np.asarray(centre, np.float64), np.asarray(radii, np.float64)
+        self._reach = np.sqrt(((self._turn * self._radii[:, None]) ** 2).sum(axis=0))
+
+    def distance(self, grid: Grid, margin: float = 2.0) -> Found:
+        """As `Tube.distance`."""
+        reach = self._reach + margin
+        if abs(grid.z - self._centre[2]) > reach[2]:
+            return None
+        low, high = self._centre - reach, self._centre + reach
+        box = grid.window(low[0], high[0], low[1], high[1])
+        if box is None:
+            return None
+        cx, cy, cz = self._centre.tolist()
+        dx, dy, dz = grid.x[box] - cx, grid.y[box] - cy, grid.z - cz
+        first, second = np.zeros_like(dx), np.full_like(dx, 1e-6)
+        for (ax, ay, az), radius in zip(self._turn.tolist(), self._radii.tolist(), strict=True):
+            along = (dx * (ax / radius) + dy * (ay / radius) + az * dz / radius) ** 2
+            first += along
+            second += along * (1 / radius**2)
+        np.sqrt(first, out=first)
+        return box, first * (first - 1) / np.sqrt(second)
