@@ -1,0 +1,45 @@
+# make tutorial   run the notebook from top to bottom; the result lies in build/
+# make lab        open the notebook in JupyterLab
+# make test       everything that is tested
+#
+# On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a small CPU build:
+#     make tutorial TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+NOTEBOOK := notebooks/01_connect_ai_to_pacs.ipynb
+
+.PHONY: tutorial lab test notebook-test lint install clear-outputs clean
+
+tutorial: install
+	$(BIN)/python notebooks/run_tutorial.py
+
+lab: install
+	$(BIN)/jupyter lab $(NOTEBOOK)
+
+test: install lint
+	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory notebook-test
+
+# Every output of the notebook is compared, and a connection to anywhere but this computer fails
+notebook-test: install
+	PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
+
+lint: install
+	$(BIN)/ruff check
+
+install: .venv/installed
+
+.venv/installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' constraints.txt))
+	$(BIN)/pip install --quiet -c constraints.txt -r requirements-dev.txt -e .
+	touch $@
+
+clear-outputs: install
+	$(BIN)/nbstripout $(NOTEBOOK)
+
+clean:
+	rm -rf build .venv
