@@ -151,6 +151,8 @@ def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **run.common("seg", 3001, "Lung segmentation"),
     )
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = run.uid("dimensions")  # highdicom draws one at random
     seg.BodyPartExamined = run.sources[0].get("BodyPartExamined")
     complete_body_part(seg)
     return _finish(seg, run)
@@ -269,7 +271,9 @@ def _source_reference(source: Dataset) -> Dataset:
 
 
 def _finish(result: Dataset, run: Run) -> Dataset:
-    """Give a result the time of its run everywhere, where highdicom asks the clock."""
+    """Give a result the time of its run also where highdicom asks the clock, and dates as plain text."""
+    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime"):
+        setattr(result, keyword, str(result[keyword].value))
     result.InstanceCreationDate = run.now.strftime("%Y%m%d")
     result.InstanceCreationTime = run.now.strftime("%H%M%S.%f")
     if "DateOfSecondaryCapture" in result:

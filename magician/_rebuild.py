@@ -42,7 +42,7 @@ def read_segmentation(seg_dataset: Dataset, volume: CTVolume) -> np.ndarray:
     if seg_dataset.get("SOPClassUID") != SegmentationStorage or seg_dataset.get("SegmentationType") != "BINARY":
         raise ResultError("This is not a binary DICOM Segmentation object.")
     _check_frame_of_reference(seg_dataset, volume)
-    shape = (int(seg_dataset.Rows), int(seg_dataset.Columns))
+    shape = (seg_dataset.get("Rows"), seg_dataset.get("Columns"))
     if shape != volume.hu.shape[1:]:
         raise ResultError(
             f"The frames of the SEG have {shape[0]} rows and {shape[1]} columns, the CT images "
@@ -92,7 +92,7 @@ def _label(segment: Dataset) -> int:
 def _place_on_grid(
     group: Dataset, shared: Dataset, shape: tuple[int, int], to_voxel: np.ndarray, number: int
 ) -> np.ndarray:
-    """Return in voxels (slice, row, column): the first pixel of a frame, the step to its next row, to its next column."""
+    """Return, in voxels (slice, row, column), the first pixel of a frame and the steps to next row and column."""
 
     def found(sequence: str) -> Dataset:
         return (group.get(sequence) or shared.get(sequence))[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from ._files import save_dataset
+from ._files import is_uid, save_dataset
 from ._identity import check_alias, content_key, identify, learner_image
 from ._objects import Run, overlay_objects, report_object, segmentation_object
 from ._rebuild import read_segmentation
@@ -171,8 +171,11 @@ def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) -> list[Pa
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for dataset in datasets:
+        name = str(dataset.get("SOPInstanceUID", ""))
+        if not is_uid(name):
+            raise ResultError(f"{name!r} is no UID (PS3.5 9.1), so it can't be a file name.")
         try:
             paths.append(save_dataset(dataset, folder))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ResultError(f"An object can't be written: {error}") from error
+            raise ResultError(f"The object {name} can't be written: {error}") from error
     return paths

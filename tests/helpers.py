@@ -200,3 +200,20 @@ def _ct_header(index: int, seed: int) -> Dataset:
     ds.RescaleSlope = 1
     ds.RescaleType = "HU"
     return ds
+
+
+def lung_segmentation(volume, labels: np.ndarray, **changes: object):
+    """Return a segmentation as the network gives it, with these labels, on the grid of a CT volume."""
+    from magician.segmentation import LungSegmentation
+
+    facts = {
+        "labels": labels,
+        "spacing_mm": volume.spacing_mm,
+        "model_name": "test-model",
+        "model_version": "1.0",
+        "weights_sha256": "0" * 64,
+        "device": "cpu",
+        "precision": "fp32",
+        "seconds": 0.0,
+    }
+    return LungSegmentation(**(facts | changes))
