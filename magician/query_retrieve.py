@@ -27,19 +27,29 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import evt
-from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     CTImageStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
 from magician._files import instance_path
+from magician._query import (
+    FIND,
+    INSTANCE_ANSWERS,
+    SERIES_ANSWERS,
+    find,
+    find_instances,
+    find_series,
+    find_studies,
+    in_words,
+    query,
+    require_uid,
+)
 from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, require_service, status_of
 from magician.errors import (
     DimseFailure,
@@ -52,23 +62,12 @@ from magician.errors import (
 )
 from magician.storage import NOT_MATCHING, NOT_UNDERSTOOD, SUCCESS, Receiver, read_header, receive
 
+__all__ = ["Retrieval", "find_instances", "find_series", "find_studies", "get_study", "move_study"]
+
 logger = logging.getLogger(__name__)
 
-FIND = StudyRootQueryRetrieveInformationModelFind
 GET = StudyRootQueryRetrieveInformationModelGet
 MOVE = StudyRootQueryRetrieveInformationModelMove
-
-# What a query asks to be told about each match (PS3.4 Tables C.6-1 to C.6-4 and C.3-2)
-STUDY_ANSWERS = [
-    "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-    "AccessionNumber", "StudyID", "StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
-    "NumberOfStudyRelatedInstances",
-]  # fmt: skip
-SERIES_ANSWERS = [
-    "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "BodyPartExamined",
-    "NumberOfSeriesRelatedInstances",
-]  # fmt: skip
-INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
 
 # A PACS that does not tell the SOP classes of its images is offered these
 USUAL_CLASSES = [CTImageStorage, SegmentationStorage, Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
@@ -96,65 +95,6 @@ class Retrieval:
     expected: int
     received: int
     paths: tuple[Path, ...] = ()
-
-
-def find_studies(
-    node: Node,
-    *,
-    accession_number: str = "",
-    patient_id: str = "",
-    patient_name: str = "",
-    study_date: str = "",
-    modality: str = "",
-    study_instance_uid: str = "",
-) -> list[Dataset]:
-    """Ask which studies match (C-FIND at study level, PS3.4 C.4.1).
-
-    An empty key matches everything. ``*`` and ``?`` are wildcards in names, numbers and descriptions, ``20250101-``
-    is a range of dates. A UID is never a wildcard: leave it empty (PS3.4 C.2.2.2).
-
-    Returns
-    -------
-    list of Dataset
-        One for each study, with what the PACS tells of it.
-
-    Raises
-    ------
-    StudyNotFound
-        If nothing matches.
-    ValueError
-        If `study_instance_uid` holds a wildcard.
-    DimseFailure
-        If the PACS answers with a failure; and the errors of `magician.association.associate`.
-    """
-    keys = {
-        "AccessionNumber": accession_number,
-        "PatientID": patient_id,
-        "PatientName": patient_name,
-        "StudyDate": study_date,
-        "ModalitiesInStudy": modality,
-        "StudyInstanceUID": study_instance_uid,
-    }
-    found = _find(node, _identifier("STUDY", keys, STUDY_ANSWERS))
-    if not found:
-        sent = ", ".join(f"{keyword}={value!r}" for keyword, value in keys.items() if value)
-        raise StudyNotFound(
-            f"{node} holds no study that matches {sent or 'an empty query'}. Check the spelling; if the study must "
-            f"be there, ask its administrator whether {node.local_ae_title!r} may see it."
-        )
-    return found
-
-
-def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
-    """Ask which series a study has (C-FIND at series level); an empty list if there are none."""
-    keys = {"StudyInstanceUID": _one_uid(study_instance_uid)}
-    return _find(node, _identifier("SERIES", keys, SERIES_ANSWERS))
-
-
-def find_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
-    """Ask which instances (images) a series has (C-FIND at image level); an empty list if there are none."""
-    keys = {"StudyInstanceUID": _one_uid(study_instance_uid), "SeriesInstanceUID": _one_uid(series_instance_uid)}
-    return _find(node, _identifier("IMAGE", keys, INSTANCE_ANSWERS))
 
 
 def get_study(node: Node, study_instance_uid: str, folder, *, series_instance_uid: str = "") -> Retrieval:
@@ -256,21 +196,6 @@ def move_study(
     return Retrieval(len(expected), outcome.completed)
 
 
-def _identifier(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
-    """A C-FIND identifier: the keys to match, and empty elements for what we want to be told."""
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = level
-    for keyword in answers:
-        setattr(identifier, keyword, "")
-    for keyword, value in keys.items():
-        if keyword.endswith("UID") and ("*" in value or "?" in value):
-            raise ValueError(f"{keyword}={value!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty.")
-        setattr(identifier, keyword, value)
-    if not "".join(keys.values()).isascii():
-        identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
-    return identifier
-
-
 def _retrieve_identifier(study_instance_uid: str, series_instance_uid: str) -> Dataset:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "SERIES" if series_instance_uid else "STUDY"
@@ -280,46 +205,18 @@ def _retrieve_identifier(study_instance_uid: str, series_instance_uid: str) -> D
     return identifier
 
 
-def _one_uid(uid: str) -> str:
-    if not uid:
-        raise ValueError("This level needs the UID of the level above it, as a query of that level returns it.")
-    return uid
-
-
-def _find(node: Node, identifier: Dataset) -> list[Dataset]:
-    with associate(node, [FIND]) as association:
-        return _find_on(association, node, identifier)
-
-
-def _find_on(association: Association, node: Node, identifier: Dataset) -> list[Dataset]:
-    matches, started = [], time.monotonic()
-    for response, match in association.send_c_find(identifier, FIND):
-        status = status_of(response, node, "C-FIND", started)
-        started = time.monotonic()
-        if status in (0xFF00, 0xFF01):
-            matches.append(match)
-        elif status != SUCCESS:
-            raise DimseFailure(f"{node} answered our C-FIND with {_words(response, 'C-FIND')}.", status)
-    return matches
-
-
-def _words(response: Dataset, service: str) -> str:
-    comment = response.get("ErrorComment", "")
-    return describe_status(response.Status, service) + (f", {comment!r}" if comment else "")
-
-
 def _expected_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
     """Ask, before a retrieve, what should come: SOP Instance UIDs with their SOP classes ("" if not told)."""
     expected: dict[str, str] = {}
     with associate(node, [FIND]) as association:
-        study = {"StudyInstanceUID": _one_uid(study_instance_uid)}
+        study = {"StudyInstanceUID": require_uid(study_instance_uid)}
         series_uids = [series_instance_uid]
         if not series_instance_uid:
-            found = _find_on(association, node, _identifier("SERIES", study, SERIES_ANSWERS))
+            found = find(association, node, query("SERIES", study, SERIES_ANSWERS))
             series_uids = [series.SeriesInstanceUID for series in found]
         for uid in series_uids:
             keys = {**study, "SeriesInstanceUID": uid}
-            for image in _find_on(association, node, _identifier("IMAGE", keys, INSTANCE_ANSWERS)):
+            for image in find(association, node, query("IMAGE", keys, INSTANCE_ANSWERS)):
                 expected[image.SOPInstanceUID] = image.get("SOPClassUID", "")
     if not expected:
         series = f", series {series_instance_uid}" if series_instance_uid else ""
@@ -375,7 +272,7 @@ def _last_response(responses: Iterator, node: Node, service: str) -> _Outcome:
         if status != 0xFF00:
             failed = identifier.get("FailedSOPInstanceUIDList") if identifier else None
             failed = [failed] if isinstance(failed, str) else failed or []
-            return _Outcome(service, status, _words(response, service), completed, tuple(failed))
+            return _Outcome(service, status, in_words(response, service), completed, tuple(failed))
     raise AssertionError("pynetdicom ended a retrieve without a last response")
 
 

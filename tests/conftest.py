@@ -24,3 +24,9 @@ def small_folder(tmp_path: Path) -> Path:
 def real_chest_ct() -> Path:
     """The folder of a whole real chest CT, 64 slices; skips where the real data are absent."""
     return real_data("lung-pet-ct-dx-A0001", "s3")
+
+
+@pytest.fixture(scope="module")
+def real_chest_ct_folder() -> Path:
+    """The same folder, for what is made once for a whole file of tests."""
+    return real_data("lung-pet-ct-dx-A0001", "s3")

@@ -1,0 +1,157 @@
+"""What is shown: tables, pictures and the viewer. Pixels are compared with numpy, not with stored images."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from helpers import FLIPPED, PRONE, ct_series, truth_labels, write_series
+from PIL import Image
+from pydicom import Dataset
+
+from magician._overlay import paint
+from magician.display import compare, contact_sheet, montage, show_table, window_viewer
+from magician.volume import read_series, window
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory):
+    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("ct")))
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return truth_labels(ct_series())
+
+
+def tiles(picture):
+    """The images of a figure, in order."""
+    return [axes.images[0].get_array() for axes in picture.figure.axes if axes.images]
+
+
+def letters(picture):
+    return [text.get_text() for text in picture.figure.axes[0].texts]
+
+
+def test_a_table_of_data_sets_is_text_and_html():
+    study = Dataset()
+    study.StudyDate, study.PatientName, study.NumberOfStudyRelatedInstances = "20200102", "Phantom^Small", 12
+    table = show_table([study], ["StudyDate", "PatientName", "NumberOfStudyRelatedInstances", "AccessionNumber"])
+    assert repr(table).splitlines() == [
+        "StudyDate  PatientName    NumberOfStudyRelatedInstances  AccessionNumber",
+        "---------  -------------  -----------------------------  ---------------",
+        "20200102   Phantom^Small  12",
+    ]
+    assert "<td style=\"text-align:left\">Phantom^Small</td>" in table._repr_html_()
+
+
+def test_a_table_shows_other_headings_and_words_for_true_and_false():
+    table = show_table([{"chosen": True}, {"chosen": False}], {"chosen": "taken?"})
+    assert repr(table).split() == ["taken?", "------", "yes", "no"]
+
+
+def test_a_name_that_holds_html_stays_text():
+    table = show_table([{"name": "<script>alert(1)</script>"}], ["name"])
+    assert "<script>" not in table._repr_html_()
+
+
+def test_an_empty_table_shows_its_headings():
+    assert repr(show_table([], ["a", "b"])).splitlines()[0] == "a  b"
+
+
+def test_a_montage_shows_windowed_slices_from_feet_to_head(volume):
+    picture = montage(volume, center=-600, width=1500)
+    assert len(tiles(picture)) == 12
+    for tile, hu in zip(tiles(picture), volume.hu, strict=True):
+        np.testing.assert_array_equal(tile, window(hu, -600, 1500))
+    assert [axes.get_title() for axes in picture.figure.axes][0] == "1   -166 mm"
+
+
+def test_a_montage_of_many_slices_shows_the_first_the_last_and_some_between(volume):
+    picture = montage(volume, tiles=4)
+    assert [axes.get_title().split()[0] for axes in picture.figure.axes if axes.images] == ["1", "5", "8", "12"]
+    assert repr(picture).startswith("Montage: 4 of 12 axial slices from feet to head")
+
+
+def test_a_montage_draws_the_lungs_in_blue(volume, labels):
+    for tile, hu, plane in zip(tiles(montage(volume, labels)), volume.hu, labels, strict=True):
+        np.testing.assert_array_equal(tile, paint(hu, plane, 40, 400))
+        lung = tile[plane > 0].astype(int)
+        assert (lung[:, 2] > lung[:, 0]).all()
+
+
+def test_the_letters_say_which_side_is_which(tmp_path):
+    for name, orientation, expected in [("axial", None, "RL"), ("prone", PRONE, "LR"), ("flipped", FLIPPED, "RL")]:
+        series = ct_series(orientation=orientation) if orientation else ct_series()
+        seen = letters(montage(read_series(write_series(series, tmp_path / name))))
+        assert "".join(seen) == expected
+
+
+def test_a_picture_is_a_jpeg_of_modest_size(volume):
+    data = montage(volume)._repr_jpeg_()
+    image = Image.open(BytesIO(data))
+    assert image.format == "JPEG"
+    assert image.size[0] == 900
+    assert len(data) < 200_000
+
+
+def test_masks_are_compared_side_by_side(volume, labels):
+    picture = compare(volume, {"truth": labels, "right only": labels == 1}, 5)
+    first, second = tiles(picture)
+    np.testing.assert_array_equal(first, paint(volume.hu[5], labels[5]))
+    np.testing.assert_array_equal(second, paint(volume.hu[5], (labels[5] == 1).astype(np.uint8)))
+    assert repr(picture) == "Slice 6 of 12 with, in blue, truth; right only."
+
+
+def test_a_contact_sheet_shows_pixels_as_they_are():
+    series = ct_series(slices=3)
+    shown = tiles(contact_sheet(series))
+    for tile, ds in zip(shown, series, strict=True):
+        np.testing.assert_array_equal(tile, ds.pixel_array)
+
+
+def test_a_mask_of_another_shape_is_refused(volume, labels):
+    with pytest.raises(ValueError, match=r"shape \(11, 64, 72\), the volume \(12, 64, 72\)"):
+        montage(volume, labels[1:])
+
+
+def pixels(viewer):
+    return np.asarray(Image.open(BytesIO(viewer.image.value)), dtype=int)
+
+
+def test_the_viewer_shows_the_slice_and_window_of_its_sliders(volume):
+    viewer = window_viewer(volume, center=40, width=400)
+    viewer.slice.value, viewer.center.value, viewer.width.value = 3, -600, 1500
+    shown, expected = pixels(viewer), window(volume.hu[3], -600, 1500)
+    assert np.abs(shown - expected).mean() < 4  # JPEG is lossy
+    assert np.abs(shown - window(volume.hu[9], -600, 1500)).mean() > 8
+
+
+def test_each_slider_of_the_viewer_redraws(volume):
+    viewer = window_viewer(volume)
+    for slider, value in [(viewer.slice, 2), (viewer.center, -500), (viewer.width, 900)]:
+        before = viewer.image.value
+        slider.value = value
+        assert viewer.image.value != before
+
+
+def test_the_viewer_takes_the_blue_away_and_brings_it_back(volume, labels):
+    viewer = window_viewer(volume, labels)
+    coloured = pixels(viewer)
+    viewer.overlay.value = False
+    grey = pixels(viewer)
+    assert coloured.ndim == 3
+    assert grey.ndim == 2
+    viewer.overlay.value = True
+    np.testing.assert_array_equal(pixels(viewer), coloured)
+
+
+def test_the_viewer_without_a_mask_offers_no_overlay(volume):
+    assert window_viewer(volume).overlay.disabled
+
+
+def test_the_viewers_text_says_nothing_that_changes(volume):
+    text = "Viewer: 12 slices; sliders for slice, window centre and window width"
+    viewer = window_viewer(volume)
+    viewer.slice.value = 7
+    assert repr(viewer) == text
+    assert viewer._repr_mimebundle_()["text/plain"] == text
