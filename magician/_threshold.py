@@ -6,14 +6,12 @@ import numpy as np
 
 from .volume import CTVolume
 
-LARGE_ML = 100  # a lung is larger; pieces of windpipe, stomach and bowel mostly are not
 
-
-def threshold_lungs(volume: CTVolume, *, hu: float = -400) -> np.ndarray:
+def threshold_lungs(volume: CTVolume, *, hu: float = -400, smallest_ml: float = 100) -> np.ndarray:
     """Find the lungs as the large dark pieces inside the body.
 
     What everybody tries first, and what a network is to be measured against: it can't tell right from left, takes
-    the main airways for lung, and leaves out every part of a lung that is full of fluid or tumour.
+    the main airways and the hollow of the scanner's table for lung, and leaves out every part of a lung that is full of fluid or tumour.
 
     Parameters
     ----------
@@ -21,6 +19,8 @@ def threshold_lungs(volume: CTVolume, *, hu: float = -400) -> np.ndarray:
         Axial slices, the body not touching the edge of the image all around.
     hu : float
         Voxels below it count as air.
+    smallest_ml : float
+        Smaller pieces are left out, such as gas in the bowel.
 
     Returns
     -------
@@ -34,4 +34,4 @@ def threshold_lungs(volume: CTVolume, *, hu: float = -400) -> np.ndarray:
     pieces, _ = label(inside)
     sizes_ml = np.bincount(pieces.ravel()) * np.prod(volume.spacing_mm) / 1000
     sizes_ml[0] = 0
-    return (sizes_ml >= LARGE_ML)[pieces]
+    return (sizes_ml >= smallest_ml)[pieces]

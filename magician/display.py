@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from ._overlay import paint, patient_orientation
 from .segmentation import LungSegmentation
@@ -83,6 +84,8 @@ def _cell(row, name: str) -> str:
     value = row.get(name, "") if isinstance(row, (Dataset, Mapping)) else getattr(row, name)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, MultiValue):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 

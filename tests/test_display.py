@@ -44,6 +44,12 @@ def test_a_table_of_data_sets_is_text_and_html():
     assert "<td style=\"text-align:left\">Phantom^Small</td>" in table._repr_html_()
 
 
+def test_several_values_stand_in_one_cell():
+    study = Dataset()
+    study.ModalitiesInStudy = ["CT", "SEG"]
+    assert show_table([study], ["ModalitiesInStudy"]).cells == [["CT, SEG"]]
+
+
 def test_a_table_shows_other_headings_and_words_for_true_and_false():
     table = show_table([{"chosen": True}, {"chosen": False}], {"chosen": "taken?"})
     assert repr(table).split() == ["taken?", "------", "yes", "no"]
