@@ -11,7 +11,8 @@ def threshold_lungs(volume: CTVolume, *, hu: float = -400, smallest_ml: float = 
     """Find the lungs as the large dark pieces inside the body.
 
     What everybody tries first, and what a network is to be measured against: it can't tell right from left, takes
-    the main airways and the hollow of the scanner's table for lung, and leaves out every part of a lung that is full of fluid or tumour.
+    the main airways and the hollow of the scanner's table for lung, and leaves out every part of a lung that is full
+    of fluid or tumour.
 
     Parameters
     ----------
