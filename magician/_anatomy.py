@@ -13,8 +13,8 @@ import numpy as np
 
 from magician import _lungs
 from magician._chest_wall import Build, ChestWall, Section
-from magician._organs import Organs, diaphragm
-from magician._shapes import Field, Grid, bump, paint, soft
+from magician._organs import INLET_Z, Organs, diaphragm
+from magician._shapes import Field, Grid, bump, double, paint, soft
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
@@ -29,10 +29,13 @@ class Chest:
     ----------
     hu : array of int16, shape (slices, rows, columns), slices from feet to head, in HU
     labels : array of uint8, same shape; 0 outside, 1 right lung, 2 left lung
+    contrast : bool
+        Whether the blood is enhanced, as after an injection of contrast medium.
     """
 
     hu: np.ndarray
     labels: np.ndarray
+    contrast: bool
 
 
 def make_chest(seed: int, *, sex: str) -> Chest:
@@ -54,7 +57,7 @@ class _Patient:
     def __init__(self, seed: int, sex: str) -> None:
         # Parts draw from generators of their own, so that a change to one leaves the others as they were.
         rng, self.tree_rng, self.disease_rng, self.noise_rng = np.random.default_rng(seed).spawn(4)
-        small = 0.95 if sex == "F" else 1.01
+        small = 0.97 if sex == "F" else 1.02
         self.build = Build(
             sex=sex,
             width=small * rng.uniform(0.95, 1.05),
@@ -81,6 +84,7 @@ class _Patient:
         shape = (SLICES, MATRIX, MATRIX)
         self.hu = np.empty(shape, np.float32)
         self.lung = np.zeros(shape, np.uint8)  # share of lung, 255 is all
+        self.tissue = np.zeros(shape, np.int16)  # HU of lung without its vessels
         self.lobe = np.zeros(shape, np.uint8)
         for index in range(SLICES):
             self._draw(index)
@@ -91,7 +95,7 @@ class _Patient:
         for index in range(SLICES):
             plane = self.hu[index] + noise.plane(self.noise_rng, self.hu[index], float(self.z[index]))
             hu[index] = np.clip(np.round(plane), -1024, 3071)
-        return Chest(hu, labels)
+        return Chest(hu, labels, self.build.contrast)
 
     # ----------------------------------------------------------------------------------------- body and organs
 
@@ -112,32 +116,34 @@ class _Patient:
         self.hu[index] = self.air
         s = self.wall.section(index, self._grid(index), self.hu[index][_ROWS])
         self.wall.draw(s)
-        rows, columns = (np.flatnonzero((s.rho < 3).any(axis=axis)) for axis in (1, 0))
-        if len(rows):
-            box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            lung, lobe = self._draw_cavity(s.crop(box))
-            self.lung[index][_ROWS][box] = lung * 255
-            self.lobe[index][_ROWS][box] = lobe
+        if s.grid.z > INLET_Z:
+            self.organs.draw_inlet(s)
+            box = slice(None), slice(112, 400)
         else:
-            self.organs.draw_neck(s)
+            rows, columns = (np.flatnonzero((s.rho < 3).any(axis=axis)) for axis in (1, 0))
+            box = _even(rows), _even(columns)
+        lung, tissue, lobe = self._draw_cavity(s.crop(box))
+        self.lung[index][_ROWS][box] = lung * 255
+        self.tissue[index][_ROWS][box] = tissue
+        self.lobe[index][_ROWS][box] = lobe
         self.wall.draw_spine(s)
 
-    def _draw_cavity(self, s: Section) -> tuple[np.ndarray, np.ndarray]:
-        """Draw what lies inside the ribs; returns the share of lung in each pixel, and its lobe."""
+    def _draw_cavity(self, s: Section) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw what lies inside the ribs but for the lungs; returns their share in each pixel, their HU, the lobe."""
+        half = s.crop((slice(None, None, 2), slice(None, None, 2)))  # enough for what is smooth
+        height = double(diaphragm(self.build, half))
+        between = double(self.organs.envelope(half))
+        major, minor = (double(distance) for distance in _lungs.fissures(half.grid, half.coarse))
         paint(s.hu, soft(s.rho + 1.8, s.edge), -100 + 6 * s.fine)
-        height = diaphragm(self.build, s)
         self.organs.draw_abdomen(s, height)
-        found = self.organs.find(s.grid)
-        self.organs.draw_mediastinum(s, found)
-        share = soft(s.rho + 1.6, s.edge) * np.clip(0.5 + (s.grid.z - height) / SLICE_MM, 0, 1)
-        share *= soft(-self.organs.envelope(s, found))
-        lobe, major, minor = _lungs.lobes(s.grid, s.coarse)
-        tissue = _lungs.density(s.grid, self.build.density, s.fine, s.coarse) + _lungs.fissure_haze(
-            major, minor
+        self.organs.draw_mediastinum(s)
+        share = (
+            soft(s.rho + 1.6, s.edge) * np.clip(0.5 + (s.grid.z - height) / SLICE_MM, 0, 1) * soft(-between)
         )
-        paint(s.hu, share, tissue)
-        air = self.organs.draw_airways(s, found)
-        return share * (1 - air), lobe
+        tissue = _lungs.density(s.grid, self.build.density, s.fine, s.coarse)
+        tissue += _lungs.fissure_haze(s.grid, major, minor)
+        air = self.organs.draw_airways(s)
+        return share * (1 - air), tissue, _lungs.lobes(s.grid, major, minor)
 
     def _table(self) -> np.ndarray:
         """An empty slice (HU): the scanner's table, a curved shell filled with foam, and a mattress."""
@@ -160,12 +166,13 @@ class _Patient:
     def _fill_lungs(self, labels: np.ndarray) -> None:
         rng = self.tree_rng
         inside = {lobe: self._points_in(number) for number, lobe in enumerate(_lungs.LOBES, start=1)}
-        wanted = {"RUL": 1400, "RML": 650, "RLL": 1700, "LUL": 1650, "LLL": 1500}
+        wanted = {"RUL": 1300, "RML": 600, "RLL": 1600, "LUL": 1550, "LLL": 1400}
         ends = {lobe: points[rng.permutation(len(points))[: wanted[lobe]]] for lobe, points in inside.items()}
         tree = _lungs.LungTree(rng, ends, self._to_world)
         sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[self.disease_rng.integers(6)]
         voxel_ml = (4 * PIXEL_MM) ** 2 * SLICE_MM / 1000
         disease = _lungs.Consolidation(self.disease_rng, sick, inside[sick], voxel_ml, self.fields["blob"])
+        tree.keep_near(disease.centre, 60)
         self._composite(tree, disease)
 
     def _points_in(self, number: int) -> np.ndarray:
@@ -185,7 +192,7 @@ class _Patient:
         origin = np.array([_AXIS[box[1].start], _AXIS[box[0].start], -SLICE_MM / thirds])
         step = np.array([PIXEL_MM, PIXEL_MM, SLICE_MM / thirds])
         layers = {}
-        for name in ("vessels", "walls", "lumens", "small_lumens"):
+        for name in ("vessels", "walls", "lumens", "fine_lumens"):
             layers[name] = np.zeros(size, np.uint8)
             for points, radius in getattr(tree, name):
                 _lungs.splat(layers[name], points, radius, origin, step)
@@ -200,7 +207,7 @@ class _Patient:
                 for name, layer in layers.items()
             }
             plane = self.hu[index][box]
-            tissue = plane.copy()
+            tissue = self.tissue[index][box].astype(np.float32)
             noise = self.fields["blob"].plane(index)[
                 box[0].start - _ROWS.start : box[0].stop - _ROWS.start, box[1]
             ]
@@ -212,7 +219,7 @@ class _Patient:
             paint(tissue, part["vessels"], blood)
             paint(tissue, part["walls"] * (1 - dense), -250.0)
             paint(tissue, part["lumens"], -960.0)
-            paint(tissue, part["small_lumens"] * dense, -900.0)
+            paint(tissue, part["fine_lumens"] * dense, -900.0)
             plane += share * (tissue - plane)
 
 
@@ -238,3 +245,8 @@ class _Noise:
         strength = 5.0 + 5.5 * bump(_AXIS[None, :], 0, 130) * bump(_AXIS[:, None], 5, 100)
         strength = strength * (1 + 0.5 * bump(z, 285, 40))
         return grain * (strength * np.float32(0.75)).astype(np.float32)
+
+
+def _even(used: np.ndarray) -> slice:
+    """The range of used rows or columns, with even ends so that it can be halved and doubled."""
+    return slice(int(used[0]) // 2 * 2, int(used[-1] + 2) // 2 * 2)

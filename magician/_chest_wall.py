@@ -10,10 +10,24 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from magician._shapes import Box, Field, Grid, Tube, bump, curve, paint, paint_shape, smooth_minimum, soft
+from magician._shapes import (
+    Box,
+    Field,
+    Grid,
+    Tube,
+    bump,
+    curve,
+    double,
+    paint,
+    paint_shape,
+    smooth_minimum,
+    soft,
+    unite,
+)
 
 ANGLES = 2048
 CENTRE_Y = -5.0
+APEX_Z = 264.0
 # Heights (mm) of the rib heads, or of the upper edges of the vertebrae: C6, C7, T1 to T12, L1, L2.
 HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
 FAT, MUSCLE, MARROW, CORTEX, CARTILAGE = -105.0, 55.0, 190.0, 850.0, 105.0
@@ -37,9 +51,10 @@ class Build:
 class Section:
     """One slice of one patient while it is being drawn; all arrays have the shape of ``hu``.
 
+    ``around`` is the angle from the back (0) to the breastbone (pi), ``radius`` the distance from the middle;
     ``skin``, ``muscle`` and ``rho`` are distances (mm) to the skin, to the surface of the muscles and to the
-    cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's blurred edge. ``fine`` and
-    ``coarse`` are random textures, standard deviation about 1.
+    cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's blurred edge. ``fine``,
+    ``coarse`` and ``cleft`` are random textures, standard deviation about 1.
     """
 
     index: int
@@ -47,15 +62,16 @@ class Section:
     hu: np.ndarray
     fine: np.ndarray
     coarse: np.ndarray
-    phi: np.ndarray
+    cleft: np.ndarray
+    around: np.ndarray
     radius: np.ndarray
     skin: np.ndarray
     muscle: np.ndarray
     rho: np.ndarray
     edge: np.ndarray
 
-    def crop(self, box: Box) -> Section:
-        """A part of the slice; drawing into it draws into the whole."""
+    def crop(self, box: Box | np.ndarray) -> Section:
+        """A part of the slice. Drawing into a box draws into the whole; pixels picked by a mask are copies."""
         grid = Grid(self.grid.x[box], self.grid.y[box], self.grid.z)
         parts = {f.name: getattr(self, f.name)[box] for f in fields(self) if f.name not in ("index", "grid")}
         return Section(index=self.index, grid=grid, **parts)
@@ -86,13 +102,14 @@ class ChestWall:
         cavity = superellipse(
             self._phi,
             w * curve(keys, [127, 132, 138, 140, 138, 129, 115, 96, 77, 60, 46, 33, 16], z),
-            d * curve(keys, [88, 93, 95, 93, 86, 75, 63, 49, 37, 27, 18, 11, 4], z),
+            d * curve(keys, [90, 96, 99, 97, 90, 79, 66, 51, 38, 27, 18, 11, 4], z),
             d * curve(keys, [82, 86, 91, 95, 96, 95, 91, 84, 75, 64, 52, 40, 22], z),
             2.4,
         )
         self._cavity = (cavity * (1 - 0.28 * bump(self._phi, 0, 0.40))).astype(np.float32)
+        self._cavity[z > APEX_Z] = -40.0  # no pixel lies inside
         turn = np.gradient(self._cavity, axis=1) / (2 * np.pi / ANGLES) / self._cavity
-        rise = np.gradient(self._cavity, float(z[1] - z[0]), axis=0)
+        rise = np.gradient(cavity, float(z[1] - z[0]), axis=0)
         self._cavity_slope = (1 / np.sqrt(1 + turn**2)).astype(np.float32)
         self._cavity_edge = np.hypot(1.2, 2.6 * rise).astype(np.float32)
 
@@ -103,7 +120,7 @@ class ChestWall:
         muscle = superellipse(
             self._phi,
             w * curve(keys, [140, 149, 153, 158, 163, 164, 160, 150, 136], z),
-            d * curve(keys, [103, 108, 105, 100, 92, 82, 70, 61, 56], z),
+            d * curve(keys, [106, 112, 109, 103, 94, 83, 70, 61, 56], z),
             d * curve(keys, [106, 110, 114, 117, 118, 116, 110, 101, 92], z),
             2.35,
         )
@@ -114,8 +131,8 @@ class ChestWall:
             - 0.03 * bump(around, np.pi, 0.2)
         )
         self._muscle = np.maximum(muscle, self._cavity + 11).astype(np.float32)
-        low = curve([0, 100, 200, 280], [1.5, 1.1, 0.8, 0.6], z)[:, None]
-        fat = build.fat * low * (0.75 + 0.5 * bump(around, 1.9, 0.8) - 0.3 * bump(around, 0, 0.3))
+        low = curve([0, 100, 200, 280], [1.35, 1.1, 0.8, 0.6], z)[:, None]
+        fat = build.fat * low * (0.55 + 0.55 * bump(around, 1.75, 0.7) + 0.25 * bump(around, np.pi, 0.7))
         if build.sex == "F":
             level = bump(z, 136, 40)[:, None]
             fat = fat + (8 + 1.3 * build.fat) * level * bump(around, 2.40, 0.36)
@@ -131,53 +148,59 @@ class ChestWall:
 
     def section(self, index: int, grid: Grid, hu: np.ndarray) -> Section:
         """Measure where the pixels of a slice lie, relative to skin, muscles and cavity."""
-        dy = grid.y - CENTRE_Y
-        radius = np.sqrt(grid.x**2 + dy**2)
-        phi = np.arctan2(grid.x, dy)
-        bins = ((phi + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.int32) & (ANGLES - 1)
+        # All these are smooth, so every second row and column is enough.
+        half = Grid(grid.x[::2, ::2], grid.y[::2, ::2], grid.z)
+        dy = half.y - CENTRE_Y
+        radius = np.sqrt(half.x**2 + dy**2)
+        around = np.arctan2(half.x, dy)
+        bins = ((around + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.int32) & (
+            ANGLES - 1
+        )
         slope = self._skin_slope[index][bins]
-        section = Section(
-            index=index, grid=grid, hu=hu, phi=phi, radius=radius,
-            fine=self._fields["fine"].plane(index), coarse=self._fields["coarse"].plane(index),
-            skin=(radius - self._skin[index][bins]) * slope,
-            muscle=(radius - self._muscle[index][bins]) * slope,
-            rho=(radius - self._cavity[index][bins]) * self._cavity_slope[index][bins],
-            edge=self._cavity_edge[index][bins],
-        )  # fmt: skip
-        lying = grid.y - self.back_y(grid.x)
+        skin = (radius - self._skin[index][bins]) * slope
+        muscle = (radius - self._muscle[index][bins]) * slope
         for shoulder in self._shoulders:
-            found = shoulder.distance(grid, 40)
-            if found:
-                box, distance = found
-                section.skin[box] = smooth_minimum(section.skin[box], distance, 40)
-                section.muscle[box] = smooth_minimum(
-                    section.muscle[box], distance + 3 + 0.5 * self.build.fat, 40
-                )
-        section.skin = -smooth_minimum(-section.skin, -lying, 12)
-        section.muscle = -smooth_minimum(-section.muscle, -lying - 4 - 0.2 * self.build.fat, 12)
-        return section
+            found = shoulder.distance(half, 40)
+            unite(skin, found, 40)
+            unite(muscle, found, 40, grow=-3 - 0.5 * self.build.fat)
+        lying = self.back_y(half.x) - half.y
+        skin = -smooth_minimum(-skin, lying, 12)
+        muscle = -smooth_minimum(-muscle, lying - 4 - 0.2 * self.build.fat, 12)
+        rho = (radius - self._cavity[index][bins]) * self._cavity_slope[index][bins]
+        return Section(
+            index=index, grid=grid, hu=hu, around=double(np.abs(around)), radius=double(radius),
+            fine=self._fields["fine"].plane(index), coarse=self._fields["coarse"].plane(index),
+            cleft=self._fields["cleft"].plane(index),
+            skin=double(skin), muscle=double(muscle), rho=double(rho), edge=double(self._cavity_edge[index][bins]),
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------- skin to muscles
 
     def draw(self, s: Section) -> None:
         """Draw skin, fat, muscle and bone of a slice; the cavity comes later and is drawn over it."""
-        paint(s.hu, soft(s.skin), 20.0)
-        paint(s.hu, soft(s.skin + 2.0), FAT + 6 * s.fine)
-        self._breasts(s)
-        self._muscles(s)
-        self._scapulae(s)
+        mask = (s.skin < 2) & (s.rho > -3)
+        wall = s.crop(mask)
+        fat = FAT + 8 * wall.fine + 30 * np.clip(wall.fine - 1.3, 0, 1)
+        paint(wall.hu, soft(wall.skin), 20.0)
+        paint(wall.hu, soft(wall.skin + 2.0), fat)
+        self._breasts(wall)
+        self._muscles(wall)
+        self._scapulae(wall)
+        s.hu[mask] = wall.hu
+        self._armpit_fat(s)
         for bone in self._girdle:
             found = bone.distance(s.grid)
             paint_shape(s.hu, found, CORTEX)
-            paint_shape(s.hu, found, MARROW, grow=-1.8)
+            paint_shape(s.hu, found, MARROW - 50, grow=-1.8)
         self._ribs(s)
         self._sternum(s)
 
     def _breasts(self, s: Section) -> None:
         if self.build.sex != "F" or not 90 < s.grid.z < 185:
             return
-        around = np.abs(s.phi)
-        where = bump(around, 2.40, 0.26) * float(bump(s.grid.z, 136, 28)) * np.clip(s.muscle / 4 - 0.5, 0, 1)
+        where = (
+            bump(s.around, 2.40, 0.26) * float(bump(s.grid.z, 136, 28)) * np.clip(s.muscle / 4 - 0.5, 0, 1)
+        )
         depth = np.clip((-s.skin - 4) / 6, 0, 1)
         paint(s.hu, np.clip(0.6 * s.coarse + s.fine - 0.1, 0, 1) * where * depth, 30.0)
 
@@ -188,23 +211,20 @@ class ChestWall:
         ribs = np.abs(s.rho - 11.5 - 0.8 * s.coarse) + np.clip(16 - thick, 0, 9)
         sheet = np.abs(s.muscle + 10.5 + 2.2 * s.coarse) + np.clip(26 - thick, 0, 9)
         second = np.abs(s.muscle + 23 + 3.5 * s.coarse) + np.clip(44 - thick, 0, 9)
-        cleft = self._fields["cleft"].plane(s.index)
-        between = np.abs(cleft + 0.12 * s.fine) * 17 + np.clip(20 - thick, 0, 9)
+        between = np.abs(s.cleft + 0.12 * s.fine) * 17 + np.clip(20 - thick, 0, 9)
         plane = np.minimum(np.minimum(ribs, sheet) - 0.75, np.minimum(second - 0.9, between - 0.55))
         strength = np.clip(0.8 + 0.45 * s.fine, 0, 1) * soft(s.muscle + 3.0, 2.0)
         paint(s.hu, soft(plane, 1.7) * strength, FAT + 15)
+
+    def _armpit_fat(self, s: Section) -> None:
         for pit in self._armpits:
-            found = pit.distance(s.grid, 6)
+            found = pit.distance(s.grid, 20)
             if found:
                 box, distance = found
-                fat = (
-                    soft(distance + 7 * cleft[box] + 4 * s.coarse[box], 4.0)
-                    * soft(11 - s.rho[box])
-                    * soft(s.muscle[box] + 8)
-                )
+                distance = distance + 6 * s.cleft[box] + 4 * s.coarse[box]
+                fat = soft(distance, 4.0) * soft(11 - s.rho[box]) * soft(s.muscle[box] + 8)
                 paint(s.hu[box], fat, FAT)
-                node = np.clip(2.5 * s.fine[box] - 3.0, 0, 1)
-                paint(s.hu[box], fat * node, 40.0)
+                paint(s.hu[box], fat * np.clip(2.5 * s.fine[box] - 3.0, 0, 1), 40.0)
 
     # ---------------------------------------------------------------------------------------------- bones
 
@@ -256,7 +276,7 @@ class ChestWall:
         z = s.grid.z
         if not 118 < z < 252:
             return
-        around = np.abs(s.phi)
+        around = s.around
         low = float(curve([118, 160, 200, 250], [0.98, 0.74, 0.60, 0.66], z))
         high = float(curve([118, 160, 200, 250], [1.02, 1.15, 1.22, 1.2], z))
         middle = s.rho - 11 - 0.42 * (s.rho - s.muscle - 11) - 1.5 * s.coarse
@@ -268,7 +288,7 @@ class ChestWall:
     def _ribs(self, s: Section) -> None:
         z = s.grid.z
         near = (s.rho > -2) & (s.rho < 13)
-        around, rho, x = np.abs(s.phi[near]), s.rho[near], s.grid.x[near]
+        around, rho, x = s.around[near], s.rho[near], s.grid.x[near]
         fall = curve(
             [0, 0.35, 0.7, 1.4, 2.1, 2.55, 2.85, np.pi],
             [-2, -3, 6, 33, 64, 76, 66, 44],
@@ -307,10 +327,10 @@ class ChestWall:
         half = float(curve([74, 96, 104, 150, 190, 198, 225, 242], [4, 8, 18, 17, 15, 24, 29, 22], z))
         box = s.grid.window(-45, 45, -140, CENTRE_Y)
         x, rho = np.abs(s.grid.x[box]), s.rho[box] - 7.0
-        dx = np.maximum(x - half + 4.5, 0)
-        shape = np.sqrt(dx**2 + np.maximum(np.abs(rho) - 1.0, 0) ** 2) - 4.5 + 0.4 * s.coarse[box]
-        paint(s.hu[box], soft(shape), 520.0)
-        paint(s.hu[box], soft(shape + 1.5), 110 + 45 * s.fine[box])
+        rho = rho - 1.5 * (x / half) ** 2 + 0.7
+        shape = (np.sqrt(np.sqrt((x / half) ** 4 + (rho / 5.8) ** 4 + 1e-6)) - 1) * 5.8 + 0.3 * s.coarse[box]
+        paint(s.hu[box], soft(shape), 560.0)
+        paint(s.hu[box], soft(shape + 1.4), 110 + 45 * s.fine[box])
 
     # ---------------------------------------------------------------------------------------------- spine
 
@@ -338,7 +358,7 @@ class ChestWall:
         plate = min(max((abs(up) - 0.5 * gap + 5) / 2, 0), 1)
         arch = self._arch(grid, canal_y, up, size)
         paint(hu, soft(body), 560 * (1 - disc) + 90 * disc)
-        paint(hu, soft(body + 1.4), (1 - disc) * (190 + 40 * fine + 230 * plate) + 85 * disc)
+        paint(hu, soft(body + 1.4), (1 - disc) * (190 + 40 * fine + 130 * plate) + 85 * disc)
         paint(hu, soft(arch), 700.0)
         paint(hu, soft(arch + 1.6), 280.0)
         paint(hu, soft(canal), -30.0)

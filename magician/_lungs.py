@@ -19,26 +19,22 @@ _HILA = {
 }
 
 
-def lobes(grid: Grid, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Say to which lobe each pixel of a slice would belong.
+def fissures(grid: Grid, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (mm, positive above) to the oblique fissures and, on the right, to the horizontal one.
 
-    Parameters
-    ----------
-    bend : array, shape of the slice, mm; how the fissures differ from planes
-
-    Returns
-    -------
-    lobe : uint8, 1 to 5 in the order of `LOBES`
-    major, minor : distance (mm) to the oblique and to the horizontal fissure; the latter is far on the left
+    ``bend``, an array of the shape of the slice, says how the fissures differ from planes.
     """
+    dome = (np.abs(grid.x) - 75) ** 2 * (1 / 320)
+    slope = np.clip(1.125 + 0.015 * grid.x, 1.05, 1.2)
+    major = (grid.z - 120 - slope * grid.y - dome - 5 * bend) / np.sqrt(1 + slope**2)
+    return major, grid.z - 143 - 0.08 * grid.y + dome * 0.6 - 4 * bend
+
+
+def lobes(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
+    """The lobe to which each pixel would belong: 1 to 5 in the order of `LOBES`, uint8."""
     right = grid.x < 3
-    dome = (np.abs(grid.x) - 75) ** 2 / 320
-    slope = np.where(right, 1.05, 1.2).astype(np.float32)
-    major = (grid.z - (120 + slope * grid.y) - dome - 5 * bend) / np.sqrt(1 + slope**2)
-    minor = grid.z - 143 - 0.08 * grid.y + dome * 0.6 - 4 * bend
-    minor = np.where(right & (major > 0), minor, 99).astype(np.float32)
-    lobe = np.where(major < 0, np.where(right, 3, 5), np.where(right, np.where(minor > 0, 1, 2), 4))
-    return lobe.astype(np.uint8), major.astype(np.float32), minor
+    upper = np.where(right, np.where(minor > 0, np.uint8(1), np.uint8(2)), np.uint8(4))
+    return np.where(major < 0, np.where(right, np.uint8(3), np.uint8(5)), upper)
 
 
 @dataclass(frozen=True)
@@ -53,57 +49,62 @@ class Tree:
 def grow(
     rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radius: float, end_radius: float
 ) -> Tree:
-    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): halve the ends again and again, as lungs divide.
+    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): divide the ends again and again, as lungs do.
 
     A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to fit the root.
     """
     power = np.log(root_radius / end_radius) / np.log(len(ends))
     parents, wheres, loads = [np.array([0])], [root[None]], [np.array([len(ends)])]
     group, above, made = np.zeros(len(ends), int), np.array([0]), 1
-    position, active = root[None], ends
-    while len(active):
+    position, points = root[None], ends
+    while len(points):
         count = np.bincount(group)
-        centre = np.stack([np.bincount(group, column) for column in active.T], axis=1) / count[:, None]
-        share = np.where(count == 1, 1.0, rng.uniform(0.32, 0.52, len(count)))[:, None]
-        jitter = (
-            rng.normal(0, 0.09, centre.shape)
-            * np.linalg.norm(centre - position, axis=1)[:, None]
-            * (share < 1)
-        )
-        node = position + share * (centre - position) + jitter
+        ahead = _mean(points, group) - position
+        length = np.linalg.norm(ahead, axis=1) + 1e-6
+        ahead /= length[:, None]
+        # Branch before the nearest end is passed, so that no branch has to run back.
+        progress = ((points - position[group]) * ahead[group]).sum(axis=1)
+        nearest = np.full(len(count), np.inf)
+        np.minimum.at(nearest, group, progress)
+        step = np.clip(0.85 * nearest, 0.10 * length, 0.45 * length)
+        step[count == 1] = length[count == 1]
+        jitter = rng.normal(0, 0.07, ahead.shape) * (length * (count > 1))[:, None]
+        node = position + ahead * step[:, None] + jitter
         parents.append(above)
         wheres.append(node)
         loads.append(count)
         index = made + np.arange(len(count))
         made += len(count)
         keep = count[group] > 1
-        active, group = active[keep], group[keep]
-        if not len(active):
+        points, group = points[keep], group[keep]
+        if not len(points):
             break
-        group, above, position = _halve(rng, active, group, node, index)
+        group, above, position = _divide(rng, points, group, node, ahead, index)
     radius = end_radius * np.concatenate(loads) ** power
     return Tree(np.concatenate(parents), np.concatenate(wheres), radius)
 
 
-def _halve(rng, points, group, node, index):
-    """Cut every group of points in two across its longest extent; returns the new groups and their parents."""
-    size = len(node)
+def _mean(points: np.ndarray, group: np.ndarray, size: int = 0) -> np.ndarray:
     count = np.maximum(np.bincount(group, minlength=size), 1)
-    mean = np.stack([np.bincount(group, c, size) for c in points.T], axis=1) / count[:, None]
-    offset = points - mean[group]
-    spread = np.stack([np.bincount(group, c**2, size) for c in offset.T], axis=1)
-    spread *= rng.uniform(0.6, 1.4, spread.shape)
+    return np.stack([np.bincount(group, c, size) for c in points.T], axis=1) / count[:, None]
+
+
+def _divide(rng, points, group, node, ahead, index):
+    """Cut every group of points in two, along the way that the branch goes; returns new groups and their parents."""
+    size = len(node)
+    count = np.bincount(group, minlength=size)
+    offset = points - _mean(points, group, size)[group]
+    offset -= 0.75 * ahead[group] * (offset * ahead[group]).sum(axis=1, keepdims=True)
+    spread = _mean(offset**2, group, size) * rng.uniform(0.6, 1.4, (size, 3))
     along = offset[np.arange(len(points)), spread.argmax(axis=1)[group]]
     order = np.lexsort((along, group))
-    first = np.cumsum(count * (np.bincount(group, minlength=size) > 0)) - count
     rank = np.empty(len(points), int)
-    rank[order] = np.arange(len(points)) - first[group[order]]
-    # Uneven halves: a stem goes on and gives off branches, rather than forking evenly again and again.
-    uneven = rng.uniform(0.14, 0.5, size)
+    rank[order] = np.arange(len(points)) - (np.cumsum(count) - count)[group[order]]
+    # Uneven parts: a stem goes on and gives off branches, rather than forking evenly again and again.
+    uneven = rng.uniform(0.12, 0.5, size)
     uneven = np.where(rng.random(size) < 0.5, uneven, 1 - uneven)
     cut = np.clip(np.round(count * uneven), 1, np.maximum(count - 1, 1))
-    halves = group * 2 + (rank >= cut[group])
-    used, new_group = np.unique(halves, return_inverse=True)
+    used, new_group = np.unique(group * 2 + (rank >= cut[group]), return_inverse=True)
     return new_group, index[used // 2], node[used // 2]
 
 
@@ -117,7 +118,7 @@ def sample(tree: Tree, smallest: float = 0.0, largest: float = 1e3) -> tuple[np.
     tangent = start - tree.where[tree.parent[parent]]
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1), 1e-6)[:, None]
     bend = start + tangent * (0.38 * length)[:, None]
-    steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.55, 2)).astype(int), 2)
+    steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.7, 2)).astype(int), 2)
     which = np.repeat(np.arange(len(pick)), steps)
     t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(steps, steps)
     t = t[:, None]
@@ -136,12 +137,12 @@ def splat(
     """
     flat = target.reshape(-1)
     shape = np.array(target.shape[::-1])
-    reach_class = np.ceil(radius * 2).astype(int)
-    for size in np.unique(reach_class):
-        chosen = reach_class == size
+    sizes = np.ceil(radius * 4) / 4
+    for size in np.unique(sizes):
+        chosen = sizes == size
         place = (points[chosen] - origin) / step
         base = np.round(place).astype(np.int32)
-        reach = np.ceil((size / 2 + 0.6) / step).astype(int)
+        reach = np.floor((size + 0.6) / step + 0.5).astype(int)
         inside = ((base >= reach) & (base < shape - reach)).all(axis=1)
         place, base, r = place[inside], base[inside], radius[chosen][inside].astype(np.float32)
         axes = [np.arange(-n, n + 1) for n in reach]
@@ -161,20 +162,17 @@ def splat(
 
 
 class LungTree:
-    """Arteries, veins and bronchi of both lungs."""
+    """Arteries, veins and bronchi of both lungs, each as a list of (points (n, 3), radii (n)) in mm."""
 
     def __init__(self, rng: np.random.Generator, ends: dict[str, np.ndarray], to_world) -> None:
-        """``ends``: points (n, 3) per lobe, mm; ``to_world`` maps canonical points to where the patient's lie."""
-        self.vessels: list[tuple[np.ndarray, np.ndarray]] = []
-        self.walls: list[tuple[np.ndarray, np.ndarray]] = []
-        self.lumens: list[tuple[np.ndarray, np.ndarray]] = []
-        self.small_lumens: list[tuple[np.ndarray, np.ndarray]] = []
+        """``ends``: points (n, 3) per lobe, mm; ``to_world`` says where points of the average chest lie."""
+        self.vessels, self.walls, self.lumens, self.fine_lumens = [], [], [], []
         for lobe, points in ends.items():
             artery, bronchus, vein, radius = _HILA[lobe]
             roots = to_world(np.array([artery, bronchus, vein], float))
             half = len(points) * 5 // 9
-            arteries = grow(rng, roots[0], points[:half], radius, 0.42)
-            veins = grow(rng, roots[2], points[half:], radius * 0.95, 0.42)
+            arteries = grow(rng, roots[0], points[:half], radius, 0.44)
+            veins = grow(rng, roots[2], points[half:], radius * 0.95, 0.44)
             self.vessels += [sample(arteries), sample(veins)]
             self._bronchi(rng, arteries, roots)
 
@@ -183,15 +181,19 @@ class LungTree:
         shift = roots[1] - roots[0]
         aside = shift / max(np.linalg.norm(shift), 1e-6) + rng.normal(0, 0.2, 3)
         aside /= np.linalg.norm(aside)
-        distance = arteries.radius * 1.9 + 0.9
-        where = arteries.where + aside * distance[:, None]
+        where = arteries.where + aside * (arteries.radius * 1.9 + 0.9)[:, None]
         where[0] = roots[1]
         tree = Tree(arteries.parent, where, arteries.radius * 0.78)
         points, radius = sample(tree, 0.95)
         self.lumens.append((points, radius))
         self.walls.append((points, radius + np.clip(0.25 * radius, 0.5, 1.0)))
         points, radius = sample(tree, 0.4)
-        self.small_lumens.append((points, 1.3 * radius))
+        self.fine_lumens.append((points, 1.3 * radius))
+
+    def keep_near(self, centre: np.ndarray, distance: float) -> None:
+        """Forget the finest bronchi far from ``centre``: air shows them only where the lung around is dense."""
+        near = [np.linalg.norm(points - centre, axis=1) < distance for points, _ in self.fine_lumens]
+        self.fine_lumens = [(p[k], r[k]) for (p, r), k in zip(self.fine_lumens, near, strict=True)]
 
 
 def density(grid: Grid, build_density: float, fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
@@ -199,9 +201,10 @@ def density(grid: Grid, build_density: float, fine: np.ndarray, coarse: np.ndarr
     return (build_density + 0.42 * grid.y + 10 * coarse + 9 * fine).astype(np.float32)
 
 
-def fissure_haze(major: np.ndarray, minor: np.ndarray) -> np.ndarray:
+def fissure_haze(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
     """Extra HU of the fissures: thin sheets of pleura, smeared by the slice thickness."""
-    return 95 * bump(major, 0, 1.3) + 60 * bump(minor, 0, 1.8)
+    horizontal = (np.abs(minor) < 6) & (grid.x < 3) & (major > 0)
+    return 95 * bump(major, 0, 1.3) + np.where(horizontal, 60 * bump(minor, 0, 1.8), 0)
 
 
 class Consolidation:

@@ -7,7 +7,6 @@ import numpy as np
 from magician._chest_wall import FAT, MUSCLE, Build, ChestWall, Section
 from magician._shapes import (
     Ellipsoid,
-    Found,
     Grid,
     Tube,
     bump,
@@ -23,11 +22,13 @@ _RECESS = np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2.0, 2.6, np.pi], [26
     np.float32
 )
 
+INLET_Z = 228.0
+
 
 def diaphragm(build: Build, s: Section) -> np.ndarray:
     """Height z of the diaphragm over every pixel of a slice (mm)."""
     grid = s.grid
-    base = _RECESS[(np.abs(s.phi) * 100).astype(np.int32)]
+    base = _RECESS[(s.around * 100).astype(np.int32)]
     right, left = build.dome
     top = (
         84
@@ -49,6 +50,7 @@ class Organs:
         self.myocardium, self.liver, self.spleen = (105.0, 100.0, 115.0) if enhanced else (48.0, 60.0, 50.0)
         self._vessels()
         self._airways()
+        self._neck()
         self._heart()
         self._abdomen()
 
@@ -144,6 +146,27 @@ class Organs:
             Tube((30, 10, 136, 8), (42, 20, 129, 6.5), (54, 24, 122, 5)),
         ]
 
+    def _neck(self) -> None:
+        sides = (-1, 1)
+        self.inlet = [
+            Tube(*[(side * x, y, z, r) for x, y, z, r in points])
+            for side in sides
+            for points in (
+                [(30, -24, 246, 10), (58, -26, 256, 11), (92, -18, 256, 10)],
+                [(40, -10, 262, 8), (62, 10, 274, 11), (70, 22, 292, 12)],
+            )
+        ]
+        self.neck_muscles = [
+            Tube(*[(side * x, y, z, r) for x, y, z, r in points])
+            for side in sides
+            for points in (
+                [(24, -52, 244, 5), (34, -46, 262, 7), (42, -36, 292, 9)],
+                [(12, -44, 246, 3), (11, -42, 292, 4)],
+                [(34, -2, 258, 5), (30, -8, 275, 7), (27, -10, 292, 7)],
+                [(44, 14, 262, 6), (42, 8, 292, 8)],
+            )
+        ]
+
     def _airways(self) -> None:
         f = self._spine_front
         self.trachea = Tube(
@@ -233,10 +256,10 @@ class Organs:
             Tube((-38, -16, 34, 5), (-56, -40, 40, 3.5), (-70, -58, 40, 2)),
         ]
         self.stomach = [
-            Ellipsoid((58, 12, 64), (38, 46, 34)),
+            Ellipsoid((62, 8, 66), (46, 54, 36)),
             Ellipsoid((48, -34, 30), (34, 32, 34), (1, -0.3, -0.5)),
         ]
-        self.spleen_shape = Ellipsoid((100, 44, 48), (30, 50, 40), (0.8, -0.6, 0))
+        self.spleen_shape = Ellipsoid((104, 40, 54), (32, 56, 44), (0.8, -0.6, 0))
         self.kidneys = [Ellipsoid((46, 46, -2), (24, 26, 34)), Ellipsoid((-48, 44, -14), (24, 26, 34))]
         self.colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
         f = self._spine_front
@@ -252,37 +275,28 @@ class Organs:
 
     # -------------------------------------------------------------------------------------------- envelope
 
-    def find(self, grid: Grid) -> dict[object, Found]:
-        """Measure once, for the envelope and for drawing, where the organs of the mediastinum lie on a slice."""
-        margins = (
-            (22, [*self.muscle_shapes, *self.atria, self.outflow, *self.appendages]),
-            (18, [self.aorta, self.gullet, self.trachea, *self.veins, *self.arteries]),
-            (9, [*self.lung_arteries, *self.lung_veins, *self.bronchi]),
-            (2, [*self.nodes, *self.coronary, *self.thyroid, self.left_ventricle, self.right_ventricle]),
-        )
-        return {shape: shape.distance(grid, margin) for margin, shapes in margins for shape in shapes}
-
-    def envelope(self, s: Section, found: dict[object, Found]) -> np.ndarray:
+    def envelope(self, s: Section) -> np.ndarray:
         """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases, the spine."""
         grid, z = s.grid, s.grid.z
         y0 = self.wall.spine_y(z)
         total = np.sqrt((grid.x / 1.12) ** 2 + (grid.y - y0) ** 2) - 19.0
         total = np.minimum(total, np.maximum(np.abs(grid.x) - 22, y0 - grid.y))
-        fat = 3.5 if z < 165 else 1.5
-        for shapes, grow, fillet in (
-            ([*self.muscle_shapes, *self.atria, self.outflow, *self.appendages], fat, 14),
-            ([self.aorta, self.gullet, self.trachea, *self.veins, *self.arteries], 1.8, 13),
-            ([*self.lung_arteries, *self.lung_veins, *self.bronchi], 1.4, 6),
-        ):
-            for shape in shapes:
-                unite(total, found[shape], fillet, grow=grow)
-        front = -self.wall.build.depth * float(curve([60, 140, 200, 235, 264], [98, 91, 70, 46, 30], z))
+        # The heart rests on the diaphragm, in fat: no lung slips under it.
+        bed = Grid(grid.x, grid.y, 104 - 0.25 * (104 - z)) if z < 104 else grid
+        for shape in (*self.muscle_shapes, *self.atria, self.outflow, *self.appendages):
+            unite(total, shape.distance(bed, 22), 14, grow=3.5 if z < 165 else 1.5)
+        for shape in (self.aorta, self.gullet, self.trachea, *self.veins, *self.arteries):
+            unite(total, shape.distance(grid, 18), 13, grow=1.8)
+        for shape in (*self.lung_arteries, *self.lung_veins, *self.bronchi):
+            unite(total, shape.distance(grid, 9), 6, grow=1.4)
+        front = -self.wall.build.depth * float(curve([60, 140, 200, 235, 264], [102, 95, 72, 47, 30], z))
         box = grid.window(-70, 75, front - 30, y0)
         if box:
             # One sheet from breastbone to spine keeps the lungs apart: thin behind the breastbone, thicker behind.
             x, y = grid.x[box] - 3 - 2 * s.coarse[box], grid.y[box]
-            half = 1.2 + 14 * np.exp(-np.maximum(y - front, 0) / 8) + 8 * np.clip((y + 34) / 16, 0, 1)
-            total[box] = smooth_minimum(total[box], np.abs(x) - half, 16)
+            thin = float(curve([180, 205, 225, 240], [1.2, 3, 9, 15], z))
+            half = thin + 14 * np.exp(-np.maximum(y - front, 0) / 8) + 8 * np.clip((y + 34) / 16, 0, 1)
+            total[box] = smooth_minimum(total[box], np.maximum(np.abs(x) - half, y - y0 + 20), 16)
         return total
 
     # ------------------------------------------------------------------------------------------------ draw
@@ -315,14 +329,15 @@ class Organs:
         liver = np.maximum(np.maximum(liver + 3 * s.coarse, inside), -spine)
         found = self.kidneys[1].distance(grid, 6)
         if found:
-            liver[found[0]] = np.maximum(liver[found[0]], 5 - found[1])
+            box, distance = found
+            liver[box] = np.maximum(liver[box], 5 - distance)
         paint(s.hu, soft(liver), self.liver + 3 * s.fine)
         inner = soft(liver + 3)
         for vein in self.liver_veins:
             found = vein.distance(grid)
             if found:
-                share = soft(found[1], 2.0) * inner[found[0]]
-                paint(s.hu[found[0]], share, 135.0 if self.build.contrast else 40.0)
+                box, distance = found
+                paint(s.hu[box], soft(distance, 2.0) * inner[box], 135.0 if self.build.contrast else 40.0)
 
     def _hollow(self, s: Section, inside: np.ndarray) -> None:
         """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying patient."""
@@ -342,13 +357,13 @@ class Organs:
             gas = np.clip(0.5 + 2 * (-0.2 - s.fine[box]), 0, 1)
             paint(s.hu[box], soft(distance + 3), (1 - gas) * (10 + 30 * s.fine[box]) - 850 * gas)
 
-    def draw_mediastinum(self, s: Section, found: dict[object, Found]) -> None:
+    def draw_mediastinum(self, s: Section) -> None:
         """Draw heart, great vessels and gullet; the fat around them is there already."""
         hu, enhanced = s.hu, self.build.contrast
         for node in self.nodes:
-            paint_shape(hu, found[node], 45.0)
+            paint_shape(hu, node.distance(s.grid), 45.0)
         for shape in self.muscle_shapes:
-            paint_shape(hu, found[shape], self.myocardium)
+            paint_shape(hu, shape.distance(s.grid), self.myocardium)
         blood = [
             (self.right_ventricle, self.pulmonary), (self.left_ventricle, self.artery), (self.outflow, self.pulmonary),
             (self.atria[0], self.pulmonary - 14 if enhanced else 42.0), (self.atria[1], self.artery),
@@ -358,29 +373,37 @@ class Organs:
             *[(vessel, self.vein) for vessel in self.veins],
         ]  # fmt: skip
         for vessel in (self.aorta, *self.arteries):
-            paint_shape(hu, found[vessel], 55.0, grow=0.9)
+            paint_shape(hu, vessel.distance(s.grid), 55.0, grow=0.9)
         for shape, value in blood:
-            paint_shape(hu, found[shape], value)
+            paint_shape(hu, shape.distance(s.grid), value)
         for vessel in (self.aorta, *self.arteries, *self.coronary):
-            paint_shape(hu, found[vessel], self.artery)
-        paint_shape(hu, found[self.gullet], 45.0)
-        paint_shape(hu, found[self.gullet], 20.0, grow=-3.5)
+            paint_shape(hu, vessel.distance(s.grid), self.artery)
+        paint_shape(hu, self.gullet.distance(s.grid), 45.0)
+        paint_shape(hu, self.gullet.distance(s.grid), 20.0, grow=-3.5)
         for lobe in self.thyroid:
-            paint_shape(hu, found[lobe], 125.0)
+            paint_shape(hu, lobe.distance(s.grid), 125.0)
 
-    def draw_neck(self, s: Section) -> None:
-        """Draw the organs of a slice above the lungs."""
-        found = self.find(s.grid)
-        self.draw_mediastinum(s, found)
-        self.draw_airways(s, found)
+    def draw_inlet(self, s: Section) -> None:
+        """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles in front."""
+        y0 = self.wall.spine_y(s.grid.z)
+        fade = float(np.clip((s.grid.z - INLET_Z) / 12, 0, 1))
+        around = (
+            np.sqrt((s.grid.x / 1.25) ** 2 + (s.grid.y - y0 + 27) ** 2) - 29 * fade + 4 * s.coarse + s.fine
+        )
+        for shape in self.inlet:
+            unite(around, shape.distance(s.grid, 20), 12)
+        paint(s.hu, soft(around + 2 * s.cleft, 2.5) * soft(s.muscle + 9), FAT + 8 * s.fine)
+        for muscle in self.neck_muscles:
+            paint_shape(s.hu, muscle.distance(s.grid), MUSCLE)
 
-    def draw_airways(self, s: Section, found: dict[object, Found]) -> np.ndarray:
+    def draw_airways(self, s: Section) -> np.ndarray:
         """Draw trachea and bronchi with their walls; returns the air in them as shares, shape of the slice."""
         air = np.zeros_like(s.hu)
         for tube in (self.trachea, *self.bronchi):
-            paint_shape(s.hu, found[tube], 30.0, grow=1.5 if tube is self.trachea else 1.1)
-            if found[tube]:
-                box, distance = found[tube]
+            found = tube.distance(s.grid)
+            paint_shape(s.hu, found, 30.0, grow=1.5 if tube is self.trachea else 1.1)
+            if found:
+                box, distance = found
                 np.maximum(air[box], soft(distance), out=air[box])
         paint(s.hu, air, -985.0)
         return air

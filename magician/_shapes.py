@@ -6,6 +6,8 @@ z to the head; a slice is a 2-D array (rows, columns) of float32 with ``x`` alon
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
+
 import numpy as np
 
 EDGE_MM = 1.2  # how far the scanner smears an edge
@@ -57,9 +59,14 @@ def unite(total: np.ndarray, found: Found, radius: float, *, grow: float = 0.0) 
 
 def curve(keys: list[float], values: list[float], at: float | np.ndarray) -> np.ndarray:
     """Interpolate key values without overshoot; constant beyond the ends."""
+    return _interpolator(tuple(keys), tuple(values))(np.clip(at, keys[0], keys[-1])).astype(np.float32)
+
+
+@lru_cache(maxsize=128)
+def _interpolator(keys: tuple, values: tuple):
     from scipy.interpolate import PchipInterpolator
 
-    return PchipInterpolator(keys, values)(np.clip(at, keys[0], keys[-1])).astype(np.float32)
+    return PchipInterpolator(keys, values)
 
 
 def bump(t: np.ndarray | float, centre: float, width: float) -> np.ndarray:
@@ -67,19 +74,36 @@ def bump(t: np.ndarray | float, centre: float, width: float) -> np.ndarray:
     return np.exp(-(((t - centre) / width) ** 2))
 
 
+def double(half: np.ndarray) -> np.ndarray:
+    """Double rows and columns by linear interpolation; even rows and columns keep their values."""
+    rows, columns = half.shape
+    full = np.empty((2 * rows, 2 * columns), half.dtype)
+    wide = np.empty((rows, 2 * columns), half.dtype)
+    wide[:, ::2] = half
+    wide[:, 1:-1:2] = 0.5 * (half[:, :-1] + half[:, 1:])
+    wide[:, -1] = half[:, -1]
+    full[::2] = wide
+    full[1:-1:2] = 0.5 * (wide[:-1] + wide[1:])
+    full[-1] = wide[-1]
+    return full
+
+
 class Grid:
     """Coordinates of one slice: ``x``, ``y`` are arrays (rows, columns) and ``z`` a number, all in mm."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, z: float) -> None:
         self.x, self.y, self.z = x, y, z
+
+    @cached_property
+    def _ranges(self) -> tuple[np.ndarray, ...]:
         # A grid may be bent, so a column has a range of x, and a row a range of y.
-        self._columns = x.min(axis=0), x.max(axis=0)
-        self._rows = y.min(axis=1), y.max(axis=1)
+        return self.x.min(axis=0), self.x.max(axis=0), self.y.min(axis=1), self.y.max(axis=1)
 
     def window(self, x0: float, x1: float, y0: float, y1: float) -> Box | None:
         """The smallest box (rows, columns) that holds x0..x1 and y0..y1, or None if that is not on the slice."""
-        columns = np.flatnonzero((self._columns[1] >= x0) & (self._columns[0] <= x1))
-        rows = np.flatnonzero((self._rows[1] >= y0) & (self._rows[0] <= y1))
+        left, right, front, back = self._ranges
+        columns = np.flatnonzero((right >= x0) & (left <= x1))
+        rows = np.flatnonzero((back >= y0) & (front <= y1))
         if not len(columns) or not len(rows):
             return None
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -133,13 +157,18 @@ class Tube:
         step = np.clip(0.35 * keys[:, 3].min(), 1.2, 12.0)
         at = np.linspace(0, length[-1], max(2, int(length[-1] / step) + 2))
         self._samples = np.stack([curve(list(length), list(column), at) for column in keys.T], axis=1)
+        heights, radii = self._samples[:, 2], self._samples[:, 3]
+        self._low, self._high = float((heights - radii).min()), float((heights + radii).max())
 
     def distance(self, grid: Grid, margin: float = 2.0) -> Found:
         """Signed distance in a box that holds all that is nearer than ``margin``."""
+        if not self._low - margin < grid.z < self._high + margin:
+            return None
         height = np.abs(self._samples[:, 2] - grid.z)
         near = self._samples[height < self._samples[:, 3] + margin]
         if not len(near):
             return None
+        near = self._nearest(near, np.abs(near[:, 2] - grid.z), margin)
         reach = near[:, 3:] + margin
         low, high = (near[:, :2] - reach).min(axis=0), (near[:, :2] + reach).max(axis=0)
         box = grid.window(low[0], high[0], low[1], high[1])
@@ -155,6 +184,14 @@ class Tube:
             distance -= radius
             np.minimum(nearest, distance, out=nearest)
         return box, nearest
+
+    @staticmethod
+    def _nearest(samples: np.ndarray, height: np.ndarray, margin: float) -> np.ndarray:
+        """Leave out the balls that are hidden behind the one nearest to the slice: most, where a tube is upright."""
+        first = samples[height.argmin()]
+        aside = np.linalg.norm(samples[:, :2] - first[:2], axis=1) + np.abs(samples[:, 3] - first[3])
+        reach = samples[:, 3] + margin
+        return samples[height**2 <= height.min() ** 2 + aside**2 + 2 * reach * aside + 1e-6]
 
 
 class Ellipsoid:

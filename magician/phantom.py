@@ -24,7 +24,6 @@ REVISION = 1
 _NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
 _IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
 _FEET_Z_MM = -318.0
-_SCOUT_SCALE = 4.0
 _DATE = "20250303"
 _NAMES = {
     "F": ("Dorothy", "Marie", "Grace", "Rosalind", "Ada", "Lise", "Emmy", "Katherine", "Mileva", "Hedy"),
@@ -96,6 +95,10 @@ def teaching_study(*, seed: int | str = 0, accession_number: str = "1400059968")
         _axial_image(patient, pixels.axial[index], index, instance_number=count - index)
         for index in reversed(range(count))
     ]
+    if pixels.contrast:
+        for image in images:
+            image.ContrastBolusAgent = "IODINATED CONTRAST"
+            image.ContrastBolusRoute = "IV"
     scouts = [_localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)]
     return TeachingStudy(datasets=images + scouts, truth=pixels.truth.copy())
 
@@ -108,6 +111,7 @@ class _Pixels:
     axial: tuple[bytes, ...]
     scouts: tuple[np.ndarray, np.ndarray]
     truth: np.ndarray
+    contrast: bool
 
 
 @lru_cache(maxsize=2)
@@ -115,7 +119,7 @@ def _pixels(seed: str) -> _Pixels:
     """Compute the images of a seed once; the accession number changes no pixel."""
     chest = _anatomy.make_chest(_number(seed, "anatomy"), sex=_sex(seed))
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
-    return _Pixels(axial, _scouts(chest.hu), chest.labels)
+    return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
 
 
 def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +142,12 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         view = hu.mean(axis=axis, dtype=np.float32)[::-1] + 1000.0
         rows = round(hu.shape[0] * _anatomy.SLICE_MM / _anatomy.PIXEL_MM)
         view = ndimage.zoom(view, (rows / hu.shape[0], 1), order=1, grid_mode=True, mode="nearest")
-        # Scanners sharpen their scouts: ribs would otherwise drown in the soft tissue.
-        view += 1.5 * (view - ndimage.gaussian_filter(view, 4.0))
-        views.append(np.clip(view * _SCOUT_SCALE / 2.0, 0, 4095).astype(np.int16))
+        # Scanners compress and sharpen their scouts: ribs would otherwise drown between lung and spine.
+        view = 1000 * (np.maximum(view, 0) / 600) ** 0.8
+        view += 1.6 * (view - ndimage.gaussian_filter(view, 2.0)) + 0.8 * (
+            view - ndimage.gaussian_filter(view, 12.0)
+        )
+        views.append(np.clip(view, 0, 4095).astype(np.int16))
     return views[0], views[1]
 
 
@@ -288,6 +295,6 @@ def _localizer(patient: _Patient, stored: np.ndarray, number: int) -> Dataset:
     image.XRayTubeCurrent = 35
     image.ImagePositionPatient = [corner, 0, top] if number == 1 else [0, corner, top]
     image.ImageOrientationPatient = [1, 0, 0, 0, 0, -1] if number == 1 else [0, 1, 0, 0, 0, -1]
-    image.WindowCenter = 400
-    image.WindowWidth = 1600
+    image.WindowCenter = -200
+    image.WindowWidth = 1500
     return image
