@@ -70,7 +70,7 @@ class Series:
         first = self.headers[0]
         self.modality = str(first.get("Modality") or "")
         self.description = str(first.get("SeriesDescription") or "")
-        self.number = int(first.get("SeriesNumber") or 0)
+        self.number = _series_number(first)
         self.slices = [i for i, header in enumerate(self.headers) if not is_localizer(header)]
 
     def why_unreadable(self) -> str:
@@ -170,10 +170,14 @@ def _make_series(uid: str, items: list[tuple[Dataset, Path]]) -> Series:
         unique.setdefault(instance, path)
         headers.append(header)
         paths.append(path)
+    return Series(uid, headers, paths)
+
+
+def _series_number(header: Dataset) -> int:
     try:
-        return Series(uid, headers, paths)
-    except (ValueError, TypeError) as error:
-        raise SeriesError(f"The header of {paths[0]} is broken: {error}") from error
+        return int(header.SeriesNumber)
+    except (AttributeError, TypeError, ValueError):  # missing, empty or no number: it only sorts a list
+        return 0
 
 
 def choose(series: list[Series]) -> list[SeriesSummary]:

@@ -85,9 +85,9 @@ def stack(headers: Sequence[Dataset]) -> Stack:
         if header.get("PhotometricInterpretation") != "MONOCHROME2":
             found = header.get("PhotometricInterpretation", "none")
             raise SeriesError(f"{name(header)} has Photometric Interpretation {found}; CT needs MONOCHROME2.")
+    positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
     for keyword, words in _MUST_AGREE.items():
         _check_agreement(headers, keyword, words)
-    positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
     axes = _common(headers, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
     pixel = _common(headers, "PixelSpacing", 2, 1e-4, "pixel spacings")
     if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:

@@ -209,6 +209,17 @@ def test_negative_padding_written_as_an_unsigned_number(small_series, tmp_path):
     assert (read(small_series, tmp_path).hu == -1024).all()
 
 
+def test_padding_that_needs_more_bits_than_are_stored(small_series, tmp_path):
+    """63536 ends in the twelve bits of 2096, which is bone and no padding."""
+    ds = small_series[4]
+    values = pixel_array(ds).copy()
+    values[0], values[1] = 63536, 2096
+    set_stored_values(ds, values)
+    ds.PixelPaddingValue = 63536
+    hu = read(small_series, tmp_path).hu[4]
+    assert [hu[0, 0], hu[1, 0]] == [-1024, 2096 - 1024]
+
+
 def test_implicit_transfer_syntax(small_series, tmp_path):
     for ds in small_series:
         ds.PixelPaddingValue = 4000
@@ -542,9 +553,10 @@ def test_why_a_series_is_not_chosen(changes, words, small_series, tmp_path):
     assert words in reason(folder, "Other")
 
 
-def test_most_images_win(small_series, tmp_path):
-    other = as_another_series(small_series, "other", SeriesDescription="Other", SeriesNumber=1)
-    folder = write_series([*small_series, *other[2:]], tmp_path)
+def test_most_images_win_over_the_longer_reach(small_series, tmp_path):
+    thick = ct_series(slices=8, spacing_mm=(7.0, 1.5, 1.5))
+    other = as_another_series(thick, "thick", SeriesDescription="Thick", SeriesNumber=1)
+    folder = write_series([*small_series, *other], tmp_path)
     assert chosen(folder) == ["Small phantom"]
 
 
@@ -585,6 +597,15 @@ def test_series_are_listed_by_number(small_series, tmp_path):
     other = as_another_series(small_series, "other", SeriesDescription="Other", SeriesNumber=1)
     folder = write_series([*small_series, *other], tmp_path)
     assert [one.description for one in list_series(folder)] == ["Other", "Small phantom"]
+
+
+@pytest.mark.parametrize("number", [None, "missing"])
+def test_series_without_a_number_is_listed_all_the_same(number, small_series, tmp_path):
+    for ds in small_series:
+        ds.SeriesNumber = None
+        if number == "missing":
+            del ds.SeriesNumber
+    assert chosen(write_series(small_series, tmp_path)) == ["Small phantom"]
 
 
 # ------------------------------------------------------------------------------------------------------- window
