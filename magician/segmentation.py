@@ -1,14 +1,56 @@
-"""Lung segmentation."""
+"""Find the right and the left lung in a chest CT with a U-Net, slice by slice.
+
+The networks, the way a slice is prepared and the way the outcome is tidied are lungmask's (Hofmanninger et al. 2020,
+arXiv:2001.11767); the loop around them is here, so that one can read what happens between the CT and the mask:
+
+    CT in HU  ->  turn to axial  ->  crop each slice to the body, 256 x 256, 0..1  ->  U-Net: three scores per pixel
+              ->  keep the largest piece of each lung, fill holes  ->  back to the pixels of the CT
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ._networks import load_network, quiet_lungmask
+from .errors import SegmentationError
+from .volume import CTVolume
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LungSegmentation", "dice", "segment_lungs", "volumes_ml"]
+
+_logger = logging.getLogger(__name__)
+
+LEAST_ML = 10  # less than this is not a lung, whatever the network says
+STEEPEST_DEGREES = 30  # a slice tilted by more does not look like what the networks were trained on
 
 
 @dataclass(frozen=True, eq=False)
 class LungSegmentation:
+    """Right and left lung of one CT volume, and how they were found.
+
+    Attributes
+    ----------
+    labels : array of uint8, shape (slices, rows, columns)
+        On the grid of the volume's ``hu``: 0 outside, 1 the patient's right lung, 2 the left.
+    spacing_mm : tuple of float
+        (slice, row, column), as in the volume.
+    model_name, model_version, weights_sha256 : str
+        Which weights made it; the hash is that of the whole file.
+    device, precision : str
+        Where it ran, and in ``"fp32"`` or ``"bf16"``.
+    seconds : float
+        Wall time, loading of the network included.
+    """
+
     labels: np.ndarray
     spacing_mm: tuple[float, float, float]
     model_name: str
@@ -17,3 +59,215 @@ class LungSegmentation:
     device: str
     precision: str
     seconds: float
+
+
+def segment_lungs(
+    volume: CTVolume,
+    *,
+    model: str = "bundled",
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 4,
+    progress: bool = True,
+) -> LungSegmentation:
+    """Label the right and the left lung.
+
+    Parameters
+    ----------
+    volume : CTVolume
+        A chest CT in HU, at least 3 axial slices. Flipped and non-axial volumes are turned first, by their affine,
+        and the labels are turned back.
+    model : str
+        ``"bundled"``, the small network that comes with this package, or ``"R231"``, lungmask's.
+    weights : path, optional
+        The file of R231's weights; for the bundled model, a file to use instead of its own.
+    device : str
+        ``"auto"`` is a CUDA GPU where there is one, else the processor; or ``"cpu"``, ``"cuda"``, ``"mps"``.
+    precision : str
+        ``"fp32"``, ``"bf16"`` (a few voxels differ), or ``"auto"``: bf16 where the hardware has it.
+    batch_size : int
+        Slices at a time. More need more memory and are hardly faster.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    LungSegmentation
+
+    Raises
+    ------
+    SegmentationError
+        If the volume is not a plausible chest CT, or no lungs were found in it.
+    WeightsUnavailable
+        If the weights are missing, or are not what they claim to be.
+    """
+    import torch
+
+    started = time.perf_counter()
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    axes, flips = _way_to_axial(volume.affine)
+    axial = np.flip(np.transpose(volume.hu, axes), flips)
+    _check_plausible(axial)
+    where = _choose_device(device)
+    chosen = _choose_precision(precision, where)
+    with quiet_lungmask(), torch.inference_mode():
+        network = load_network(model, weights, where)
+        labels = _predict(network.module, axial, where, chosen, batch_size, progress)
+    labels = np.ascontiguousarray(np.transpose(np.flip(labels, flips), np.argsort(axes)))
+    segmentation = LungSegmentation(
+        labels=labels,
+        spacing_mm=tuple(float(mm) for mm in volume.spacing_mm),
+        model_name=network.name,
+        model_version=network.version,
+        weights_sha256=network.sha256,
+        device=where.type,
+        precision=chosen,
+        seconds=time.perf_counter() - started,
+    )
+    _check_found(segmentation)
+    return segmentation
+
+
+def volumes_ml(segmentation: LungSegmentation) -> dict[str, float]:
+    """Return the volumes ``{"right", "left", "total"}`` in ml: voxels counted, times the volume of one."""
+    counts = np.bincount(np.ravel(segmentation.labels), minlength=3)
+    one = float(np.prod(segmentation.spacing_mm)) / 1000
+    right, left = int(counts[1]) * one, int(counts[2]) * one
+    return {"right": right, "left": left, "total": right + left}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Agreement of two masks: twice what they share over the sum of both (Dice 1945, doi:10.2307/1932409).
+
+    Parameters
+    ----------
+    a, b : arrays of bool, same shape
+
+    Returns
+    -------
+    float, 0 (nothing shared) to 1 (identical; two empty masks are identical)
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an array holds labels where True and False are expected.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise ValueError(f"the masks have different shapes: {a.shape} and {b.shape}")
+    if a.dtype != bool or b.dtype != bool:
+        raise ValueError("dice compares True with True: pick one label first, for instance labels == 1")
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+
+
+def _predict(
+    module: torch.nn.Module, hu: np.ndarray, device: torch.device, precision: str, batch_size: int, progress: bool
+) -> np.ndarray:
+    """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to left)."""
+    import torch
+    from lungmask import utils
+    from tqdm.auto import tqdm
+
+    images, boxes = utils.preprocess(hu, resolution=[256, 256])  # clips to -1024..600 HU
+    images = np.divide(np.minimum(images, 600) + 1024, 1624)
+    small = np.empty(images.shape, np.uint8)
+    half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
+        for first in range(0, len(images), batch_size):
+            batch = torch.as_tensor(images[first : first + batch_size, None], dtype=torch.float32, device=device)
+            scores = module(batch.contiguous(memory_format=torch.channels_last))
+            small[first : first + batch_size] = scores.argmax(1).cpu().numpy()
+            bar.update(len(batch))
+    small = utils.postprocessing(small, disable_tqdm=True)
+    labels = np.empty(hu.shape, np.uint8)
+    for i, box in enumerate(boxes):
+        labels[i] = utils.reshape_mask(small[i], box, hu.shape[1:])
+    return labels
+
+
+def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Find the order of axes, and which of them to flip then, that makes a volume axial as the networks know it.
+
+    Patient coordinates are LPS: slices shall run to the head (+z), rows to the back (+y), columns to the left (+x).
+    """
+    directions = np.asarray(affine, dtype=float)[:3, :3]
+    lengths = np.linalg.norm(directions, axis=0)
+    if not np.isfinite(directions).all() or not lengths.all():
+        raise SegmentationError("The volume's affine is not a valid geometry: it maps voxels to no place.")
+    cosines = directions / lengths  # rows: x, y, z of the patient; columns: slice, row, column axis
+    nearest = np.abs(cosines).argmax(axis=0)
+    smallest = np.abs(cosines).max(axis=0).min()
+    if len(set(nearest)) < 3 or smallest < np.cos(np.deg2rad(STEEPEST_DEGREES)):
+        raise SegmentationError(
+            f"The slices are oblique: an image axis lies {np.degrees(np.arccos(smallest)):.0f} degrees away from the "
+            f"axes of the patient, and the networks know at most {STEEPEST_DEGREES}. Use an axial reconstruction."
+        )
+    axes = tuple(int(np.flatnonzero(nearest == patient_axis)[0]) for patient_axis in (2, 1, 0))
+    flips = tuple(i for i, axis in enumerate(axes) if cosines[nearest[axis], axis] < 0)
+    return axes, flips
+
+
+def _check_plausible(axial: np.ndarray) -> None:
+    """Refuse what can't be a chest CT, before a network turns it into a mask that looks like one."""
+    if len(axial) < 3:
+        raise SegmentationError(
+            f"The volume has {len(axial)} axial slice(s); at least 3 are needed to tell lungs from other air. "
+            f"Is this a localizer, or a part of the series?"
+        )
+    if min(axial.shape[1:]) < 32:
+        raise SegmentationError(f"Slices of {axial.shape[1]} x {axial.shape[2]} pixels are too small to show lungs.")
+    if not np.isfinite(axial).all():
+        raise SegmentationError("The volume holds values that are not numbers (NaN or infinite).")
+    air, tissue = float((axial < -500).mean()), float(((axial > -200) & (axial < 300)).mean())
+    if air < 0.001 or tissue < 0.005:
+        raise SegmentationError(
+            f"The values do not look like the Hounsfield units of a chest: {air:.1%} of the voxels are air (below "
+            f"-500) and {tissue:.1%} are soft tissue (-200 to 300), between {axial.min():.0f} and {axial.max():.0f}. "
+            f"Was Rescale Slope and Intercept applied? Is it a CT?"
+        )
+
+
+def _check_found(segmentation: LungSegmentation) -> None:
+    volumes = volumes_ml(segmentation)
+    if volumes["total"] < LEAST_ML:
+        raise SegmentationError(
+            f"No lungs were found ({volumes['total']:.0f} ml). Does the series show the chest? "
+            f"Are values and orientation those of a CT?"
+        )
+    for side in ("right", "left"):
+        if volumes[side] < LEAST_ML:
+            _logger.warning("no %s lung was found: %.0f ml", side, volumes[side])
+
+
+def _choose_device(device: str) -> torch.device:
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'mps', not {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SegmentationError("device='cuda' was asked for, but PyTorch sees no CUDA GPU. Use device='auto'.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise SegmentationError("device='mps' was asked for, but PyTorch sees no Apple GPU. Use device='auto'.")
+    return torch.device(device)
+
+
+def _choose_precision(precision: str, device: torch.device) -> str:
+    """bf16 only where the hardware computes in it; elsewhere it is emulated, and slower than fp32."""
+    import torch
+
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision must be 'auto', 'fp32' or 'bf16', not {precision!r}")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
+    if device.type == "cpu":
+        # PyTorch has no public question for this in all versions from 2.4 on
+        tests = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        return "bf16" if any(test() for test in tests if test) else "fp32"
+    return "fp32"

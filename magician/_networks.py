@@ -1,0 +1,151 @@
+"""The two lung networks, and lungmask kept within bounds.
+
+Weights are data, never code: ours are a safetensors file, R231's state dict is loaded with ``weights_only=True``, which
+refuses anything but tensors (a pickle can run any command).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import WeightsUnavailable
+
+if TYPE_CHECKING:
+    import torch
+
+BUNDLED = Path(__file__).parent / "weights" / "lung_unet.safetensors"
+R231_HASH = "d5d2fc3d"  # first digits of the SHA-256, by PyTorch's naming; the rest was never published
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is ready to run, and where it came from."""
+
+    module: torch.nn.Module
+    name: str
+    version: str
+    sha256: str
+
+
+@contextlib.contextmanager
+def quiet_lungmask() -> Iterator[None]:
+    """Keep lungmask from printing through its logger, and from changing Python's list of warnings filters.
+
+    Importing ``lungmask.mask`` silences every UserWarning of the whole process, the caller's own included.
+    """
+    logger = logging.getLogger("lungmask")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what its imports warn of is not for our users to mend
+        import lungmask.mask  # noqa: F401
+
+        level = logger.level
+        logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def load_network(model: str, weights: str | Path | None, device: torch.device) -> Network:
+    """Load a network, or take it from memory if the same file was loaded before.
+
+    Parameters
+    ----------
+    model : str
+        ``"bundled"`` or ``"R231"``.
+    weights : path, optional
+        A file to use in place of the bundled weights; for R231 there is no other source yet.
+    device : torch.device
+
+    Raises
+    ------
+    WeightsUnavailable
+        If the file is missing, or does not hold weights of this network.
+    ValueError
+        If there is no such model.
+    """
+    if model not in ("bundled", "R231"):
+        raise ValueError(f"model must be 'bundled' or 'R231', not {model!r}")
+    if weights is None and model == "R231":
+        raise WeightsUnavailable(_how_to_get_r231())
+    path = Path(weights).expanduser() if weights is not None else BUNDLED
+    if not path.is_file():
+        raise WeightsUnavailable(
+            f"There is no file {path} with weights for {model!r}. "
+            + (_how_to_get_r231() if model == "R231" else "Reinstall magician, or name another file.")
+        )
+    status = path.stat()
+    return _load(model, path.resolve(), (status.st_mtime_ns, status.st_size), device)
+
+
+@lru_cache(maxsize=2)
+def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device) -> Network:
+    import torch
+
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        module, version = _bundled(content) if model == "bundled" else _r231(path)
+    except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
+        raise WeightsUnavailable(
+            f"{path} does not hold weights of the network {model!r} ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no details'}). Nothing in it was run. "
+            f"Expected was {'a safetensors file' if model == 'bundled' else 'a state dict saved by PyTorch'}; "
+            f"fetch it again, from a source that you trust."
+        ) from error
+    if model == "R231" and not sha256.startswith(R231_HASH):
+        _logger.warning("%s is not the published R231: its hash is %s..., not %s...", path, sha256[:8], R231_HASH)
+    module.eval().to(device=device, memory_format=torch.channels_last)
+    return Network(module, model, version or sha256[:8], sha256)
+
+
+def _bundled(content: bytes) -> tuple[torch.nn.Module, str]:
+    import json
+
+    from safetensors.torch import load
+
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load(content).items()}
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # safetensors' own format
+    module = _unet(wf=4)
+    missing, unknown = module.load_state_dict(tensors, strict=False)
+    # lungmask's blocks own residual_* layers that this form of the network never uses; they are not stored
+    if unknown or any("residual_" not in name for name in missing):
+        raise ValueError("the names of its tensors are those of another network")
+    return module, header.get("__metadata__", {}).get("version", "")
+
+
+def _r231(path: Path) -> tuple[torch.nn.Module, str]:
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    module = _unet(wf=6)
+    module.load_state_dict(state)
+    return module, ""
+
+
+def _unet(wf: int) -> torch.nn.Module:
+    """U-Net of lungmask with ``2**wf`` filters in its first layer (Hofmanninger et al. 2020, arXiv:2001.11767)."""
+    from lungmask.resunet import UNet
+
+    return UNet(n_classes=3, in_channels=1, depth=5, wf=wf, padding=True, batch_norm=True, up_mode="upsample")
+
+
+def _how_to_get_r231() -> str:
+    with quiet_lungmask():
+        from lungmask.mask import MODEL_URLS
+    address = MODEL_URLS["R231"][0]
+    return (
+        f"R231 needs its weights, which magician does not ship: the network's paper calls the trained model GPL-3.0. "
+        f"Download {address} to any folder, then call segment_lungs(volume, model='R231', "
+        f"weights='that/folder/{address.rsplit('/', 1)[-1]}'). Or use model='bundled', which needs nothing."
+    )
