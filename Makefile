@@ -1,6 +1,7 @@
 # make tutorial   run the notebook from top to bottom; the result lies in build/
 # make lab        open the notebook in JupyterLab
 # make test       everything that is tested
+# make outputs    run the notebook and store its outputs in it, after it was changed
 #
 # On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a small CPU build:
 #     make tutorial TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -10,10 +11,13 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 NOTEBOOK := notebooks/01_connect_ai_to_pacs.ipynb
 
-.PHONY: tutorial lab test notebook-test lint install clear-outputs clean
+.PHONY: tutorial lab test outputs notebook-test lint install clear-outputs clean
 
 tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py
+
+outputs: install
+	$(BIN)/python notebooks/run_tutorial.py --store
 
 lab: install
 	$(BIN)/jupyter lab $(NOTEBOOK)
@@ -33,6 +37,7 @@ lint: install
 install: .venv/installed
 
 .venv/installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' constraints.txt))
 	$(BIN)/pip install --quiet -c constraints.txt -r requirements-dev.txt -e .
