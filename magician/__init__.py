@@ -6,6 +6,7 @@ The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) a
 
 __version__ = "0.1.0"
 
+from magician._threshold import threshold_lungs
 from magician.association import Node, associate, echo
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.errors import (
@@ -82,6 +83,7 @@ __all__ = [
     "show_table",
     "store",
     "teaching_study",
+    "threshold_lungs",
     "volumes_ml",
     "window",
     "window_viewer",
