@@ -18,7 +18,7 @@ from magician._shapes import Field, Grid, bump, double, paint, soft
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
-_ROWS = slice(80, 432)  # the rows that a patient can reach
+_ROWS = slice(66, 432)  # the rows that a patient can reach
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Patient:
             depth=small * rng.uniform(0.95, 1.06),
             fat=rng.uniform(8, 20),
             contrast=bool(rng.random() < 0.6),
-            dome=(rng.uniform(100, 112), rng.uniform(88, 98)),
+            dome=(rng.uniform(98, 110), rng.uniform(91, 101)),
             heart=rng.uniform(0.92, 1.08),
             density=rng.uniform(-885, -860),
         )
@@ -93,7 +93,7 @@ class _Patient:
         noise = _Noise(self.noise_rng)
         hu = np.empty(shape, np.int16)
         for index in range(SLICES):
-            plane = self.hu[index] + noise.plane(self.noise_rng, self.hu[index], float(self.z[index]))
+            plane = self.hu[index] + noise.plane(float(self.z[index]))
             hu[index] = np.clip(np.round(plane), -1024, 3071)
         return Chest(hu, labels, self.build.contrast)
 
@@ -165,26 +165,33 @@ class _Patient:
 
     def _fill_lungs(self, labels: np.ndarray) -> None:
         rng = self.tree_rng
-        inside = {lobe: self._points_in(number) for number, lobe in enumerate(_lungs.LOBES, start=1)}
-        wanted = {"RUL": 1300, "RML": 600, "RLL": 1600, "LUL": 1550, "LLL": 1400}
+        inside = self._points()
+        wanted = {"RUL": 1800, "RML": 800, "RLL": 2200, "LUL": 2100, "LLL": 1900}
         ends = {lobe: points[rng.permutation(len(points))[: wanted[lobe]]] for lobe, points in inside.items()}
         tree = _lungs.LungTree(rng, ends, self._to_world)
         sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[self.disease_rng.integers(6)]
         voxel_ml = (4 * PIXEL_MM) ** 2 * SLICE_MM / 1000
         disease = _lungs.Consolidation(self.disease_rng, sick, inside[sick], voxel_ml, self.fields["blob"])
         tree.keep_near(disease.centre, 60)
-        self._composite(tree, disease)
+        healthy = [lobe for lobe in _lungs.LOBES if lobe != sick]
+        elsewhere = inside[healthy[self.disease_rng.integers(len(healthy))]]
+        nodule = _lungs.Nodule(self.disease_rng, elsewhere)
+        self._composite(tree, disease, nodule)
 
-    def _points_in(self, number: int) -> np.ndarray:
-        """Every fourth row and column of a lobe, at least 4 mm inside: points (n, 3) in mm."""
-        from scipy import ndimage
+    def _points(self) -> dict[str, np.ndarray]:
+        """Points (n, 3), in mm, that fill each lobe evenly, some millimetres from its surface."""
+        lobe = np.where(self.lung[:, ::4, ::4] > 250, self.lobe[:, ::4, ::4], 0)
+        core = lobe.copy()
+        for axis in range(3):
+            for step in (-1, 1):
+                core[np.roll(lobe, step, axis) != lobe] = 0
+        points = {}
+        for number, name in enumerate(_lungs.LOBES, start=1):
+            k, i, j = np.nonzero(core == number)
+            points[name] = np.stack([_AXIS[::4][j], _AXIS[::4][i], self.z[k]], axis=1).astype(float)
+        return points
 
-        mask = (self.lung[:, ::4, ::4] > 250) & (self.lobe[:, ::4, ::4] == number)
-        mask = ndimage.binary_erosion(mask)
-        k, i, j = np.nonzero(mask)
-        return np.stack([_AXIS[::4][j], _AXIS[::4][i], self.z[k]], axis=1).astype(float)
-
-    def _composite(self, tree: _lungs.LungTree, disease: _lungs.Consolidation) -> None:
+    def _composite(self, tree: _lungs.LungTree, disease: _lungs.Consolidation, nodule: _lungs.Nodule) -> None:
         thirds = 3  # each slice is the mean of three thinner ones, as a thick slice blurs small vessels
         rows, columns = (np.flatnonzero(self.lung.any(axis=axis)) for axis in ((0, 2), (0, 1)))
         box = (slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7))
@@ -217,6 +224,7 @@ class _Patient:
             paint(tissue, 0.28 * haze, 0.0)
             paint(tissue, dense, 35.0)
             paint(tissue, part["vessels"], blood)
+            nodule.draw(tissue, _AXIS[None, box[1]], _AXIS[box[0], None], float(self.z[index]), noise)
             paint(tissue, part["walls"] * (1 - dense), -250.0)
             paint(tissue, part["lumens"], -960.0)
             paint(tissue, part["fine_lumens"] * dense, -900.0)
@@ -224,27 +232,36 @@ class _Patient:
 
 
 class _Noise:
-    """Quantum noise of a soft reconstruction kernel: grainy, and coarser than one pixel."""
+    """Quantum noise of a soft reconstruction kernel: grainy, coarser than one pixel, streaked at the shoulders."""
 
     def __init__(self, rng: np.random.Generator, blocks: int = 6) -> None:
-        frequency = np.hypot(np.fft.fftfreq(MATRIX)[:, None], np.fft.rfftfreq(MATRIX)[None, :])
-        shape = np.sqrt(frequency) * np.exp(-((frequency / 0.22) ** 2))  # ramp filter times a soft roll-off
-        self._blocks = []
-        for _ in range(blocks):
-            white = np.fft.rfft2(rng.standard_normal((MATRIX, MATRIX), dtype=np.float32))
-            grain = np.fft.irfft2(white * shape, s=(MATRIX, MATRIX)).astype(np.float32)
-            self._blocks.append(grain / grain.std())
+        self._rng = rng
+        along_y, along_x = np.fft.fftfreq(MATRIX)[:, None], np.fft.rfftfreq(MATRIX)[None, :]
+        frequency = np.hypot(along_y, along_x)
+        ramp = np.sqrt(frequency) * np.exp(-((frequency / 0.22) ** 2))  # ramp filter times a soft roll-off
+        # X-rays that run from arm to arm are the weakest: their noise is drawn out from side to side.
+        streaks = ramp * np.exp(-((along_x / 0.02) ** 2))
+        self._grains = [self._texture(ramp) for _ in range(blocks)]
+        self._streaks = self._texture(streaks)
+        self._strength = 4.9 + 6.0 * bump(_AXIS[None, :], 0, 130) * bump(_AXIS[:, None], 5, 100)
 
-    def plane(self, rng: np.random.Generator, hu: np.ndarray, z: float) -> np.ndarray:
+    def _texture(self, spectrum: np.ndarray) -> np.ndarray:
+        white = np.fft.rfft2(self._rng.standard_normal((MATRIX, MATRIX), dtype=np.float32))
+        texture = np.fft.irfft2(white * spectrum, s=(MATRIX, MATRIX)).astype(np.float32)
+        return texture / texture.std()
+
+    def plane(self, z: float) -> np.ndarray:
         """Noise (HU) for one slice, stronger behind much tissue."""
-        first, second = rng.choice(len(self._blocks), 2, replace=False)
-        moves = rng.integers(0, MATRIX, (2, 2))
-        grain = np.roll(self._blocks[first], moves[0], (0, 1)) + np.roll(
-            self._blocks[second], moves[1], (0, 1)
-        )
-        strength = 5.0 + 5.5 * bump(_AXIS[None, :], 0, 130) * bump(_AXIS[:, None], 5, 100)
-        strength = strength * (1 + 0.5 * bump(z, 285, 40))
-        return grain * (strength * np.float32(0.75)).astype(np.float32)
+        first, second = self._rng.choice(len(self._grains), 2, replace=False)
+        grain = self._moved(self._grains[first]) + self._moved(self._grains[second])
+        shoulders = float(bump(z, 285, 38))
+        grain *= self._strength * np.float32(1 + 0.4 * shoulders)
+        if shoulders > 0.02:
+            grain += self._moved(self._streaks) * self._strength * np.float32(1.3 * shoulders)
+        return grain
+
+    def _moved(self, texture: np.ndarray) -> np.ndarray:
+        return np.roll(texture, self._rng.integers(0, MATRIX, 2), (0, 1))
 
 
 def _even(used: np.ndarray) -> slice:

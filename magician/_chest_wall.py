@@ -51,7 +51,7 @@ class Build:
 class Section:
     """One slice of one patient while it is being drawn; all arrays have the shape of ``hu``.
 
-    ``around`` is the angle from the back (0) to the breastbone (pi), ``radius`` the distance from the middle;
+    ``around`` is the angle from the back (0) to the breastbone (pi);
     ``skin``, ``muscle`` and ``rho`` are distances (mm) to the skin, to the surface of the muscles and to the
     cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's blurred edge. ``fine``,
     ``coarse`` and ``cleft`` are random textures, standard deviation about 1.
@@ -64,17 +64,20 @@ class Section:
     coarse: np.ndarray
     cleft: np.ndarray
     around: np.ndarray
-    radius: np.ndarray
     skin: np.ndarray
     muscle: np.ndarray
     rho: np.ndarray
-    edge: np.ndarray
+    edge: float
 
     def crop(self, box: Box | np.ndarray) -> Section:
         """A part of the slice. Drawing into a box draws into the whole; pixels picked by a mask are copies."""
         grid = Grid(self.grid.x[box], self.grid.y[box], self.grid.z)
-        parts = {f.name: getattr(self, f.name)[box] for f in fields(self) if f.name not in ("index", "grid")}
-        return Section(index=self.index, grid=grid, **parts)
+        parts = {
+            f.name: getattr(self, f.name)[box]
+            for f in fields(self)
+            if f.name not in ("index", "grid", "edge")
+        }
+        return Section(index=self.index, grid=grid, edge=self.edge, **parts)
 
 
 def superellipse(phi: np.ndarray, half_width, front, back, power: float) -> np.ndarray:
@@ -106,12 +109,13 @@ class ChestWall:
             d * curve(keys, [82, 86, 91, 95, 96, 95, 91, 84, 75, 64, 52, 40, 22], z),
             2.4,
         )
+        cavity = cavity * (1 - 0.013 * np.sin(self._phi))  # the right lung is the wider one
         self._cavity = (cavity * (1 - 0.28 * bump(self._phi, 0, 0.40))).astype(np.float32)
         self._cavity[z > APEX_Z] = -40.0  # no pixel lies inside
         turn = np.gradient(self._cavity, axis=1) / (2 * np.pi / ANGLES) / self._cavity
         rise = np.gradient(cavity, float(z[1] - z[0]), axis=0)
         self._cavity_slope = (1 / np.sqrt(1 + turn**2)).astype(np.float32)
-        self._cavity_edge = np.hypot(1.2, 2.6 * rise).astype(np.float32)
+        self._cavity_edge = np.hypot(1.5, 2.6 * np.median(np.abs(rise), axis=1))
 
     def _body_outline(self, z: np.ndarray) -> None:
         build, around = self.build, np.abs(self._phi)
@@ -135,7 +139,7 @@ class ChestWall:
         fat = build.fat * low * (0.55 + 0.55 * bump(around, 1.75, 0.7) + 0.25 * bump(around, np.pi, 0.7))
         if build.sex == "F":
             level = bump(z, 136, 40)[:, None]
-            fat = fat + (8 + 1.3 * build.fat) * level * bump(around, 2.40, 0.36)
+            fat = fat + (6 + build.fat) * level * bump(around, 2.40, 0.36)
         self._skin = (self._muscle + fat + 2.0).astype(np.float32)
         turn = np.gradient(self._skin, axis=1) / (2 * np.pi / ANGLES) / self._skin
         self._skin_slope = (1 / np.sqrt(1 + turn**2)).astype(np.float32)
@@ -168,10 +172,10 @@ class ChestWall:
         muscle = -smooth_minimum(-muscle, lying - 4 - 0.2 * self.build.fat, 12)
         rho = (radius - self._cavity[index][bins]) * self._cavity_slope[index][bins]
         return Section(
-            index=index, grid=grid, hu=hu, around=double(np.abs(around)), radius=double(radius),
+            index=index, grid=grid, hu=hu, around=double(np.abs(around)),
             fine=self._fields["fine"].plane(index), coarse=self._fields["coarse"].plane(index),
             cleft=self._fields["cleft"].plane(index),
-            skin=double(skin), muscle=double(muscle), rho=double(rho), edge=double(self._cavity_edge[index][bins]),
+            skin=double(skin), muscle=double(muscle), rho=double(rho), edge=float(self._cavity_edge[index]),
         )  # fmt: skip
 
     # ------------------------------------------------------------------------------------- skin to muscles
@@ -280,7 +284,7 @@ class ChestWall:
         low = float(curve([118, 160, 200, 250], [0.98, 0.74, 0.60, 0.66], z))
         high = float(curve([118, 160, 200, 250], [1.02, 1.15, 1.22, 1.2], z))
         middle = s.rho - 11 - 0.42 * (s.rho - s.muscle - 11) - 1.5 * s.coarse
-        outside = np.maximum(low - around, around - high) * s.radius
+        outside = np.maximum(low - around, around - high) * 105
         border = bump(around, low, 0.05) + bump(around, high, 0.08)
         plate = np.maximum(np.abs(middle) - 1.3 - 1.3 * border, outside)
         paint(s.hu, soft(plate), 700.0)
@@ -344,7 +348,7 @@ class ChestWall:
         # A vertebra lies below the head of its rib.
         near = int(np.argmin(np.abs(np.asarray(HEADS_Z) - 9 - z)))
         up, gap = z - HEADS_Z[near] + 9.0, float(HEADS_Z[max(near, 1) - 1] - HEADS_Z[max(near, 1)])
-        size = float(curve([0, 140, 280], [1.15, 1.0, 0.85], z)) * self.build.width
+        size = float(curve([0, 140, 280], [1.24, 1.1, 0.9], z)) * self.build.width
         canal_y = y0 + 15 * size + 7.5
         waist = 1 - 0.09 * np.cos(np.pi * min(max(up / (0.5 * gap), -1), 1))
         body = (

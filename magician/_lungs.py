@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magician._shapes import Field, Grid, bump
+from magician._shapes import Field, Grid, bump, paint, soft
 
 LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
 # Where artery, bronchus and vein enter each lobe: (x, y, z) in mm, radius of the artery in mm.
@@ -66,9 +66,9 @@ def grow(
         progress = ((points - position[group]) * ahead[group]).sum(axis=1)
         nearest = np.full(len(count), np.inf)
         np.minimum.at(nearest, group, progress)
-        step = np.clip(0.85 * nearest, 0.10 * length, 0.45 * length)
+        step = np.clip(0.95 * nearest, 0.22 * length, 0.6 * length)
         step[count == 1] = length[count == 1]
-        jitter = rng.normal(0, 0.07, ahead.shape) * (length * (count > 1))[:, None]
+        jitter = rng.normal(0, 0.09, ahead.shape) * (length * (count > 1))[:, None]
         node = position + ahead * step[:, None] + jitter
         parents.append(above)
         wheres.append(node)
@@ -94,7 +94,7 @@ def _divide(rng, points, group, node, ahead, index):
     size = len(node)
     count = np.bincount(group, minlength=size)
     offset = points - _mean(points, group, size)[group]
-    offset -= 0.75 * ahead[group] * (offset * ahead[group]).sum(axis=1, keepdims=True)
+    offset -= 0.4 * ahead[group] * (offset * ahead[group]).sum(axis=1, keepdims=True)
     spread = _mean(offset**2, group, size) * rng.uniform(0.6, 1.4, (size, 3))
     along = offset[np.arange(len(points)), spread.argmax(axis=1)[group]]
     order = np.lexsort((along, group))
@@ -118,7 +118,7 @@ def sample(tree: Tree, smallest: float = 0.0, largest: float = 1e3) -> tuple[np.
     tangent = start - tree.where[tree.parent[parent]]
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1), 1e-6)[:, None]
     bend = start + tangent * (0.38 * length)[:, None]
-    steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.7, 2)).astype(int), 2)
+    steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.9, 2)).astype(int), 2)
     which = np.repeat(np.arange(len(pick)), steps)
     t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(steps, steps)
     t = t[:, None]
@@ -142,7 +142,7 @@ def splat(
         chosen = sizes == size
         place = (points[chosen] - origin) / step
         base = np.round(place).astype(np.int32)
-        reach = np.floor((size + 0.6) / step + 0.5).astype(int)
+        reach = np.floor((size + 0.8) / step + 0.5).astype(int)
         inside = ((base >= reach) & (base < shape - reach)).all(axis=1)
         place, base, r = place[inside], base[inside], radius[chosen][inside].astype(np.float32)
         axes = [np.arange(-n, n + 1) for n in reach]
@@ -150,10 +150,10 @@ def splat(
             (((a[None] + base[:, i : i + 1] - place[:, i : i + 1]) * step[i]) ** 2).astype(np.float32)
             for i, a in enumerate(axes)
         ]
-        thin = np.minimum(1.0, 2.2 * r) * 255
+        thin = np.clip(0.12 + 0.8 * r, 0, 1) * 255
         for dz in range(len(axes[2])):
             distance = np.sqrt(square[0][:, None, :] + square[1][:, :, None] + square[2][:, dz, None, None])
-            share = np.clip((r[:, None, None] - distance) / 1.2 + 0.5, 0, 1) * thin[:, None, None]
+            share = np.clip((r[:, None, None] - distance) / 1.6 + 0.5, 0, 1) * thin[:, None, None]
             index = (
                 ((base[:, 2] + axes[2][dz]) * shape[1] + base[:, 1])[:, None, None] + axes[1][None, :, None]
             ) * shape[0] + (base[:, 0][:, None, None] + axes[0][None, None, :])
@@ -204,7 +204,7 @@ def density(grid: Grid, build_density: float, fine: np.ndarray, coarse: np.ndarr
 def fissure_haze(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
     """Extra HU of the fissures: thin sheets of pleura, smeared by the slice thickness."""
     horizontal = (np.abs(minor) < 6) & (grid.x < 3) & (major > 0)
-    return 95 * bump(major, 0, 1.3) + np.where(horizontal, 60 * bump(minor, 0, 1.8), 0)
+    return 85 * bump(major, 0, 1.1) + np.where(horizontal, 60 * bump(minor, 0, 1.8), 0)
 
 
 class Consolidation:
@@ -237,3 +237,18 @@ class Consolidation:
         dx, dy, dz = x - self.centre[0], y - self.centre[1], (z - self.centre[2]) * 0.85
         score = np.sqrt(dx**2 + dy**2 + dz**2) + 6.0 * noise - self._limit
         return np.clip(0.5 - score / 5.0, 0, 1), np.clip(1 - score / 16, 0, 1)
+
+
+class Nodule:
+    """A small round nodule."""
+
+    def __init__(self, rng: np.random.Generator, voxels: np.ndarray) -> None:
+        """``voxels``: points (n, 3) in mm, one of which will be the centre."""
+        self._x, self._y, self._z = voxels[rng.integers(len(voxels))].tolist()
+        self._radius = float(rng.uniform(3.5, 5.5))
+
+    def draw(self, tissue: np.ndarray, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray) -> None:
+        """Draw into a slice of lung (HU), in place; ``x`` and ``y`` are the positions of its pixels."""
+        if abs(z - self._z) < self._radius + 3:
+            distance = np.sqrt((x - self._x) ** 2 + (y - self._y) ** 2 + (z - self._z) ** 2)
+            paint(tissue, soft(distance - self._radius + 0.6 * noise, 2.2), 35.0)

@@ -181,21 +181,21 @@ class Organs:
             Tube(
                 (3, y, 190, 7.5),
                 (-12, y + 2, 177, 7),
-                (-25, y + 4, 168, 6.5),
-                (-33, y + 6, 154, 5.5),
-                (-38, y + 9, 144, 5),
-                (-43, 28, 130, 4),
+                (-25, y + 4, 168, 6),
+                (-33, y + 6, 154, 4.8),
+                (-38, y + 9, 144, 4.2),
+                (-43, 28, 130, 3),
             ),
-            Tube((-18, y + 3, 173, 5), (-34, y, 177, 4.8), (-46, y - 2, 181, 4)),
+            Tube((-18, y + 3, 173, 4.6), (-34, y, 177, 4.2), (-46, y - 2, 181, 3.2)),
             Tube((-36, y + 6, 148, 3.8), (-46, y - 10, 139, 3.4), (-54, y - 22, 132, 3)),
             Tube(
                 (5, y, 190, 7),
                 (22, y + 4, 173, 6.2),
-                (38, y + 8, 162, 5.8),
-                (44, y + 14, 152, 5),
-                (49, 32, 138, 4),
+                (38, y + 8, 162, 5.2),
+                (44, y + 14, 152, 4.2),
+                (49, 32, 138, 3),
             ),
-            Tube((38, y + 8, 163, 5), (50, y - 4, 166, 4.4), (57, y - 12, 171, 3.6)),
+            Tube((38, y + 8, 163, 5), (50, y - 4, 166, 4.4), (57, y - 12, 171, 3)),
             Tube((44, y + 2, 163, 3.6), (54, y - 14, 154, 3.2), (60, y - 26, 146, 2.8)),
         ]
         self.gullet = Tube(
@@ -224,20 +224,20 @@ class Organs:
     def _heart(self) -> None:
         h = self.build.heart
         self.muscle_shapes = [
-            Ellipsoid((36, -30, 114), (52 * h, 36 * h, 34 * h), (0.66, -0.58, -0.48)),
-            Ellipsoid((6, -54, 116), (40 * h, 25 * h, 30 * h), (0.85, -0.2, -0.45)),
+            Ellipsoid((40, -30, 114), (52 * h, 36 * h, 34 * h), (0.66, -0.58, -0.48)),
+            Ellipsoid((9, -54, 116), (40 * h, 25 * h, 30 * h), (0.85, -0.2, -0.45)),
         ]
-        self.left_ventricle = Ellipsoid((33, -27, 116), (42 * h, 22 * h, 21 * h), (0.66, -0.58, -0.48))
-        self.right_ventricle = Ellipsoid((5, -55, 116), (37 * h, 20 * h, 25 * h), (0.85, -0.2, -0.45))
+        self.left_ventricle = Ellipsoid((37, -27, 116), (42 * h, 22 * h, 21 * h), (0.66, -0.58, -0.48))
+        self.right_ventricle = Ellipsoid((8, -55, 116), (37 * h, 20 * h, 25 * h), (0.85, -0.2, -0.45))
         self.atria = [
-            Ellipsoid((-28, -26, 126), (23 * h, 27 * h, 31 * h)),
+            Ellipsoid((-26, -26, 126), (23 * h, 27 * h, 31 * h)),
             Ellipsoid((3, 3, 143), (34 * h, 18 * h, 21 * h)),
         ]
         self.appendages = [
             Tube((34, -12, 150, 9), (42, -28, 154, 8), (40, -40, 152, 5)),
             Tube((-26, -34, 142, 11), (-12, -50, 150, 7)),
         ]
-        self.outflow = Tube((4, -62, 122, 15), (11, -56, 136, 14), (15, -46, 146, 13))
+        self.outflow = Tube((7, -62, 122, 15), (12, -56, 136, 14), (15, -46, 146, 13))
         self.coronary = [
             Tube((6, -34, 150, 2), (24, -44, 146, 2), (32, -56, 130, 2), (52, -66, 104, 1.5)),
             Tube((-12, -42, 146, 2), (-14, -56, 130, 2), (-8, -62, 104, 2)),
@@ -309,13 +309,14 @@ class Organs:
         inside = np.maximum(s.rho + 3.5, 4.0 - below)
         paint(s.hu, soft(np.maximum(s.rho + 1.0, -below), 2.0), MUSCLE)
         paint(s.hu, soft(inside, 2.0), FAT + 6 * s.fine)
-        self._liver(s, inside)
+        under = np.maximum(s.rho + 2.5, 1.5 - below)  # liver and spleen lie close to the diaphragm
+        self._liver(s, under)
         kidney = 150.0 if self.build.contrast else 35.0
         for shape, value in ((self.spleen_shape, self.spleen), *[(shape, kidney) for shape in self.kidneys]):
             found = shape.distance(s.grid)
             if found:
                 box, distance = found
-                paint(s.hu[box], soft(np.maximum(distance + 2 * s.coarse[box], inside[box])), value)
+                paint(s.hu[box], soft(np.maximum(distance + 2 * s.coarse[box], under[box])), value)
         self._hollow(s, inside)
         for crus in self.crura:
             paint_shape(s.hu, crus.distance(s.grid), MUSCLE)
@@ -362,10 +363,9 @@ class Organs:
         hu, enhanced = s.hu, self.build.contrast
         for node in self.nodes:
             paint_shape(hu, node.distance(s.grid), 45.0)
-        for shape in self.muscle_shapes:
-            paint_shape(hu, shape.distance(s.grid), self.myocardium)
+        self._heart_muscle(s)
         blood = [
-            (self.right_ventricle, self.pulmonary), (self.left_ventricle, self.artery), (self.outflow, self.pulmonary),
+            (self.outflow, self.pulmonary),
             (self.atria[0], self.pulmonary - 14 if enhanced else 42.0), (self.atria[1], self.artery),
             *[(shape, self.artery - 12 if enhanced else 42.0) for shape in self.appendages],
             *[(vessel, self.artery) for vessel in self.lung_veins],
@@ -382,6 +382,21 @@ class Organs:
         paint_shape(hu, self.gullet.distance(s.grid), 20.0, grow=-3.5)
         for lobe in self.thyroid:
             paint_shape(hu, lobe.distance(s.grid), 125.0)
+
+    def _heart_muscle(self, s: Section) -> None:
+        """The heart's outline, smooth under its pericardium, and the ventricles, rough with muscle inside."""
+        if s.grid.z > 180:
+            return
+        outline = np.full(s.hu.shape, np.float32(60))
+        for shape in (*self.muscle_shapes, *self.atria):
+            unite(outline, shape.distance(s.grid, 20), 22)
+        paint(s.hu, soft(outline + 1.0 + 0.6 * s.coarse), self.myocardium)
+        for ventricle, value in ((self.right_ventricle, self.pulmonary), (self.left_ventricle, self.artery)):
+            found = ventricle.distance(s.grid)
+            if found:
+                box, distance = found
+                rough = distance + 1.2 * s.coarse[box] + 1.3 * np.maximum(s.fine[box], 0)
+                paint(s.hu[box], soft(rough, 2.0), value)
 
     def draw_inlet(self, s: Section) -> None:
         """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles in front."""

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-EDGE_MM = 1.2  # how far the scanner smears an edge
+EDGE_MM = 1.6  # how far the scanner smears an edge
 
 Box = tuple[slice, slice]
 Found = (
@@ -154,7 +154,8 @@ class Tube:
         keys = np.asarray(points, np.float64)
         length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(keys[:, :3], axis=0), axis=1))])
         # Balls this close together look like a smooth tube.
-        step = np.clip(0.35 * keys[:, 3].min(), 1.2, 12.0)
+        smallest = keys[:, 3].min()
+        step = max(1.2, min(0.6 * smallest, 4 + 0.15 * smallest))
         at = np.linspace(0, length[-1], max(2, int(length[-1] / step) + 2))
         self._samples = np.stack([curve(list(length), list(column), at) for column in keys.T], axis=1)
         heights, radii = self._samples[:, 2], self._samples[:, 3]
