@@ -144,9 +144,7 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         view = ndimage.zoom(view, (rows / hu.shape[0], 1), order=1, grid_mode=True, mode="nearest")
         # Scanners compress and sharpen their scouts: ribs would otherwise drown between lung and spine.
         view = 1000 * (np.maximum(view, 0) / 600) ** 0.8
-        view += 1.6 * (view - ndimage.gaussian_filter(view, 2.0)) + 0.8 * (
-            view - ndimage.gaussian_filter(view, 12.0)
-        )
+        view += 1.6 * (view - ndimage.gaussian_filter(view, 2.0)) + 0.8 * (view - ndimage.gaussian_filter(view, 12.0))
         views.append(np.clip(view, 0, 4095).astype(np.int16))
     return views[0], views[1]
 

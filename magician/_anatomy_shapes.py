@@ -13,9 +13,7 @@ import numpy as np
 EDGE_MM = 1.6  # how far the scanner smears an edge
 
 Box = tuple[slice, slice]
-Found = (
-    tuple[Box, np.ndarray] | None
-)  # a box of a slice and the signed distance in it, or nothing on this slice
+Found = tuple[Box, np.ndarray] | None  # a box of a slice and the signed distance in it, or nothing on this slice
 
 
 def soft(distance: np.ndarray, edge: float | np.ndarray = EDGE_MM) -> np.ndarray:

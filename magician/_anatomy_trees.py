@@ -1,4 +1,4 @@
-"""Inside the lungs of the teaching phantom: lobes, branching vessels and bronchi, a consolidation, a nodule."""
+"""Branching trees of the teaching phantom's lungs: arteries, veins and bronchi."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magician._shapes import Field, Grid, bump, paint, soft
-
-LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
 # Where artery, bronchus and vein enter each lobe: (x, y, z) in mm, radius of the artery in mm.
 _HILA = {
     "RUL": ((-54, -10, 184), (-46, -4, 181), (-52, -20, 164), 4.0),
@@ -17,24 +14,6 @@ _HILA = {
     "LUL": ((52, -4, 186), (57, 0, 171), (52, -18, 166), 4.3),
     "LLL": ((51, 28, 140), (49, 34, 137), (54, 24, 122), 5.0),
 }
-
-
-def fissures(grid: Grid, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (mm, positive above) to the oblique fissures and, on the right, to the horizontal one.
-
-    ``bend``, an array of the shape of the slice, says how the fissures differ from planes.
-    """
-    dome = (np.abs(grid.x) - 75) ** 2 * (1 / 320)
-    slope = np.clip(1.125 + 0.015 * grid.x, 1.05, 1.2)
-    major = (grid.z - 120 - slope * grid.y - dome - 5 * bend) / np.sqrt(1 + slope**2)
-    return major, grid.z - 143 - 0.08 * grid.y + dome * 0.6 - 4 * bend
-
-
-def lobes(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
-    """The lobe to which each pixel would belong: 1 to 5 in the order of `LOBES`, uint8."""
-    right = grid.x < 3
-    upper = np.where(right, np.where(minor > 0, np.uint8(1), np.uint8(2)), np.uint8(4))
-    return np.where(major < 0, np.where(right, np.uint8(3), np.uint8(5)), upper)
 
 
 @dataclass(frozen=True)
@@ -46,9 +25,7 @@ class Tree:
     radius: np.ndarray
 
 
-def grow(
-    rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radius: float, end_radius: float
-) -> Tree:
+def grow(rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radius: float, end_radius: float) -> Tree:
     """Grow a tree from ``root`` to every one of ``ends`` (n, 3): divide the ends again and again, as lungs do.
 
     A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to fit the root.
@@ -108,9 +85,9 @@ def _divide(rng, points, group, node, ahead, index):
     return new_group, index[used // 2], node[used // 2]
 
 
-def sample(tree: Tree, smallest: float = 0.0, largest: float = 1e3) -> tuple[np.ndarray, np.ndarray]:
+def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Points (n, 3) and radii (n) close together along all branches, bent so that branches leave without a kink."""
-    pick = np.flatnonzero((tree.radius >= smallest) & (tree.radius <= largest))
+    pick = np.flatnonzero(tree.radius >= smallest)
     pick = pick[pick > 0]
     parent = tree.parent[pick]
     start, end = tree.where[parent], tree.where[pick]
@@ -128,9 +105,7 @@ def sample(tree: Tree, smallest: float = 0.0, largest: float = 1e3) -> tuple[np.
     return points, radius
 
 
-def splat(
-    target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray
-) -> None:
+def splat(target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray) -> None:
     """Draw balls into ``target`` (uint8, axes z, y, x; 255 is full), keeping the larger value.
 
     ``origin`` and ``step`` are (x, y, z) of the first voxel centre and of the voxel distance, in mm.
@@ -194,61 +169,3 @@ class LungTree:
         """Forget the finest bronchi far from ``centre``: air shows them only where the lung around is dense."""
         near = [np.linalg.norm(points - centre, axis=1) < distance for points, _ in self.fine_lumens]
         self.fine_lumens = [(p[k], r[k]) for (p, r), k in zip(self.fine_lumens, near, strict=True)]
-
-
-def density(grid: Grid, build_density: float, fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """HU of lung tissue without its visible vessels: denser at the back, where gravity pulls the blood."""
-    return (build_density + 0.42 * grid.y + 10 * coarse + 9 * fine).astype(np.float32)
-
-
-def fissure_haze(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
-    """Extra HU of the fissures: thin sheets of pleura, smeared by the slice thickness."""
-    horizontal = (np.abs(minor) < 6) & (grid.x < 3) & (major > 0)
-    return 85 * bump(major, 0, 1.1) + np.where(horizontal, 60 * bump(minor, 0, 1.8), 0)
-
-
-class Consolidation:
-    """A part of a lobe whose air is replaced by fluid, touching the pleura, with a fuzzy inner margin."""
-
-    def __init__(
-        self, rng: np.random.Generator, lobe: str, voxels: np.ndarray, voxel_ml: float, field: Field
-    ) -> None:
-        """``voxels``: points (n, 3) that fill the lobe evenly, mm; ``voxel_ml`` is the volume of each."""
-        side = -1.0 if lobe.startswith("R") else 1.0
-        low = lobe in ("RLL", "LLL")
-        outward = np.array([0.75 * side, 0.75 if low else -0.1, -0.25 if low else 0.3]) + rng.normal(
-            0, 0.15, 3
-        )
-        along = voxels @ (outward / np.linalg.norm(outward))
-        self.centre = voxels[along >= np.quantile(along, 0.985)].mean(axis=0)
-        self.lobe, self._field = LOBES.index(lobe) + 1, field
-        self._scale = np.array([1.0, 1.0, 0.85])
-        score = self._score(voxels, field.at(voxels))
-        wanted = rng.uniform(75, 110) / voxel_ml
-        self._limit = float(np.quantile(score, min(wanted / len(voxels), 0.6)))
-
-    def _score(self, points: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        return np.sqrt((((points - self.centre) * self._scale) ** 2).sum(axis=-1)) + 6.0 * noise
-
-    def share(
-        self, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """How dense each pixel is: (consolidated, hazy around it), 0 to 1 each."""
-        dx, dy, dz = x - self.centre[0], y - self.centre[1], (z - self.centre[2]) * 0.85
-        score = np.sqrt(dx**2 + dy**2 + dz**2) + 6.0 * noise - self._limit
-        return np.clip(0.5 - score / 5.0, 0, 1), np.clip(1 - score / 16, 0, 1)
-
-
-class Nodule:
-    """A small round nodule."""
-
-    def __init__(self, rng: np.random.Generator, voxels: np.ndarray) -> None:
-        """``voxels``: points (n, 3) in mm, one of which will be the centre."""
-        self._x, self._y, self._z = voxels[rng.integers(len(voxels))].tolist()
-        self._radius = float(rng.uniform(3.5, 5.5))
-
-    def draw(self, tissue: np.ndarray, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray) -> None:
-        """Draw into a slice of lung (HU), in place; ``x`` and ``y`` are the positions of its pixels."""
-        if abs(z - self._z) < self._radius + 3:
-            distance = np.sqrt((x - self._x) ** 2 + (y - self._y) ** 2 + (z - self._z) ** 2)
-            paint(tissue, soft(distance - self._radius + 0.6 * noise, 2.2), 35.0)

@@ -1,0 +1,154 @@
+"""Ribs, breastbone, spine, shoulder blades and collar bones of the teaching phantom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magician._anatomy_section import Build, Section
+from magician._anatomy_shapes import Grid, Tube, bump, curve, paint, paint_shape, soft
+
+# Heights (mm) of the rib heads, or of the upper edges of the vertebrae: C6, C7, T1 to T12, L1, L2.
+HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
+MARROW, CORTEX, CARTILAGE = 190.0, 850.0, 105.0  # HU
+
+
+class Skeleton:
+    """The bones of one patient."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self._girdle = self._shoulder_girdle()
+
+    def spine_y(self, z: float) -> float:
+        """Where the middle of the vertebral bodies lies: the curve of the back, leaning forward to the neck."""
+        return self.build.depth * float(curve([-10, 60, 130, 190, 240, 285], [40, 49, 54, 51, 37, 12], z))
+
+    def spine_front(self, z: float) -> float:
+        """Where the front of the vertebral bodies lies."""
+        return self.spine_y(z) - 15.5
+
+    def _shoulder_girdle(self) -> list[Tube]:
+        # (x, y, z, radius) along collar bone, spine and outer border of the shoulder blade, coracoid, humerus
+        # fmt: off
+        bones = (
+            [(20, -62, 236, 8), (36, -62, 242, 6.5), (70, -52, 252, 5.5), (105, -26, 264, 5.5), (140, 2, 277, 7)],
+            [(66, 96, 204, 3), (92, 93, 222, 4.5), (120, 78, 240, 5.5), (148, 50, 262, 7), (152, 26, 275, 7)],
+            [(104, 64, 136, 3), (113, 58, 170, 3.5), (119, 50, 205, 5.5), (127, 38, 232, 9), (138, 24, 250, 14)],
+            [(130, 18, 254, 7), (122, -2, 262, 6), (118, -20, 258, 5)],
+            [(162, 4, 262, 22), (168, 2, 270, 23), (176, -4, 300, 14)],
+        )
+        # fmt: on
+        w, d = self.build.width, self.build.depth
+        return [Tube(*[(side * x * w, y * d, z, r) for x, y, z, r in points]) for side in (-1, 1) for points in bones]
+
+    def draw(self, s: Section) -> None:
+        """Draw the bones around the cavity of the chest; the spine comes last, see `draw_spine`."""
+        self._scapulae(s)
+        for bone in self._girdle:
+            found = bone.distance(s.grid)
+            paint_shape(s.hu, found, CORTEX)
+            paint_shape(s.hu, found, MARROW - 50, grow=-1.8)
+        self._ribs(s)
+        self._sternum(s)
+
+    def _scapulae(self, s: Section) -> None:
+        z = s.grid.z
+        if not 118 < z < 252:
+            return
+        mask = (s.around > 0.4) & (s.around < 1.4) & (s.rho > 6) & (s.muscle < 0)
+        blade = s.crop(mask)
+        around = blade.around
+        low = float(curve([118, 160, 200, 250], [0.98, 0.74, 0.60, 0.66], z))
+        high = float(curve([118, 160, 200, 250], [1.02, 1.15, 1.22, 1.2], z))
+        middle = blade.rho - 11 - 0.42 * (blade.rho - blade.muscle - 11) - 1.5 * blade.coarse
+        outside = np.maximum(low - around, around - high) * 105
+        border = bump(around, low, 0.05) + bump(around, high, 0.08)
+        plate = np.maximum(np.abs(middle) - 1.3 - 1.3 * border, outside)
+        paint(blade.hu, soft(plate), 700.0)
+        s.hu[mask] = blade.hu
+
+    def _ribs(self, s: Section) -> None:
+        z = s.grid.z
+        near = (s.rho > -2) & (s.rho < 13)
+        around, rho, x = s.around[near], s.rho[near], s.grid.x[near]
+        fall = curve(
+            [0, 0.35, 0.7, 1.4, 2.1, 2.55, 2.85, np.pi],
+            [-2, -3, 6, 33, 64, 76, 66, 44],
+            np.arange(0, 3.2, 0.01),
+        )
+        fall *= float(curve([100, 160, 220, 262], [1.0, 0.95, 0.72, 0.5], z))
+        head = z + fall[(around * 100).astype(np.int32)] + np.where(x > 0, np.float32(3), np.float32(-2))
+        # Which rib would have its head at that height? T1 is number 1; between ribs the number is not whole.
+        numbers = np.arange(len(HEADS_Z))[::-1] - 1.0
+        table = np.float32(np.interp(np.arange(-60, 360), HEADS_Z[::-1], numbers))
+        low = np.floor(head)
+        step = low.astype(np.int32) + 60
+        number = table[step] + (head - low) * (table[step + 1] - table[step])
+        rib = np.round(number)
+        order = np.clip(rib, 0, 13).astype(np.int32)
+        gap = np.abs(np.gradient(np.asarray(HEADS_Z, np.float32)))[1:]
+        up = (number - rib) * gap[order]
+        shape = (np.sqrt((0.145 * up) ** 2 + ((rho - 5.0) / 3.8) ** 2 + 1e-6) - 1) * 4.4
+        end = np.float32([0, 4, 4, 4, 4, 4, 4, 4, 2.75, 2.6, 2.45, 1.85, 1.2, 0])[order]
+        shape = np.maximum(shape, (around - end) * 110)
+        shape[(np.abs(x) < 15) & (around < 1)] = 50
+        cartilage = np.interp(np.arange(14), [1, 5, 7, 10], [2.62, 2.55, 2.4, 2.05]).astype(np.float32)[order]
+        cartilage = np.clip((around - cartilage) * 30, 0, 1)
+        values = s.hu[near]
+        paint(values, soft(shape), CORTEX - (CORTEX - CARTILAGE) * cartilage)
+        marrow = MARROW + 60 * s.fine[near]
+        paint(values, soft(shape + 1.5 - 0.9 * cartilage), marrow - (marrow - CARTILAGE) * cartilage)
+        s.hu[near] = values
+
+    def _sternum(self, s: Section) -> None:
+        z = s.grid.z
+        if not 74 < z < 242:
+            return
+        half = float(curve([74, 96, 104, 150, 190, 198, 225, 242], [4, 8, 18, 17, 15, 24, 29, 22], z))
+        box = s.grid.window(-45, 45, -140, -5)
+        x, rho = np.abs(s.grid.x[box]), s.rho[box] - 7.0
+        rho = rho - 1.5 * (x / half) ** 2 + 0.7
+        shape = (np.sqrt(np.sqrt((x / half) ** 4 + (rho / 5.8) ** 4 + 1e-6)) - 1) * 5.8 + 0.3 * s.coarse[box]
+        paint(s.hu[box], soft(shape), 560.0)
+        paint(s.hu[box], soft(shape + 1.4), 110 + 45 * s.fine[box])
+
+    def draw_spine(self, s: Section) -> None:
+        """Draw the vertebra or disc that this slice cuts, its arch and the spinal canal."""
+        z = s.grid.z
+        y0 = self.spine_y(z)
+        box = s.grid.window(-50, 50, y0 - 30, y0 + 80)
+        grid = Grid(s.grid.x[box], s.grid.y[box], z)
+        hu, fine = s.hu[box], s.fine[box]
+        # A vertebra lies below the head of its rib.
+        near = int(np.argmin(np.abs(np.asarray(HEADS_Z) - 9 - z)))
+        up, gap = z - HEADS_Z[near] + 9.0, float(HEADS_Z[max(near, 1) - 1] - HEADS_Z[max(near, 1)])
+        size = float(curve([0, 140, 280], [1.24, 1.1, 0.9], z)) * self.build.width
+        canal_y = y0 + 15 * size + 7.5
+        waist = 1 - 0.09 * np.cos(np.pi * min(max(up / (0.5 * gap), -1), 1))
+        wide, deep = 17.5 * size, 15.5 * size
+        body = (np.sqrt((grid.x / wide) ** 2 + ((grid.y - y0) / deep) ** 2 + 1e-6) - waist) * deep
+        canal = np.sqrt((grid.x / 1.1) ** 2 + (grid.y - canal_y) ** 2) - 7.8
+        body = np.maximum(body, -canal - 1)
+        disc = min(max((abs(up) - 0.5 * gap + 3.2) / 2.0, 0), 1)
+        plate = min(max((abs(up) - 0.5 * gap + 5) / 2, 0), 1)
+        arch = self._arch(grid, canal_y, up, size)
+        paint(hu, soft(body), 560 * (1 - disc) + 90 * disc)
+        paint(hu, soft(body + 1.4), (1 - disc) * (190 + 40 * fine + 130 * plate) + 85 * disc)
+        paint(hu, soft(arch), 700.0)
+        paint(hu, soft(arch + 1.6), 280.0)
+        paint(hu, soft(canal), -30.0)
+        paint(hu, soft(canal + 1.2), 18.0)
+        paint(hu, soft(canal + 3.2), 38.0)
+
+    def _arch(self, grid: Grid, canal_y: float, up: float, size: float) -> np.ndarray:
+        """Pedicles, laminae, transverse and spinous processes as one signed distance."""
+        x, y = np.abs(grid.x), grid.y - canal_y
+        ring = np.abs(np.sqrt(x**2 + (y * 0.9) ** 2) - 12.0) - 2.4
+        pedicle = np.maximum(ring, (abs(up - 4) - 4.5) * 0.7)
+        lamina = np.maximum(ring, 1 - y)
+        low = up + 0.55 * (y - 12)
+        spinous = np.maximum(np.maximum(x - 3.2 + 0.05 * (y - 10), np.abs(low) - 9), np.maximum(10 - y, y - 30 * size))
+        reach = np.clip((x - 12) / 24, 0, 1)
+        across = np.maximum(np.abs(y - 1 - 9 * reach) - 4.0 + reach, np.maximum(x - 36 * size, 11 - x))
+        across = np.maximum(across, abs(up - 3) - 5.5)
+        return np.minimum(np.minimum(pedicle, lamina), np.minimum(spinous, across))

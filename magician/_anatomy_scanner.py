@@ -1,0 +1,64 @@
+"""What a scanner adds to the picture of a patient: its table, and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magician._anatomy_shapes import bump, paint, soft
+
+
+def table(axis: np.ndarray, top_y: np.ndarray, middle_y: float) -> np.ndarray:
+    """An empty slice: the scanner's table, a curved shell filled with foam, and a mattress.
+
+    Parameters
+    ----------
+    axis : array, shape (n,), in mm; positions of the columns, and of the rows
+    top_y : array, shape (n,), in mm; where the patient's back lies, for every column
+    middle_y : float, in mm; the lowest point of that
+
+    Returns
+    -------
+    array of float32, shape (n, n), in HU
+    """
+    plane = np.full((len(axis), len(axis)), np.float32(-1000))
+    x, y = axis[None, :], axis[:, None]
+    top, bottom = top_y[None, :] + 14, middle_y + 44 - 0.0016 * x**2
+    paint(plane, soft(np.maximum(top - 13 - y, y - top)) * (np.abs(x) < 190), -940.0)
+    shell = np.maximum(top - y, y - bottom)
+    paint(plane, soft(shell), -250.0)
+    paint(plane, soft(shell + 2.2), -955.0)
+    return plane
+
+
+class Noise:
+    """Quantum noise of a soft reconstruction kernel: grainy, coarser than one pixel, streaked at the shoulders."""
+
+    def __init__(self, rng: np.random.Generator, axis: np.ndarray, textures: int = 6) -> None:
+        """``axis``: positions of rows and of columns in mm, shape (n,)."""
+        self._rng, self._size = rng, len(axis)
+        along_y, along_x = np.fft.fftfreq(self._size)[:, None], np.fft.rfftfreq(self._size)[None, :]
+        frequency = np.hypot(along_y, along_x)
+        ramp = np.sqrt(frequency) * np.exp(-((frequency / 0.22) ** 2))  # ramp filter times a soft roll-off
+        # X-rays that run from arm to arm are the weakest: their noise is drawn out from side to side.
+        streaks = ramp * np.exp(-((along_x / 0.02) ** 2))
+        self._grains = [self._texture(ramp) for _ in range(textures)]
+        self._streaks = self._texture(streaks)
+        self._strength = 4.9 + 6.0 * bump(axis[None, :], 0, 130) * bump(axis[:, None], 5, 100)
+
+    def _texture(self, spectrum: np.ndarray) -> np.ndarray:
+        white = np.fft.rfft2(self._rng.standard_normal((self._size, self._size), dtype=np.float32))
+        texture = np.fft.irfft2(white * spectrum, s=(self._size, self._size)).astype(np.float32)
+        return texture / texture.std()
+
+    def plane(self, z: float) -> np.ndarray:
+        """Noise (HU) for one slice, stronger behind much tissue."""
+        first, second = self._rng.choice(len(self._grains), 2, replace=False)
+        grain = self._moved(self._grains[first]) + self._moved(self._grains[second])
+        shoulders = float(bump(z, 285, 38))
+        grain *= self._strength * np.float32(1 + 0.4 * shoulders)
+        if shoulders > 0.02:
+            grain += self._moved(self._streaks) * self._strength * np.float32(1.3 * shoulders)
+        return grain
+
+    def _moved(self, texture: np.ndarray) -> np.ndarray:
+        return np.roll(texture, self._rng.integers(0, self._size, 2), (0, 1))
