@@ -160,7 +160,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     if a.dtype != bool or b.dtype != bool:
         raise ValueError("dice compares True with True: pick one label first, for instance labels == 1")
     total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def _predict(

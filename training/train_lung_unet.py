@@ -173,7 +173,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
-    state = {"step": 0, "seconds": 0.0, "slices": 0}
+    state = {"step": 0, "seconds": 0.0, "slices": 0, "phantoms": 0}
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -224,6 +224,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
         if now - last_look > 30:
             last_look = now
             pool.refresh()
+            state["phantoms"] = len(pool.seen)
             complete = len(pool.seen) >= arguments.phantoms
             torch.set_num_threads(arguments.threads if complete else 1)  # the other core makes phantoms
             log.info(
@@ -274,7 +275,7 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
         "training": json.dumps(
             {
                 "seed": arguments.seed,
-                "phantoms": arguments.phantoms,
+                "phantoms": state["phantoms"],
                 "steps": state["step"],
                 "minutes": round(state["seconds"] / 60, 1),
                 "torch": torch.__version__,
