@@ -25,6 +25,7 @@ from pynetdicom.sop_class import Verification
 from magician._files import instance_path, write_whole
 from magician.association import (
     MAX_CONTEXTS,
+    MAX_PDU_BYTES,
     Node,
     associate,
     check_ae_title,
@@ -98,6 +99,18 @@ def read_header(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> 
     return header
 
 
+class _OfferedContext(PresentationContext):
+    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every association."""
+
+    def __init__(self, template: PresentationContext) -> None:
+        vars(self).update(vars(template))
+
+    def __deepcopy__(self, memo: dict) -> _OfferedContext:
+        twin = _OfferedContext(self)
+        twin._transfer_syntax = list(self._transfer_syntax)
+        return twin
+
+
 def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
     """Start the server thread of an application entity; returns the server and the port that it got.
 
@@ -106,9 +119,11 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
     MagicianError
         If the address is taken or can't be had.
     """
+    ae.maximum_pdu_size = MAX_PDU_BYTES
     try:
         handlers = [(evt.EVT_CONN_OPEN, disable_nagle), *handlers]
-        server = ae.start_server((host, port), block=False, evt_handlers=handlers)
+        offered = [_OfferedContext(context) for context in ae.supported_contexts]
+        server = ae.start_server((host, port), block=False, evt_handlers=handlers, contexts=offered)
     except OSError as error:
         raise MagicianError(
             f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
