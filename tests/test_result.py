@@ -267,8 +267,9 @@ def test_frames_between_the_voxels(axis, case, seg):
     assert "does not lie on the grid" in not_read(seg, case)
 
 
-def test_frames_beyond_the_volume(case, seg):
-    shift(seg, 2, 30.0)
+@pytest.mark.parametrize("mm", [-30.0, 30.0])
+def test_frames_beyond_the_volume(mm, case, seg):
+    shift(seg, 2, mm)
     assert "reaches out of the CT volume" in not_read(seg, case)
 
 
@@ -683,7 +684,9 @@ def test_spaces_around_the_alias_do_not_count(ada, case):
 
 @pytest.mark.parametrize("alias", ["Müller", "山田", "Ada Lovelace", "O'Neil-3", "x" * 63])
 def test_alias_that_can_be_a_name(alias, case, tmp_path):
-    assert saved(case.results(learner=alias).sr, tmp_path).PatientName == f"{alias}^"
+    results = case.make(learner=alias, include_ct=True)
+    for result in (results.overlay[0], results.seg, results.sr, results.ct[0]):
+        assert saved(result, tmp_path).PatientName == f"{alias}^"
 
 
 @pytest.mark.parametrize("alias", ["a\\b", "a=b", "a^b", "a\nb", "a\x00", "a\x1bb", " ", "x" * 64, "\u202eAda"])
