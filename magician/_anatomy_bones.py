@@ -108,7 +108,8 @@ class Skeleton:
         box = s.grid.window(-45, 45, -140, -5)
         x, rho = np.abs(s.grid.x[box]), s.rho[box] - 7.0
         rho = rho - 1.5 * (x / half) ** 2 + 0.7
-        shape = (np.sqrt(np.sqrt((x / half) ** 4 + (rho / 5.8) ** 4 + 1e-6)) - 1) * 5.8 + 0.3 * s.coarse[box]
+        across, deep = (x / half) ** 2, (rho / 5.8) ** 2
+        shape = (np.sqrt(np.sqrt(across**2 + deep**2 + 1e-6)) - 1) * 5.8 + 0.3 * s.coarse[box]
         paint(s.hu[box], soft(shape), 560.0)
         paint(s.hu[box], soft(shape + 1.4), 110 + 45 * s.fine[box])
 

@@ -106,7 +106,8 @@ class ChestWall:
         dy = half.y - CENTRE_Y
         radius = np.sqrt(half.x**2 + dy**2)
         around = np.arctan2(half.x, dy)
-        bins = ((around + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.int32) % ANGLES
+        bins = ((around + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.int32)
+        bins &= ANGLES - 1  # ANGLES is a power of 2, so this is the remainder
         slope = self._skin_slope[index][bins]
         skin = (radius - self._skin[index][bins]) * slope
         muscle = (radius - self._muscle[index][bins]) * slope
