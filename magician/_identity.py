@@ -20,8 +20,8 @@ from pydicom import DataElement, Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 
-from . import __version__
-from .errors import ResultError
+from magician import __version__
+from magician.errors import ResultError
 
 _logger = logging.getLogger(__name__)
 

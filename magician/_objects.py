@@ -17,9 +17,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from . import __version__
-from ._identity import DISCLAIMER, complete_body_part, uid
-from ._overlay import WINDOW, paint, patient_orientation
+from magician import __version__
+from magician._identity import DISCLAIMER, complete_body_part, uid
+from magician._overlay import WINDOW, paint, patient_orientation
 
 if TYPE_CHECKING:
     import highdicom

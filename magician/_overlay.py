@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
-from .volume import window
+from magician.volume import window
 
 WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
 _GREY = np.arange(256)[:, None]

@@ -7,10 +7,10 @@ from pydicom import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import SegmentationStorage
 
-from ._identity import learner_uid
-from ._objects import LUNG, LUNGS
-from .errors import ResultError
-from .volume import CTVolume
+from magician._identity import learner_uid
+from magician._objects import LUNG, LUNGS
+from magician.errors import ResultError
+from magician.volume import CTVolume
 
 _GRID_TOLERANCE = 0.1  # of a voxel: how far a frame may be off the grid of the volume
 

@@ -17,7 +17,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from .errors import SeriesError
+from magician.errors import SeriesError
 
 _logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 
-from .errors import SeriesError
+from magician.errors import SeriesError
 
 # Scanners round positions, at the coarsest to 0.1 mm: half of that is how far a slice may be off its place.
 POSITION_TOLERANCE_MM = 0.05 + 1e-6

@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 from ipywidgets import Checkbox, HBox, Image, IntSlider, Layout, VBox
 
-from ._overlay import paint
-from .volume import CTVolume, window
+from magician._overlay import paint
+from magician.volume import CTVolume, window
 
 
 class WindowViewer(VBox):

@@ -16,9 +16,9 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from ._overlay import paint, patient_orientation
-from .segmentation import LungSegmentation
-from .volume import CTVolume, window
+from magician._overlay import paint, patient_orientation
+from magician.segmentation import LungSegmentation
+from magician.volume import CTVolume, window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

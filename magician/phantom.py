@@ -2,7 +2,7 @@
 
 `teaching_study` gives what a scanner would send to a PACS: 93 axial images, numbered from head to feet as
 many scanners do, and two localizers (scouts) in a series of their own. The anatomy is computed, not copied
-(`_anatomy.py`), so there is no licence and no privacy question, and the right answer is known for every voxel.
+(`_anatomy/`), so there is no licence and no privacy question, and the right answer is known for every voxel.
 A seed is a patient: a class of thirty can have thirty different ones.
 """
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from ._files import is_uid, save_dataset
-from ._identity import check_alias, content_key, identify, learner_image
-from ._objects import Run, overlay_objects, report_object, segmentation_object
-from ._rebuild import read_segmentation
-from .errors import ResultError
-from .segmentation import LungSegmentation, volumes_ml
-from .volume import CTVolume
+from magician._files import is_uid, save_dataset
+from magician._identity import check_alias, content_key, identify, learner_image
+from magician._objects import Run, overlay_objects, report_object, segmentation_object
+from magician._rebuild import read_segmentation
+from magician.errors import ResultError
+from magician.segmentation import LungSegmentation, volumes_ml
+from magician.volume import CTVolume
 
 __all__ = ["Results", "make_results", "read_segmentation", "save"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 
-from ._series import SeriesSummary, choose, find_series
-from ._slices import name, numbers, stack
-from .errors import SeriesError
+from magician._series import SeriesSummary, choose, find_series
+from magician._slices import name, numbers, stack
+from magician.errors import SeriesError
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -28,6 +28,10 @@ MAY_IMPORT = {
 HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "scipy", "skimage"}
 
 
+def is_module(name: str) -> bool:
+    return (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()
+
+
 def imports_of(path: Path) -> set[str]:
     """The modules of this package that a file imports, anywhere in it."""
     found = set()
@@ -35,12 +39,21 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             module = f"magician.{node.module or ''}".rstrip(".") if node.level else node.module
             if module == "magician":
-                found |= {alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").exists()}
+                found |= {alias.name for alias in node.names if is_module(alias.name)}
             elif module.startswith("magician."):
                 found.add(module.split(".")[1])
         elif isinstance(node, ast.Import):
             found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("magician.")}
     return found
+
+
+def modules_and_their_imports() -> dict[str, set[str]]:
+    """Every module of the package by its top-level name; a folder counts as one module."""
+    modules: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        modules.setdefault(name, set()).update(imports_of(path) - {name})
+    return modules
 
 
 def reaches(name: str, modules: dict[str, set[str]]) -> set[str]:
@@ -57,14 +70,15 @@ def reaches(name: str, modules: dict[str, set[str]]) -> set[str]:
 
 
 def test_modules_import_only_what_the_design_allows():
-    modules = {path.stem: imports_of(path) for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+    modules = modules_and_their_imports()
+    del modules["__init__"]
     assert {name for name in modules if not name.startswith("_")} == set(MAY_IMPORT)
     wrong = {name: reaches(name, modules) - allowed for name, allowed in MAY_IMPORT.items()}
     assert {name: more for name, more in wrong.items() if more} == {}
 
 
 def test_every_private_module_is_used():
-    modules = {path.stem: imports_of(path) for path in PACKAGE.glob("*.py")}
+    modules = modules_and_their_imports()
     private = {name for name in modules if name.startswith("_") and name != "__init__"}
     assert private - set().union(*modules.values()) == set()
 
@@ -93,7 +107,7 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(magician, name) for name in magician.__all__)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_library_does_not_print_or_silence_warnings(path):
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
     fenced = {"warnings.filterwarnings", "warnings.simplefilter"} if "warnings.catch_warnings" in calls else set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy_shapes import bump, paint, soft
+from magician._anatomy.shapes import bump, paint, soft
 
 
 def table(axis: np.ndarray, top_y: np.ndarray, middle_y: float) -> np.ndarray:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy_section import FAT, MUSCLE, Build, Section
-from magician._anatomy_shapes import (
+from magician._anatomy.section import FAT, MUSCLE, Build, Section
+from magician._anatomy.shapes import (
     Field,
     Grid,
     Tube,

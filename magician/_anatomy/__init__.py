@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magician import _anatomy_lungs as lungs
-from magician._anatomy_abdomen import Abdomen, diaphragm
-from magician._anatomy_bones import Skeleton
-from magician._anatomy_mediastinum import INLET_Z, Mediastinum
-from magician._anatomy_scanner import Noise, table
-from magician._anatomy_section import FAT, Build, Section
-from magician._anatomy_shapes import Box, Field, Grid, double, paint, soft
-from magician._anatomy_trees import LungTree, splat
-from magician._anatomy_wall import ChestWall
+from magician._anatomy import lungs
+from magician._anatomy.abdomen import Abdomen, diaphragm
+from magician._anatomy.bones import Skeleton
+from magician._anatomy.mediastinum import INLET_Z, Mediastinum
+from magician._anatomy.scanner import Noise, table
+from magician._anatomy.section import FAT, Build, Section
+from magician._anatomy.shapes import Box, Field, Grid, double, paint, soft
+from magician._anatomy.trees import LungTree, splat
+from magician._anatomy.wall import ChestWall
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)

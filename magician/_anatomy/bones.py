@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy_section import Build, Section
-from magician._anatomy_shapes import Grid, Tube, bump, curve, paint, paint_shape, soft
+from magician._anatomy.section import Build, Section
+from magician._anatomy.shapes import Grid, Tube, bump, curve, paint, paint_shape, soft
 
 # Heights (mm) of the rib heads, or of the upper edges of the vertebrae: C6, C7, T1 to T12, L1, L2.
 HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
