@@ -158,7 +158,7 @@ def loss_of(log_probabilities, label):
 
 def plan(done: float) -> tuple[int, int, float]:
     """Image size, batch size and learning rate at a share ``done`` (0..1) of the time: coarse first, then fine."""
-    size, batch = (128, 8) if done < 0.45 else (192, 6) if done < 0.8 else (256, 4)
+    size, batch = (128, 8) if done < 0.4 else (192, 6) if done < 0.7 else (256, 4)
     rate = 2e-3 * min(1.0, done / 0.015 + 0.02) * 0.5 * (1 + np.cos(np.pi * done))
     return size, batch, max(float(rate), 1e-6)
 
