@@ -144,7 +144,7 @@ def _match(keyword: str, value: str) -> tuple[str, list[str]]:
         return f"{keyword} != '' AND {keyword} >= ? AND {keyword} < ?", [low, high + "~" if high else "~"]
     if vr == "PN":  # letter case and empty trailing components are ignored, as C.2.2.2.1 allows for names
         keyword, value = f"casefold(rtrim({keyword}, '^'))", value.casefold().rstrip("^")
-    if vr not in ("DA", "TM") and re.search(r"[*?]", value):
+    if vr not in ("DA", "TM", "IS", "US") and re.search(r"[*?]", value):
         return f"{keyword} GLOB ?", [value.replace("[", "[[]")]
     return f"{keyword} = ?", [value]
 

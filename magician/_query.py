@@ -11,7 +11,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from magician.association import Node, associate, status_of
 from magician.errors import DimseFailure, StudyNotFound, describe_status
 
-# What a query asks to be told about each match (PS3.4 Tables C.6-1 to C.6-4 and C.3-2)
+# What a query asks to be told about each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
 STUDY_ANSWERS = [
     "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "AccessionNumber", "StudyID", "StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
@@ -36,8 +36,8 @@ def find_studies(
 ) -> list[Dataset]:
     """Ask which studies match (C-FIND at study level, PS3.4 C.4.1).
 
-    An empty key matches everything. ``*`` and ``?`` are wildcards in names, numbers and descriptions, ``20250101-``
-    is a range of dates. A UID is never a wildcard: leave it empty (PS3.4 C.2.2.2).
+    An empty key matches everything. ``*`` and ``?`` are wildcards in names, descriptions and text identifiers such as
+    the accession number, ``20250101-`` is a range of dates. A UID has no wildcards: leave it empty (PS3.4 C.2.2.2).
 
     Returns
     -------

@@ -19,8 +19,9 @@ class WindowViewer(VBox):
     Attributes
     ----------
     slice, center, width : ipywidgets.IntSlider
+        Slices are counted from 1 at the feet, as in a montage.
     overlay : ipywidgets.Checkbox
-        Whether the lungs are drawn; disabled without a segmentation.
+        Whether the lungs are drawn; not shown without a segmentation.
     image : ipywidgets.Image
     """
 
@@ -28,13 +29,13 @@ class WindowViewer(VBox):
         self._volume, self._labels = volume, labels
         layout, style = Layout(width="480px"), {"description_width": "90px"}
         options = {"layout": layout, "style": style, "continuous_update": True}
-        last = len(volume.hu) - 1
-        self.slice = IntSlider(value=last // 2, min=0, max=last, description="slice", **options)
+        count = len(volume.hu)
+        self.slice = IntSlider(value=(count + 1) // 2, min=1, max=count, description="slice", **options)
         self.center = IntSlider(value=round(center), min=-1200, max=1200, description="centre (WC)", **options)
         self.width = IntSlider(value=round(width), min=1, max=3000, description="width (WW)", **options)
-        self.overlay = Checkbox(value=labels is not None, disabled=labels is None, description="lungs in blue")
+        self.overlay = Checkbox(value=labels is not None, description="lungs in blue")
         self.image = Image(format="jpeg", layout=Layout(width="512px"))
-        sliders = VBox([self.slice, self.center, self.width, self.overlay])
+        sliders = VBox([self.slice, self.center, self.width, *([] if labels is None else [self.overlay])])
         super().__init__([HBox([self.image, sliders])])
         for control in (self.slice, self.center, self.width, self.overlay):
             control.observe(self._redraw, names="value")
@@ -51,7 +52,7 @@ class WindowViewer(VBox):
     def _picture(self):
         from PIL import Image as PillowImage
 
-        index, center, width = self.slice.value, self.center.value, self.width.value
-        if self.overlay.value:
+        index, center, width = self.slice.value - 1, self.center.value, self.width.value
+        if self.overlay.value and self._labels is not None:
             return PillowImage.fromarray(paint(self._volume.hu[index], self._labels[index], center, width))
         return PillowImage.fromarray(window(self._volume.hu[index], center, width))

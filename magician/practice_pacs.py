@@ -18,6 +18,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -38,12 +39,14 @@ from magician.storage import (
     contexts_for,
     read_header,
     receive,
+    refuse_identified,
     start_listening,
 )
 
 logger = logging.getLogger(__name__)
 
 MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
+NODELAY = (evt.EVT_CONN_OPEN, disable_nagle)
 INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
 
 
@@ -56,7 +59,7 @@ class PracticePacs:
         Its name; a caller must use exactly this one.
     host : str
         The address to listen on. The default, loopback, can be reached from this computer only. On any other
-        address it refuses objects that do not say PatientIdentityRemoved=YES.
+        address it neither takes nor serves objects that do not say PatientIdentityRemoved=YES.
     port : int
         0 takes a free port.
     folder : path, optional
@@ -109,7 +112,7 @@ class PracticePacs:
             self._open_folder()
             try:
                 self._server, port = start_listening(self._make_ae(), self._host, self._port, self._handlers())
-            except MagicianError:
+            except BaseException:
                 self._close_folder()
                 raise
             self._node = Node(self._ae_title, "127.0.0.1" if self._host == "0.0.0.0" else self._host, port)
@@ -141,12 +144,28 @@ class PracticePacs:
         return self._folder
 
     def know(self, node: Node) -> None:
-        """Enter a C-MOVE destination: from now on this AE title means this host and port."""
+        """Enter a C-MOVE destination: from now on this AE title means this host and port.
+
+        To a destination on another computer it sends only objects that say PatientIdentityRemoved=YES.
+        """
         self._destinations[node.ae_title] = node
 
     def add(self, datasets: Iterable[Dataset]) -> None:
-        """Put data sets into the PACS without the network; an instance that it holds already is kept as it is."""
+        """Put data sets into the PACS without the network; an instance that it holds already is kept as it is.
+
+        Raises
+        ------
+        MagicianError
+            If an object lacks the UIDs of its study, series or instance.
+        NotDeidentified
+            If the PACS can be reached from other computers, and an object does not say PatientIdentityRemoved=YES.
+        """
         self._require_started()
+        datasets = list(datasets)
+        if not all(_has_its_place(dataset) for dataset in datasets):
+            raise MagicianError("An object without study, series and instance UIDs can't be kept; none was added.")
+        if not is_loopback(self._host):
+            refuse_identified(datasets, f"a PACS on {self._host}")
         for dataset in datasets:
             with self._lock:
                 if self._index.study_of(dataset.SOPInstanceUID) is None:
@@ -165,7 +184,8 @@ class PracticePacs:
         for path in sorted(self._folder.glob("*.dcm")):
             try:
                 header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
-                if path == instance_path(self._folder, str(header.get("SOPInstanceUID", ""))):
+                named_rightly = path == instance_path(self._folder, str(header.get("SOPInstanceUID", "")))
+                if named_rightly and self._may_hold(header):
                     self._index.add(header, path)
             except (InvalidDicomError, ValueError, OSError) as error:
                 logger.warning("Left %s out: %s", path.name, error)
@@ -204,10 +224,10 @@ class PracticePacs:
         header = read_header(event, INDEXED)
         if header is None:
             return NOT_UNDERSTOOD
-        if not is_loopback(self._host) and header.get("PatientIdentityRemoved") != "YES":
+        if not self._may_hold(header):
             logger.warning("Refused an object that does not say PatientIdentityRemoved=YES")
             return NOT_AUTHORISED
-        if not all(is_uid(str(header.get(keys[0], ""))) for keys in LEVELS.values()):
+        if not _has_its_place(header):
             logger.warning("Refused an object without proper study, series and instance UIDs")
             return NOT_MATCHING
         with self._lock:
@@ -218,6 +238,9 @@ class PracticePacs:
             if status == SUCCESS:
                 self._index.add(header, instance_path(self._folder, header.SOPInstanceUID))
         return status
+
+    def _may_hold(self, header: Dataset) -> bool:
+        return is_loopback(self._host) or header.get("PatientIdentityRemoved") == "YES"
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         identifier = event.identifier
@@ -246,15 +269,20 @@ class PracticePacs:
             yield None, None  # answered with 0xA801, move destination unknown
             return
         paths = self._selected(event.identifier)
-        headers = [dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for path in paths or []]
-        options = {"contexts": contexts_for(headers), "evt_handlers": [(evt.EVT_CONN_OPEN, disable_nagle)]}
-        yield destination.host, destination.port, options
+        keywords = ["SOPClassUID", "PatientIdentityRemoved"]
+        headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []]
+        contexts = contexts_for(headers) or [build_context(Verification)]
+        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": [NODELAY]}
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None
-            return
-        yield len(paths)
-        yield from self._datasets(event, paths)
+        elif not is_loopback(destination.host) and any(h.get("PatientIdentityRemoved") != "YES" for h in headers):
+            logger.warning("Refused to send objects that do not say PatientIdentityRemoved=YES to %s", destination)
+            yield 1
+            yield NOT_AUTHORISED, None
+        else:
+            yield len(paths)
+            yield from self._datasets(event, paths)
 
     def _selected(self, identifier: Dataset) -> list[Path] | None:
         """The files that a retrieve asks for; None if the identifier lacks the unique key of its level."""
@@ -270,3 +298,8 @@ class PracticePacs:
                 yield CANCELLED, None
                 return
             yield MATCH, dcmread(path)
+
+
+def _has_its_place(header: Dataset) -> bool:
+    """Tell whether study, series and instance UID are there and are UIDs."""
+    return all(is_uid(str(header.get(keys[0], ""))) for keys in LEVELS.values())

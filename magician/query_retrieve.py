@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -58,7 +59,6 @@ from magician.errors import (
     NotDeidentified,
     StudyNotFound,
     UnknownMoveDestination,
-    describe_status,
 )
 from magician.storage import NOT_MATCHING, NOT_UNDERSTOOD, SUCCESS, Receiver, read_header, receive
 
@@ -160,7 +160,8 @@ def move_study(
     series_instance_uid : str
         Only this series.
     allow_identified : bool
-        Must be said for a `Node` that is not this computer: we can't see what will be sent there.
+        Must be said for a `Node`, unless it and the PACS are both on this computer: a PACS is told only the AE title,
+        looks up the address itself, and we can't see what it sends there.
 
     Raises
     ------
@@ -170,29 +171,27 @@ def move_study(
         As in `get_study` and `magician.storage.store`; and the errors of `magician.association.associate`.
     """
     target = destination.node if isinstance(destination, Receiver) else destination
-    if isinstance(destination, Node) and not is_loopback(target.host) and not allow_identified:
+    on_this_computer = is_loopback(target.host) and is_loopback(node.host)
+    if isinstance(destination, Node) and not on_this_computer and not allow_identified:
         raise NotDeidentified(
-            f"A C-MOVE to {target} would send objects that we can't see to another computer; nothing was sent. If "
-            f"you may send patients' data there, or know that they are de-identified, say allow_identified=True."
+            f"A C-MOVE from {node} to {target} sends objects that we can't see, perhaps to another computer; nothing "
+            f"was sent. If you may send patients' data there, or know that they are de-identified, say "
+            f"allow_identified=True."
         )
     expected = _expected_instances(node, study_instance_uid, series_instance_uid)
     with associate(node, [MOVE]) as association:
         identifier = _retrieve_identifier(study_instance_uid, series_instance_uid)
         responses = association.send_c_move(identifier, target.ae_title, MOVE)
         outcome = _last_response(responses, node, "C-MOVE")
-    if outcome.status == 0xA801:
-        raise UnknownMoveDestination(
-            f"{node} answered our C-MOVE with {describe_status(0xA801, 'C-MOVE')}: it does not know the AE title "
-            f"{target.ae_title!r}, or could not reach it. Its administrator must enter {target.ae_title!r} with "
-            f"host {target.host} and port {target.port}; a practice PACS learns it by .know(node). Or use C-GET.",
-            0xA801,
-        )
+    if outcome.completed == 0 and outcome.status in (0xA801, 0xC000):
+        _raise_unknown_destination(outcome, node, target)
     where = f"{node} by C-MOVE to {target}"
     if isinstance(destination, Receiver):
         arrived = {path.stem: path for path in destination.received}
         return _complete_or_raise(outcome, expected, arrived, where)
-    if outcome.status != SUCCESS or outcome.completed < len(expected):
+    if outcome.completed < len(expected):
         _raise_incomplete(outcome, outcome.completed, len(expected), outcome.failed_uids, where)
+    _log_if_not_success(outcome)
     return Retrieval(len(expected), outcome.completed)
 
 
@@ -280,21 +279,36 @@ def _complete_or_raise(outcome: _Outcome, expected: dict, arrived: dict[str, Pat
     missing = [uid for uid in expected if uid not in arrived]
     if missing:
         _raise_incomplete(outcome, len(expected) - len(missing), len(expected), missing, where)
-    if outcome.status != SUCCESS:
-        logger.warning("All images came, yet the %s ended with: %s", outcome.service, outcome.words)
+    _log_if_not_success(outcome)
     paths = tuple(path for uid, path in arrived.items() if uid in expected)
     return Retrieval(len(expected), len(paths), paths)
 
 
-def _raise_incomplete(outcome: _Outcome, received: int, expected: int, missing, where: str) -> None:
+def _log_if_not_success(outcome: _Outcome) -> None:
+    """All images came, yet the last status may say more: for instance that the destination coerced some values."""
+    if outcome.status != SUCCESS:
+        logger.warning("All images came, and the %s ended with: %s", outcome.service, outcome.words)
+
+
+def _raise_unknown_destination(outcome: _Outcome, node: Node, target: Node) -> NoReturn:
+    host = target.host
+    if is_loopback(host) and not is_loopback(node.host):
+        host = "the address of this computer"
+    orthanc = " (Orthanc says no more than this)" if outcome.status == 0xC000 else ""
+    raise UnknownMoveDestination(
+        f"{node} answered our C-MOVE with {outcome.words}{orthanc}: it does not know the AE title "
+        f"{target.ae_title!r}, or could not reach it. Its administrator must enter {target.ae_title!r} with host "
+        f"{host} and port {target.port}; a practice PACS learns it by .know(node). Or use C-GET.",
+        outcome.status,
+    )
+
+
+def _raise_incomplete(outcome: _Outcome, received: int, expected: int, missing, where: str) -> NoReturn:
     """Raise for a retrieve that did not bring everything: the specific error if nothing came at all."""
     if received == 0 and outcome.error is not None:
         raise outcome.error
-    if received == 0 and outcome.status is not None and outcome.status >= 0xA700 and outcome.status != 0xB000:
-        hint = ""
-        if outcome.service == "C-MOVE":
-            hint = " Orthanc says this when it does not know the destination or can't reach it."
-        raise DimseFailure(f"Nothing came from {where}: {outcome.words}.{hint}", outcome.status)
+    if received == 0 and outcome.status not in (None, SUCCESS, 0xB000, 0xFE00):
+        raise DimseFailure(f"Nothing came from {where}: {outcome.words}. Its log says why.", outcome.status)
     listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
     raise IncompleteRetrieve(
         f"Only {received} of {expected} images came from {where} ({outcome.words}). Missing: {listed or 'not told'}. "

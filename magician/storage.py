@@ -118,7 +118,11 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
     ------
     MagicianError
         If the address is taken or can't be had.
+    ValueError
+        If `host` is empty, which would mean every address of this computer.
     """
+    if not host:
+        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
     ae.maximum_pdu_size = MAX_PDU_BYTES
     try:
         handlers = [(evt.EVT_CONN_OPEN, disable_nagle), *handlers]
@@ -243,7 +247,7 @@ def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = F
     PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted
         See `magician.association.associate`.
     """
-    items = list(datasets_or_paths)
+    items = _listed(datasets_or_paths)
     if not items:
         return Stored(0)
     headers = [_header(item) for item in items]
@@ -268,7 +272,9 @@ def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedC
     list of AcceptedContext
         One for each SOP class and transfer syntax among the objects, in the order of their first appearance.
     """
-    headers = [_header(item) for item in datasets_or_paths]
+    headers = [_header(item) for item in _listed(datasets_or_paths)]
+    if not headers:
+        return []
     try:
         with associate(node, contexts_for(headers)) as association:
             return _acceptance(association, headers)
@@ -293,6 +299,12 @@ def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
     if len(kinds) > MAX_CONTEXTS:
         raise ValueError(f"{len(kinds)} kinds of objects; one association carries {MAX_CONTEXTS}. Send fewer at once.")
     return [build_context(UID(sop_class), list(syntaxes)) for sop_class, syntaxes in kinds]
+
+
+def _listed(datasets_or_paths: Iterable) -> list:
+    if isinstance(datasets_or_paths, (Dataset, str, Path)):
+        raise TypeError("A list of data sets or files is needed: put the one into [ ], or list the folder's files.")
+    return list(datasets_or_paths)
 
 
 def _kind(header: Dataset) -> tuple[str, tuple[str, ...]]:
@@ -338,10 +350,15 @@ def _acceptance(association, headers: list[Dataset]) -> list[AcceptedContext]:
 
 def _send(association, node: Node, items: list, headers: list[Dataset]) -> Stored:
     warnings, failures, status = [], [], SUCCESS
-    for item, header in zip(items, headers, strict=True):
+    for number, (item, header) in enumerate(zip(items, headers, strict=True)):
         started = time.monotonic()
         dataset = item if isinstance(item, Dataset) else dcmread(item)
-        answer = status_of(association.send_c_store(dataset), node, "C-STORE", started)
+        try:
+            response = association.send_c_store(dataset)
+        except (ValueError, AttributeError) as error:  # pynetdicom's words for what it can't encode
+            sent = f"{number} of {len(items)} objects were sent"
+            raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent}.") from error
+        answer = status_of(response, node, "C-STORE", started)
         words = f"{header.SOPInstanceUID}: {describe_status(answer, 'C-STORE')}"
         if answer >> 12 == 0xB:
             warnings.append(words)

@@ -126,10 +126,15 @@ def pixels(viewer):
 
 def test_the_viewer_shows_the_slice_and_window_of_its_sliders(volume):
     viewer = window_viewer(volume, center=40, width=400)
-    viewer.slice.value, viewer.center.value, viewer.width.value = 3, -600, 1500
+    viewer.slice.value, viewer.center.value, viewer.width.value = 4, -600, 1500
     shown, expected = pixels(viewer), window(volume.hu[3], -600, 1500)
     assert np.abs(shown - expected).mean() < 4  # JPEG is lossy
     assert np.abs(shown - window(volume.hu[9], -600, 1500)).mean() > 8
+
+
+def test_the_viewer_counts_slices_from_one_as_a_montage_does(volume):
+    slider = window_viewer(volume).slice
+    assert (slider.min, slider.max) == (1, 12)
 
 
 def test_each_slider_of_the_viewer_redraws(volume):
@@ -152,7 +157,10 @@ def test_the_viewer_takes_the_blue_away_and_brings_it_back(volume, labels):
 
 
 def test_the_viewer_without_a_mask_offers_no_overlay(volume):
-    assert window_viewer(volume).overlay.disabled
+    viewer = window_viewer(volume)
+    assert viewer.overlay not in viewer.children[0].children[1].children
+    viewer.overlay.value = True  # even so nothing breaks
+    assert pixels(viewer).ndim == 2
 
 
 def test_the_viewers_text_says_nothing_that_changes(volume):

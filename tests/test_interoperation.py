@@ -9,7 +9,7 @@ from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
 from magician.association import Node, echo
-from magician.errors import AssociationAborted, DimseFailure, StudyNotFound
+from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
 from magician.storage import Receiver, store
@@ -143,7 +143,7 @@ def test_orthanc_sends_by_move_to_our_receiver(orthanc, inbox_port, tmp_path):
 
 @pytest.mark.parametrize("title", ["NOBODY", "DEAD"])
 def test_orthanc_does_not_know_or_does_not_reach_the_destination(orthanc, title):
-    with pytest.raises(DimseFailure, match="Nothing came.*does not know the destination or can't reach it"):
+    with pytest.raises(UnknownMoveDestination, match=f"does not know the AE title '{title}', or could not reach it"):
         move_study(orthanc, STUDY_UID, Node(title, "127.0.0.1", 11112))
 
 

@@ -7,12 +7,20 @@ from helpers import ct_series
 from pydicom import Dataset, dcmread
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
 from magician import practice_pacs
 from magician.association import Node, associate, echo
-from magician.errors import AssociationRejected, DimseFailure, MagicianError, PacsUnreachable
+from magician.errors import (
+    AssociationRejected,
+    DimseFailure,
+    MagicianError,
+    NotDeidentified,
+    PacsUnreachable,
+    StudyNotFound,
+)
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies, get_study
+from magician.query_retrieve import find_studies, get_study, move_study
 from magician.storage import store
 
 SECOND_SERIES = "1.2.826.0.1.3680043.8.498.1"
@@ -139,6 +147,16 @@ def test_a_get_of_everything_is_refused(pacs):
         *_, (response, _) = association.send_c_get(identifier, GET)
     assert response.Status != 0x0000
     assert response.get("NumberOfCompletedSuboperations", 0) == 0
+
+
+def test_a_move_of_everything_is_refused(pacs):
+    pacs.know(pacs.node)
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = ""
+    with associate(pacs.node, [MOVE]) as association:
+        *_, (response, _) = association.send_c_move(identifier, pacs.node.ae_title, MOVE)
+    assert response.Status == 0xA900
 
 
 def odd_object(**elements):
@@ -280,6 +298,36 @@ def test_beyond_loopback_it_takes_no_identified_objects(monkeypatch):
         assert store(pacs.node, [marked]).sent == 1
         with pytest.raises(DimseFailure, match="0x0124"):
             store(pacs.node, [unmarked])
+
+
+def test_beyond_loopback_it_holds_no_identified_objects(monkeypatch, tmp_path):
+    unmarked = odd_object(PatientIdentityRemoved=None)
+    with PracticePacs(folder=tmp_path) as pacs:
+        pacs.add([unmarked])
+    monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
+    with PracticePacs(folder=tmp_path, allowed_ae_titles=["MAGICIAN"]) as pacs:
+        with pytest.raises(StudyNotFound):
+            find_studies(pacs.node)
+        with pytest.raises(NotDeidentified):
+            pacs.add([unmarked])
+
+
+def test_it_sends_no_identified_objects_to_another_computer(monkeypatch):
+    unmarked = odd_object(PatientIdentityRemoved=None)
+    with PracticePacs() as pacs, PracticePacs(ae_title="SECOND") as second:
+        pacs.add([unmarked])
+        pacs.know(second.node)
+        port = second.node.port
+        monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
+        with pytest.raises(DimseFailure, match="0x0124"):
+            move_study(pacs.node, unmarked.StudyInstanceUID, Node("SECOND", "127.0.0.1", port))
+
+
+def test_an_object_without_its_place_can_not_be_added():
+    with PracticePacs() as pacs:
+        with pytest.raises(MagicianError, match="none was added"):
+            pacs.add([odd_object(), odd_object(StudyInstanceUID=None)])
+        assert list(pacs.folder.iterdir()) == []
 
 
 def test_a_caller_that_is_not_on_the_list_is_refused():

@@ -165,9 +165,11 @@ def test_destination_is_known_and_dead(pacs, tmp_path):
         move_study(pacs.node, STUDY_UID, node)
 
 
-def test_a_move_to_another_computer_needs_a_word():
+@pytest.mark.parametrize(("pacs_host", "host"), [("127.0.0.1", "192.0.2.1"), ("192.0.2.1", "127.0.0.1")])
+def test_a_move_that_may_leave_this_computer_needs_a_word(pacs_host, host):
+    """A distant PACS looks up the title itself: that we call it 127.0.0.1 means nothing there."""
     with pytest.raises(NotDeidentified, match="objects that we can't see"):
-        move_study(Node("PACS", "127.0.0.1", 1), STUDY_UID, Node("FAR", "192.0.2.1", 104))
+        move_study(Node("PACS", pacs_host, 1), STUDY_UID, Node("AI", host, 104))
 
 
 def test_study_holds_nothing(pacs, tmp_path):
@@ -302,6 +304,37 @@ def test_move_to_our_receiver_brings_too_little(tmp_path):
             with pytest.raises(IncompleteRetrieve, match="Only 2 of 5 images came.*by C-MOVE") as caught:
                 move_study(node, STUDY_UID, receiver)
     assert set(caught.value.missing) == {ds.SOPInstanceUID for ds in SERIES[2:]}
+
+
+def test_move_to_a_node_that_coerces_values_is_complete():
+    """Each C-STORE answered with a warning: the images are stored."""
+
+    def coerce(event):
+        return 0xB000
+
+    ae = AE(ae_title="COERCES")
+    ae.add_supported_context(CTImageStorage)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, coerce)])
+    try:
+        with PracticePacs() as pacs:
+            pacs.add(SERIES)
+            target = Node("COERCES", "127.0.0.1", server.socket.getsockname()[1])
+            pacs.know(target)
+            assert move_study(pacs.node, STUDY_UID, target).received == 5
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [0x0124, 0x0122, 0xA702])
+def test_pacs_refuses_the_move(status):
+    def refuse(event):
+        yield status, None
+
+    with PracticePacs(ae_title="SECOND") as second:
+        with FaultyPacs(refuse, destination=("127.0.0.1", second.node.port)) as node:
+            with pytest.raises(DimseFailure, match="Nothing came") as caught:
+                move_study(node, STUDY_UID, second.node)
+    assert caught.value.status == status
 
 
 def test_move_to_another_node_brings_too_little(tmp_path):

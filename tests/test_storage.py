@@ -73,6 +73,28 @@ def test_sending_nothing_needs_no_pacs():
     assert store(Node("NOBODY", "127.0.0.1", 1), []) == Stored(0)
 
 
+def test_accepted_contexts_of_nothing_need_no_pacs():
+    assert accepted_contexts(Node("NOBODY", "127.0.0.1", 1), []) == []
+
+
+@pytest.mark.parametrize("one", [ct_series(slices=1)[0], "folder", Path("folder")], ids=["data set", "text", "path"])
+def test_one_object_where_a_list_is_meant(one):
+    with pytest.raises(TypeError, match=r"put the one into \[ \]"):
+        store(Node("NOBODY", "127.0.0.1", 1), one)
+
+
+def test_an_object_that_can_not_be_encoded_is_named(receiver, small_series):
+    small_series[1].Rows = None
+    small_series[1]["Rows"]._value = "sixty-four"
+    with pytest.raises(MagicianError, match=f"{small_series[1].SOPInstanceUID} can't be sent .*; 1 of 12 objects"):
+        store(receiver.node, small_series)
+
+
+def test_a_receiver_does_not_listen_on_an_empty_host(tmp_path):
+    with pytest.raises(ValueError, match="every address of this computer"):
+        Receiver(tmp_path, host="").__enter__()
+
+
 def test_an_explicit_object_goes_to_a_peer_that_takes_only_implicit(small_series):
     peer = Peer(syntaxes=[ImplicitVRLittleEndian])
     with peer as node:
