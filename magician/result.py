@@ -71,7 +71,8 @@ def make_results(
     learner : str
         Left out, the results join the study of the CT as three new series. With an alias, they become a new study
         of an invented patient ``alias^`` (the classroom's way on a shared PACS), with UIDs and a patient ID derived
-        from source study and alias; nothing of the source patient but the accession number is repeated.
+        from source study and alias. Of the source, the accession number and the study's date, time, ID and description
+        are repeated, and nothing about the patient.
     include_ct : bool
         Add the CT images: as they are, or with a learner as copies in the learner's study. The results refer to
         these copies in either case, as the source's UIDs must not appear under another patient's name.
