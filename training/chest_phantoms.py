@@ -507,8 +507,13 @@ class Phantom:
             share = np.clip(patches / rim, 0, 1) * np.clip(u(0.3, 1.6), 0, 1)
             if rng.random() < 0.5:
                 share *= self.label == rng.integers(1, 3)
-            hu[lung] += (share * np.maximum(u(-550, 70) - hu, 0))[lung]
-        if rng.random() < 0.12:  # a lobe or most of a lung is airless, to a straight fissure
+            dense = u(-60, 90) if rng.random() < 0.5 else u(-550, -60)
+            hu[lung] += (share * np.maximum(dense - hu, 0))[lung]
+        for _ in range(rng.integers(1, 4) if rng.random() < 0.35 else 0):  # dense pneumonia, often at the pleura
+            focus = self._around(lung, u(12, 55)) + u(0.1, 0.6) * smooth_field(rng, self.shape, (6, 14, 14))
+            share = np.clip((1 - focus) / u(0.05, 0.8), 0, 1)
+            hu[lung] += (share * np.maximum(u(-80, 90) - hu, 0))[lung]
+        if rng.random() < 0.15:  # a lobe or most of a lung is airless, to a straight fissure
             dense = (self.label == rng.integers(1, 3)) & (self.upper == (rng.random() < 0.5))
             hu[dense] += u(0.7, 1) * (u(10, 90) - hu[dense])
         if rng.random() < 0.15:  # reticulation under the pleura

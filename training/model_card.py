@@ -102,7 +102,7 @@ def write_card(weights: Path, phantoms: list, teaching: list, real: list) -> Pat
         real="\n".join(f"| {name} | {slices} | {value:.3f} |" for name, slices, value in real)
         or "| not measured | | |",
         faults=FAULTS.read_text(encoding="utf-8"),
-        **training,
+        **({"note": ""} | training),
     )
     path = weights.with_name("MODEL_CARD.md")
     path.write_text(card, encoding="utf-8")
@@ -138,8 +138,8 @@ preparation and tidying: Hofmanninger et al. 2020, arXiv:2001.11767; none of lun
 on, and nothing else. No image of any person was trained on.
 
 **Training.** Seed {seed}, {steps} steps in {minutes} minutes on 2 shared cores, torch {torch};
-cross-entropy plus soft Dice, AdamW, no left-right flips. `python training/train_lung_unet.py` does it
-again.
+cross-entropy plus soft Dice, AdamW, no left-right flips. `python training/train_lung_unet.py` trains a
+network like it. {note}
 
 **Label convention.** Vessels and airways inside a lung belong to it; the trachea, the main bronchi and the
 large vessels of the hilum do not. Disease belongs to the lung: consolidation, masses, pleural fluid,

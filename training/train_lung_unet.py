@@ -290,7 +290,7 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=75, help="time for training, at most 90")
+    parser.add_argument("--minutes", type=float, default=85, help="time for training, at most 90")
     parser.add_argument("--phantoms", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,0 +1,125 @@
+"""The notebook keeps its form, and what it shows is really compared.
+
+That it runs, offline, and gives its stored outputs is tested by nbval: ``make notebook-test``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PATH = ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb"
+CELLS = json.loads(PATH.read_text())["cells"]
+CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
+UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def number(cell):
+    return source(cell).split(":")[0].removeprefix("# Cell ")
+
+
+def tags(cell):
+    return set(cell["metadata"].get("tags", []))
+
+
+def test_the_cells_have_the_numbers_of_the_article():
+    numbers = [number(cell) for cell in CODE]
+    assert [name for name in numbers if name.isdecimal()] == [str(i) for i in range(1, 17)]
+    assert {"9b", "10a", "10b", "10c", "10d", "13b"} <= set(numbers)
+
+
+def test_at_least_twelve_cells_are_compared_with_what_they_print():
+    compared = [
+        cell for cell in CODE
+        if not tags(cell) & UNCOMPARED
+        and any(output["output_type"] == "stream" or "text/plain" in output["data"] for output in cell["outputs"])
+    ]
+    assert len(compared) >= 12
+
+
+def test_no_cell_is_skipped():
+    assert not any("nbval-skip" in tags(cell) for cell in CODE)
+
+
+@pytest.mark.parametrize("cell", CODE, ids=number)
+def test_a_cell_is_short_and_was_run_in_order(cell):
+    assert source(cell).startswith(f"# Cell {number(cell)}: ")
+    assert len(source(cell).splitlines()) <= 12
+    assert cell["execution_count"] == CODE.index(cell) + 1
+    assert cell["outputs"]
+
+
+@pytest.mark.parametrize("cell", CODE, ids=number)
+def test_after_a_cell_stands_what_one_should_see_and_what_if_not(cell):
+    after = CELLS[CELLS.index(cell) + 1]
+    assert after["cell_type"] == "markdown"
+    assert source(after).startswith("**You should see**")
+    assert "*If not" in source(after)
+
+
+def test_a_figure_is_at_most_200_kb_and_the_notebook_at_most_a_megabyte():
+    figures = [
+        "".join(data) for cell in CODE for output in cell["outputs"]
+        for kind, data in output.get("data", {}).items() if kind.startswith("image/")
+    ]
+    assert len(figures) >= 4
+    assert max(len(figure) * 3 / 4 for figure in figures) <= 200_000
+    assert PATH.stat().st_size <= 1_000_000
+
+
+def test_no_widget_state_is_stored():
+    assert "widgets" not in json.loads(PATH.read_text())["metadata"]
+
+
+def run_nbval(path):
+    command = [
+        sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider",
+        "--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg"), "--nbval-cell-timeout", "120",
+        "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), str(path),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "offline")}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+def mutated(tmp_path, old, new):
+    """The notebook up to Cell 6, with one stored output changed."""
+    notebook = json.loads(PATH.read_text())
+    last = next(i for i, cell in enumerate(notebook["cells"]) if source(cell).startswith("# Cell 6:"))
+    notebook["cells"] = notebook["cells"][: last + 1]
+    outputs = json.dumps([cell.get("outputs") for cell in notebook["cells"]])
+    assert old in outputs
+    for cell, changed in zip(notebook["cells"], json.loads(outputs.replace(old, new)), strict=True):
+        if cell["cell_type"] == "code":
+            cell["outputs"] = changed
+    path = tmp_path / "changed.ipynb"
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+def test_the_first_cells_pass_as_they_are(tmp_path):
+    result = run_nbval(mutated(tmp_path, "0x0000", "0x0000"))
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("0x0000 (Success)", "0xA801 (Success)"), ("CT  ", "MR  ")], ids=["a status", "a table"]
+)
+def test_a_changed_output_is_caught(tmp_path, old, new):
+    result = run_nbval(mutated(tmp_path, old, new))
+    assert result.returncode == 1, result.stdout
+    assert "1 failed" in result.stdout
+
+
+def test_the_offline_guard_lets_nothing_out():
+    code = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "offline")}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert "offline: a connection to 192.0.2.1 was attempted" in result.stderr

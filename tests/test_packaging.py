@@ -1,0 +1,79 @@
+"""What the repository says of itself in several places says the same in each."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOTEBOOK = json.loads((ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb").read_text())
+README = (ROOT / "README.md").read_text()
+
+
+def requirement_lines(name):
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def normalised(name):
+    return re.split(r"[<>=\[ ]", name)[0].lower().replace("_", "-")
+
+
+def test_every_requirement_has_a_reason_beside_it():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = [x for x in (ROOT / name).read_text().splitlines() if x and not x.startswith(("#", "-r"))]
+        assert all(re.search(r"\s# \w", line) for line in lines)
+
+
+def test_every_requirement_has_a_tested_version():
+    tested = {normalised(line) for line in requirement_lines("constraints.txt")}
+    wanted = [line for name in ("requirements.txt", "requirements-dev.txt") for line in requirement_lines(name)]
+    assert {normalised(line) for line in wanted if not line.startswith("-r")} - tested == set()
+
+
+def test_no_requirement_is_pinned_and_no_index_is_named():
+    for line in requirement_lines("requirements.txt") + requirement_lines("requirements-dev.txt"):
+        assert "==" not in line
+        assert "index" not in line
+
+
+def test_environment_yml_agrees_with_the_requirements():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    packages = [x for x in environment["dependencies"] if isinstance(x, str)]
+    (pip,) = [x["pip"] for x in environment["dependencies"] if isinstance(x, dict)]
+    assert f"python{PROJECT['requires-python']}" in packages
+    assert pip == ["-r requirements.txt", "-e ."]
+    bounds = dict(line.split(">=") for line in requirement_lines("requirements-dev.txt") if ">=" in line)
+    assert all(bounds[x.split(">=")[0]] == x.split(">=")[1] for x in packages if x.startswith("jupyterlab"))
+
+
+def test_the_public_address_is_the_same_everywhere():
+    address = PROJECT["urls"]["Repository"]
+    owner_and_name = "/".join(address.split("/")[-2:])
+    sources = ["".join(cell["source"]) for cell in NOTEBOOK["cells"]]
+    assert f'ADDRESS = "{address}"' in sources[[i for i, x in enumerate(sources) if x.startswith("# Cell 1:")][0]]
+    badge = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/01_connect_ai_to_pacs.ipynb"
+    assert badge in sources[0]
+    assert badge in README
+    assert not re.search(r"github\.com/(?!\")[\w-]+/magician", README + "".join(sources))
+
+
+def test_no_path_of_somebodys_machine_is_in_the_notebook():
+    text = json.dumps(NOTEBOOK)
+    assert not re.search(r"/(home|root|Users|work|tmp)/", text)
+    assert "\\\\Users" not in text
+
+
+def test_the_readme_names_commands_that_the_makefile_has():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"tutorial", "lab", "test"} <= set(re.findall(r"make ([a-z-]+)", README))
+    assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
+
+
+def test_every_folder_of_the_package_is_installed():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "magician").rglob("__init__.py")}
+    assert set(packages) == {".".join(folder.parts) for folder in folders}
