@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-from ipywidgets import Checkbox, HBox, Image, IntSlider, Layout, VBox
+from ipywidgets import Checkbox, Image, IntSlider, Layout, VBox
 
 from magician._overlay import paint
 from magician.volume import CTVolume, window
@@ -35,8 +35,8 @@ class WindowViewer(VBox):
         self.width = IntSlider(value=round(width), min=1, max=3000, description="width (WW)", **options)
         self.overlay = Checkbox(value=labels is not None, description="lungs in blue")
         self.image = Image(format="jpeg", layout=Layout(width="512px"))
-        sliders = VBox([self.slice, self.center, self.width, *([] if labels is None else [self.overlay])])
-        super().__init__([HBox([self.image, sliders])])
+        overlay = [] if labels is None else [self.overlay]
+        super().__init__([self.slice, self.center, self.width, *overlay, self.image])
         for control in (self.slice, self.center, self.width, self.overlay):
             control.observe(self._redraw, names="value")
         self._redraw()

@@ -156,9 +156,14 @@ def test_the_viewer_takes_the_blue_away_and_brings_it_back(volume, labels):
     np.testing.assert_array_equal(pixels(viewer), coloured)
 
 
+def test_the_viewer_with_a_mask_offers_the_overlay(volume, labels):
+    viewer = window_viewer(volume, labels)
+    assert viewer.overlay in viewer.children
+
+
 def test_the_viewer_without_a_mask_offers_no_overlay(volume):
     viewer = window_viewer(volume)
-    assert viewer.overlay not in viewer.children[0].children[1].children
+    assert viewer.overlay not in viewer.children
     viewer.overlay.value = True  # even so nothing breaks
     assert pixels(viewer).ndim == 2
 
