@@ -77,10 +77,11 @@ def test_labels_of_a_flipped_volume_are_the_flipped_labels(axial):
     assert np.array_equal(mirrored[:, :, ::-1], expected)
 
 
-def test_coronal_slices_are_turned_and_the_labels_turned_back(axial):
+@pytest.mark.parametrize("axes", [(1, 0, 2), (2, 0, 1)], ids=["coronal", "sagittal"])
+def test_slices_of_another_plane_are_turned_and_the_labels_turned_back(axial, axes):
     volume, expected = axial[0], axial[2].labels
-    coronal = run(volume_of(volume.hu.transpose(1, 0, 2), volume.affine[:, [1, 0, 2, 3]])).labels
-    assert np.array_equal(coronal.transpose(1, 0, 2), expected)
+    other = run(volume_of(volume.hu.transpose(axes), volume.affine[:, [*axes, 3]])).labels
+    assert np.array_equal(other, expected.transpose(axes))
 
 
 def test_a_coronal_series_read_from_files(tmp_path):
