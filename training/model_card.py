@@ -32,25 +32,17 @@ def phantom_dice(weights: Path, seeds: range) -> list[tuple[str, float, float]]:
     """Dice of (right, left) on phantoms of the training generator."""
     from chest_phantoms import Phantom
 
-    from magician.errors import SegmentationError
-    from magician.segmentation import dice, segment_lungs
-
     rows = []
     for seed in seeds:
         hu, truth = Phantom(seed).render()
         volume = SimpleNamespace(hu=hu.astype(np.float32), affine=AXIAL, spacing_mm=(10.0, 1.5, 1.5))
-        try:
-            labels = segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
-        except SegmentationError:  # some partial scans show next to nothing of the lungs
-            labels = np.zeros_like(truth)
-        rows.append((f"phantom {seed}", dice(labels == 1, truth == 1), dice(labels == 2, truth == 2)))
+        rows.append((f"phantom {seed}", *_both_sides(weights, volume, truth)))
     return rows
 
 
 def teaching_dice(weights: Path, seeds: range) -> list[tuple[str, float, float]]:
     """Dice of (right, left) on teaching studies, read from DICOM as a learner does."""
     from magician.phantom import teaching_study
-    from magician.segmentation import dice, segment_lungs
     from magician.volume import read_series
 
     rows = []
@@ -60,11 +52,19 @@ def teaching_dice(weights: Path, seeds: range) -> list[tuple[str, float, float]]
             for i, dataset in enumerate(study.datasets):
                 dataset.save_as(Path(folder) / f"{i}.dcm", enforce_file_format=True)
             volume = read_series(folder)
-        labels = segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
-        rows.append(
-            (f"teaching study, seed {seed}", dice(labels == 1, study.truth == 1), dice(labels == 2, study.truth == 2))
-        )
+        rows.append((f"teaching study, seed {seed}", *_both_sides(weights, volume, study.truth)))
     return rows
+
+
+def _both_sides(weights: Path, volume, truth: np.ndarray) -> tuple[float, float]:
+    from magician.errors import SegmentationError
+    from magician.segmentation import dice, segment_lungs
+
+    try:
+        labels = segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
+    except SegmentationError:  # nothing was found: some partial scans show next to nothing of the lungs
+        labels = np.zeros_like(truth)
+    return dice(labels == 1, truth == 1), dice(labels == 2, truth == 2)
 
 
 def real_dice(weights: Path, folder: Path) -> list[tuple[str, int, float]]:
