@@ -111,11 +111,10 @@ class PracticePacs:
         if self._server is None:
             self._open_folder()
             try:
-                self._server, port = start_listening(self._make_ae(), self._host, self._port, self._handlers())
+                self._server, self._node = start_listening(self._make_ae(), self._host, self._port, self._handlers())
             except BaseException:
                 self._close_folder()
                 raise
-            self._node = Node(self._ae_title, "127.0.0.1" if self._host == "0.0.0.0" else self._host, port)
         return self
 
     def stop(self) -> None:

@@ -112,7 +112,7 @@ class _OfferedContext(PresentationContext):
 
 
 def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
-    """Start the server thread of an application entity; returns the server and the port that it got.
+    """Start the server thread of an application entity; returns the server and the node by which to reach it.
 
     Raises
     ------
@@ -133,7 +133,8 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
             f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
             f"or leave the port out and a free one is found."
         ) from error
-    return server, server.socket.getsockname()[1]
+    reachable = "127.0.0.1" if host == "0.0.0.0" else host
+    return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
 
 
 class Receiver:
@@ -175,8 +176,7 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._server, port = start_listening(ae, self._host, self._port, handlers)
-        self.node = Node(self._ae_title, "127.0.0.1" if self._host == "0.0.0.0" else self._host, port)
+        self._server, self.node = start_listening(ae, self._host, self._port, handlers)
         return self
 
     def __exit__(self, *exception) -> None:

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from orthanc import free_port
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import Verification
@@ -36,12 +37,6 @@ def scp(handlers=(), *, contexts=(Verification, FIND)):
         yield Node("PEER", "127.0.0.1", server.socket.getsockname()[1], associate_s=5, dimse_s=0.6)
     finally:
         server.shutdown()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def test_healthy_pacs_answers_an_echo():

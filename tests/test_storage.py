@@ -192,7 +192,6 @@ def test_receiver_gets_the_same_object_twice(receiver, small_series):
 def send_raw(node, dataset, *, affected=None):
     """Send a data set as a hostile peer can: the UID of the request need not be that of the object."""
     with associate(node, [dataset.SOPClassUID]) as association:
-        message = dataset
         if affected is not None:
             original, association.dimse.send_msg = association.dimse.send_msg, None
 
@@ -201,7 +200,7 @@ def send_raw(node, dataset, *, affected=None):
                 return original(primitive, context_id)
 
             association.dimse.send_msg = send
-        return association.send_c_store(message).Status
+        return association.send_c_store(dataset).Status
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
