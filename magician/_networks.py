@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -16,15 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import WeightsUnavailable
+from magician import _r231
+from magician.errors import WeightsUnavailable
 
 if TYPE_CHECKING:
     import torch
 
 BUNDLED = Path(__file__).parent / "weights" / "lung_unet.safetensors"
-R231_HASH = "d5d2fc3d"  # first digits of the SHA-256, by PyTorch's naming; the rest was never published
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def quiet_lungmask() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def load_network(model: str, weights: str | Path | None, device: torch.device) -> Network:
+def load_network(model: str, weights: str | Path | None, device: torch.device, progress: bool) -> Network:
     """Load a network, or take it from memory if the same file was loaded before.
 
     Parameters
@@ -64,25 +63,28 @@ def load_network(model: str, weights: str | Path | None, device: torch.device) -
     model : str
         ``"bundled"`` or ``"R231"``.
     weights : path, optional
-        A file to use in place of the bundled weights; for R231 there is no other source yet.
+        A file to use in place of the bundled weights, or of those of R231 that lie in the cache or are fetched.
     device : torch.device
+    progress : bool
+        Show a progress bar while R231's weights are fetched.
 
     Raises
     ------
     WeightsUnavailable
-        If the file is missing, or does not hold weights of this network.
+        If the file is missing, can't be fetched, or does not hold weights of this network.
     ValueError
         If there is no such model.
     """
     if model not in ("bundled", "R231"):
         raise ValueError(f"model must be 'bundled' or 'R231', not {model!r}")
-    if weights is None and model == "R231":
-        raise WeightsUnavailable(_how_to_get_r231())
-    path = Path(weights).expanduser() if weights is not None else BUNDLED
+    if weights is not None:
+        path = Path(weights).expanduser()
+    else:
+        path = _r231.find_or_fetch(progress) if model == "R231" else BUNDLED
     if not path.is_file():
         raise WeightsUnavailable(
             f"There is no file {path} with weights for {model!r}. "
-            + (_how_to_get_r231() if model == "R231" else "Reinstall magician, or name another file.")
+            + (_r231.how_to() if model == "R231" else "Reinstall magician, or name another file.")
         )
     status = path.stat()
     return _load(model, path.resolve(), (status.st_mtime_ns, status.st_size), device)
@@ -94,8 +96,10 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
 
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
+    if model == "R231":
+        _r231.check_identity(path, sha256)
     try:
-        module, version = _bundled(content) if model == "bundled" else _r231(path)
+        module, version = _bundled(content) if model == "bundled" else _r231_network(content)
     except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
         raise WeightsUnavailable(
             f"{path} does not hold weights of the network {model!r} ({type(error).__name__}: "
@@ -103,8 +107,6 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
             f"Expected was {'a safetensors file' if model == 'bundled' else 'a state dict saved by PyTorch'}; "
             f"fetch it again, from a source that you trust."
         ) from error
-    if model == "R231" and not sha256.startswith(R231_HASH):
-        _logger.warning("%s is not the published R231: its hash is %s..., not %s...", path, sha256[:8], R231_HASH)
     module.eval().to(device=device, memory_format=torch.channels_last)
     return Network(module, model, version or sha256[:8], sha256)
 
@@ -124,10 +126,10 @@ def _bundled(content: bytes) -> tuple[torch.nn.Module, str]:
     return module, header.get("__metadata__", {}).get("version", "")
 
 
-def _r231(path: Path) -> tuple[torch.nn.Module, str]:
+def _r231_network(content: bytes) -> tuple[torch.nn.Module, str]:
     import torch
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     module = _unet(wf=6)
     module.load_state_dict(state)
     return module, ""
@@ -138,14 +140,3 @@ def _unet(wf: int) -> torch.nn.Module:
     from lungmask.resunet import UNet
 
     return UNet(n_classes=3, in_channels=1, depth=5, wf=wf, padding=True, batch_norm=True, up_mode="upsample")
-
-
-def _how_to_get_r231() -> str:
-    with quiet_lungmask():
-        from lungmask.mask import MODEL_URLS
-    address = MODEL_URLS["R231"][0]
-    return (
-        f"R231 needs its weights, which magician does not ship: the network's paper calls the trained model GPL-3.0. "
-        f"Download {address} to any folder, then call segment_lungs(volume, model='R231', "
-        f"weights='that/folder/{address.rsplit('/', 1)[-1]}'). Or use model='bundled', which needs nothing."
-    )

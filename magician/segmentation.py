@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._networks import load_network, quiet_lungmask
-from .errors import SegmentationError
-from .volume import CTVolume
+from magician._networks import load_network, quiet_lungmask
+from magician.errors import SegmentationError
+from magician.volume import CTVolume
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,8 @@ def segment_lungs(
     model : str
         ``"bundled"``, the small network that comes with this package, or ``"R231"``, lungmask's.
     weights : path, optional
-        The file of R231's weights; for the bundled model, a file to use instead of its own.
+        A file with R231's weights, for a computer without internet; without it they are fetched once, to PyTorch's
+        cache (about 124 MB). For the bundled model, a file to use instead of its own.
     device : str
         ``"auto"`` is a CUDA GPU where there is one, else the processor; or ``"cpu"``, ``"cuda"``, ``"mps"``.
     precision : str
@@ -100,7 +101,7 @@ def segment_lungs(
     SegmentationError
         If the volume is not a plausible chest CT, or no lungs were found in it.
     WeightsUnavailable
-        If the weights are missing, or are not what they claim to be.
+        If the weights are missing, can't be fetched, or are not what they claim to be.
     """
     import torch
 
@@ -113,7 +114,7 @@ def segment_lungs(
     where = _choose_device(device)
     chosen = _choose_precision(precision, where)
     with quiet_lungmask(), torch.inference_mode():
-        network = load_network(model, weights, where)
+        network = load_network(model, weights, where, progress)
         labels = _predict(network.module, axial, where, chosen, batch_size, progress)
     labels = np.ascontiguousarray(np.transpose(np.flip(labels, flips), np.argsort(axes)))
     segmentation = LungSegmentation(

@@ -58,7 +58,7 @@ class Phantom:
 
     def _make_grid(self) -> None:
         rng, u, h = self.rng, self.rng.uniform, self.height
-        low, high = u(-110, -20), h + u(0, 60)
+        low, high = u(-150, -20), h + u(0, 60)
         if rng.random() < 0.25:  # a partial scan
             low, high = np.sort(u(low, high, 2))
             high = max(high, low + 40)
@@ -383,8 +383,9 @@ class Phantom:
         mix = smooth_field(rng, self.shape, (5, 12, 12))
         hu[neck] = np.where(mix > u(-1, 0.3), self.tissue, FAT)[neck]
         below = (self.cage < 0) & (self.dome <= 0) & ~self.organs & ~self.paraspinal
-        hu[below] = FAT
-        hu[below & (mix > u(0.5, 1.5))] = u(10, 60)
+        hu[below] = u(-135, -55)
+        hu[below] += u(0, 25) * smooth_field(rng, self.shape, (5, 30, 30))[below]  # stranding
+        hu[below & (mix > u(0.3, 1.8))] = u(10, 60)
         liver = below & ((self.x < u(-10, 60)) & (self.dome < -u(1, 4)) & (self.x + 0.5 * self.y < u(20, 90)))
         enhanced = u(0, 60) if self.contrast else u(-25, 10)
         hu[liver] = u(45, 65) + enhanced
@@ -409,12 +410,15 @@ class Phantom:
             hu[near & (bowel < u(0.5, 0.85)) & (self.y < centre[1] + u(-5, 15))] = gas
         diaphragm = (self.cage < 0) & (self.dome <= 0) & (self.dome > -u(1.5, 4.5)) & ~self.middle
         hu[diaphragm] = self.tissue
+        self.slice_mm = u(0.5, 6)  # where a slice cuts the dome flat, it holds some of both sides
+        share = np.clip(0.5 + self.dome / self.slice_mm, 0, 1)
+        hu[below] += (share * np.minimum(u(-880, -650) - hu, 0))[below]
 
     # ---------------------------------------------------------------- inside the lungs
 
     def _parenchyma(self) -> None:
         rng, u, lung = self.rng, self.rng.uniform, self.label > 0
-        base, gradient = u(-910, -760), u(0, 110) * (1 if rng.random() < 0.93 else -1)
+        base, gradient = u(-920, -680), u(0, 110) * (1 if rng.random() < 0.93 else -1)
         air = base + gradient * (self.y / self.half_depth) ** (1 if rng.random() < 0.5 else 3)
         air = (
             air
@@ -435,7 +439,9 @@ class Phantom:
                 air = air + (here & (oblique > 0) & (flat < u(1, 6))) * np.float32(u(0, 120))
         self.upper = upper
         air[air > -450] = -450
-        self.hu[lung] = np.clip(air, -1000, -300)[lung]
+        air = np.clip(air, -1000, -300)
+        below = np.clip(0.5 - self.dome / self.slice_mm, 0, 1) * (self.dome < self.slice_mm)
+        self.hu[lung] = (air + below * (self.tissue - air))[lung]
 
     def _trees(self) -> None:
         """Vessels and airways that branch from the hila to the pleura."""
@@ -509,8 +515,10 @@ class Phantom:
                 share *= self.label == rng.integers(1, 3)
             dense = u(-60, 90) if rng.random() < 0.5 else u(-550, -60)
             hu[lung] += (share * np.maximum(dense - hu, 0))[lung]
-        for _ in range(rng.integers(1, 4) if rng.random() < 0.35 else 0):  # dense pneumonia, often at the pleura
-            focus = self._around(lung, u(12, 55)) + u(0.1, 0.6) * smooth_field(rng, self.shape, (6, 14, 14))
+        edge = lung & ((self.cage > -8) | (self.dome < 12))
+        for _ in range(rng.integers(1, 4) if rng.random() < 0.45 else 0):  # dense pneumonia, most of it at the pleura
+            focus = self._around(edge if rng.random() < 0.7 else lung, u(12, 60))
+            focus += u(0.1, 0.6) * smooth_field(rng, self.shape, (6, 14, 14))
             share = np.clip((1 - focus) / u(0.05, 0.8), 0, 1)
             hu[lung] += (share * np.maximum(u(-80, 90) - hu, 0))[lung]
         if rng.random() < 0.15:  # a lobe or most of a lung is airless, to a straight fissure

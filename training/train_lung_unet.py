@@ -157,8 +157,8 @@ def loss_of(log_probabilities, label):
 
 
 def plan(done: float) -> tuple[int, int, float]:
-    """Image size, batch size and learning rate at a share ``done`` (0..1) of the time: coarse first, then fine."""
-    size, batch = (128, 8) if done < 0.4 else (192, 6) if done < 0.7 else (256, 4)
+    """Image size, batch size and learning rate at a share ``done`` (0..1) of the training: coarse first, then fine."""
+    size, batch = (128, 8) if done < 0.3 else (192, 6) if done < 0.6 else (256, 4)
     rate = 2e-3 * min(1.0, done / 0.015 + 0.02) * 0.5 * (1 + np.cos(np.pi * done))
     return size, batch, max(float(rate), 1e-6)
 
@@ -168,7 +168,8 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
 
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
-    network = build_network().to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = build_network().to(device, memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -176,7 +177,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     state = {"step": 0, "seconds": 0.0, "slices": 0, "phantoms": 0}
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(saved["network"])
         average.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -204,12 +205,13 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     smooth, last_save, last_look = None, time.monotonic(), time.monotonic()
     clock = time.monotonic()
     network.train()
-    while state["seconds"] < budget:
-        size, batch, rate = plan(state["seconds"] / budget)
+    while (done := max(state["step"] / arguments.steps, state["seconds"] / budget)) < 1:
+        size, batch, rate = plan(done)
         for group in optimiser.param_groups:
             group["lr"] = rate
         image, label = augment(*pool.draw(rng, batch), size, rng)
-        loss = loss_of(network(image.contiguous(memory_format=torch.channels_last)), label)
+        image = image.to(device, memory_format=torch.channels_last)
+        loss = loss_of(network(image), label.to(device))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -251,7 +253,7 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 
     # lungmask's blocks own residual_* layers that their forward pass never uses with residual=False
     tensors = {
-        name: value.half() if value.is_floating_point() else value
+        name: (value.half() if value.is_floating_point() else value).cpu()
         for name, value in network.state_dict().items()
         if "residual_" not in name
     }
@@ -290,8 +292,9 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=85, help="time for training, at most 90")
-    parser.add_argument("--phantoms", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=6000, help="training ends after so many steps")
+    parser.add_argument("--minutes", type=float, default=82, help="or, on a slow machine, after so many minutes")
+    parser.add_argument("--phantoms", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--version", default="0.1.0", help="version to record in the weights")

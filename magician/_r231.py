@@ -1,0 +1,128 @@
+"""R231's weights: fetched once, after saying under which licence, and known again by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import re
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from magician.errors import WeightsUnavailable
+
+ADDRESS = "https://github.com/JoHof/lungmask/releases/download/v0.0/unet_r231-d5d2fc3d.pth"
+LICENCE = (
+    "R231 (Hofmanninger et al. 2020, arXiv:2001.11767) is not part of magician. lungmask's code is Apache-2.0, but the "
+    "paper calls the trained model GPL-3.0. Ask before you ship it with a product, or its results with a claim."
+)
+LARGEST = 200_000_000  # bytes; the file has 124 million
+PATIENCE_S = 30  # for an answer, and for each piece of the file
+# The name ends in the first digits of the SHA-256, by PyTorch's custom; the rest was never published
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.[^.]+$")
+
+_logger = logging.getLogger(__name__)
+
+
+def cached_path() -> Path:
+    """Where the weights lie once fetched: PyTorch's own cache (``TORCH_HOME``), which lungmask uses too."""
+    import torch
+
+    return Path(torch.hub.get_dir(), "checkpoints", ADDRESS.rsplit("/", 1)[-1])
+
+
+def find_or_fetch(progress: bool) -> Path:
+    """Return the file in the user's cache; download it first if it isn't there.
+
+    Raises
+    ------
+    WeightsUnavailable
+        If the download fails, or what came is not what its name says. Nothing is left behind then.
+    """
+    path = cached_path()
+    if not path.is_file():
+        from tqdm.auto import tqdm
+
+        tqdm.write(LICENCE, file=sys.stderr)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(ADDRESS, path, progress)
+        except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
+            raise WeightsUnavailable(
+                f"R231's weights could not be fetched to {path.parent} ({type(error).__name__}: {error}). {how_to()}"
+            ) from error
+    return path
+
+
+def check_identity(path: Path, sha256: str) -> None:
+    """Compare a file with the hash in its name and with the full hash that was recorded beside it at first use.
+
+    Raises
+    ------
+    WeightsUnavailable
+        If one of them differs.
+    """
+    named = HASH_IN_NAME.search(path.name)
+    if named and not sha256.startswith(named[1]):
+        raise WeightsUnavailable(
+            f"{path} is not what its name says: its SHA-256 begins with {sha256[:8]}, not with {named[1]}. It is "
+            f"damaged, or somebody changed it. Nothing in it was run. Delete it, and fetch it again."
+        )
+    if not named:
+        _logger.warning("%s does not carry a hash in its name: whether it is the published R231 is unknown", path)
+    record = path.with_name(path.name + ".sha256")
+    if record.is_file():
+        known = record.read_text(encoding="utf-8").split(maxsplit=1)[0:1]
+        if known != [sha256]:
+            raise WeightsUnavailable(
+                f"{path} has changed since its first use: SHA-256 {sha256}, but {record.name} says "
+                f"{known[0] if known else 'nothing'}. Nothing in it was run. If you changed it, delete {record.name}."
+            )
+    elif path == cached_path().resolve():
+        record.write_text(f"{sha256}  {path.name}\n", encoding="utf-8")  # as sha256sum writes and checks it
+
+
+def how_to() -> str:
+    """Say how to use R231 without a download, or do without it."""
+    return (
+        f"{LICENCE} Without internet: download {ADDRESS} elsewhere, and call segment_lungs(volume, model='R231', "
+        f"weights='that/folder/{ADDRESS.rsplit('/', 1)[-1]}'). Or use model='bundled', which needs nothing."
+    )
+
+
+def _download(address: str, path: Path, progress: bool) -> None:
+    """Stream a file to its place; it appears there complete and with the hash in its name, or not at all."""
+    from tqdm.auto import tqdm
+
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    digest, received = hashlib.sha256(), 0
+    try:
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            with tqdm(
+                total=expected or None, desc="R231 weights", unit="B", unit_scale=True, disable=not progress
+            ) as bar:
+                while piece := answer.read(1 << 18):
+                    received += len(piece)
+                    if max(received, expected) > LARGEST:
+                        raise WeightsUnavailable(
+                            f"{address} sends more than {LARGEST / 1e6:.0f} MB: not R231. {how_to()}"
+                        )
+                    file.write(piece)
+                    digest.update(piece)
+                    bar.update(len(piece))
+        if received < expected:
+            raise ConnectionError(f"the connection ended after {received} of {expected} bytes")
+        named = HASH_IN_NAME.search(path.name)
+        if named and not digest.hexdigest().startswith(named[1]):
+            raise WeightsUnavailable(
+                f"What {address} sent is not R231: its SHA-256 begins with {digest.hexdigest()[:8]}, not with "
+                f"{named[1]}. It was deleted. Does a proxy answer in place of the site? {how_to()}"
+            )
+        Path(temporary).replace(path)
+    except BaseException:  # an interrupt too
+        Path(temporary).unlink(missing_ok=True)
+        raise
