@@ -59,7 +59,9 @@ class TeachingStudy:
     truth: np.ndarray
 
 
-def teaching_study(*, seed: int | str = 0, accession_number: str = "1400059968") -> TeachingStudy:
+def teaching_study(
+    *, seed: int | str = 0, accession_number: str = "1400059968", disease: bool = True, kernel: str = "soft"
+) -> TeachingStudy:
     """Make a chest CT study with a consolidation that a plain threshold misses.
 
     The first call for a seed takes some seconds; the pixels are then kept in this process. Every call returns new
@@ -71,6 +73,10 @@ def teaching_study(*, seed: int | str = 0, accession_number: str = "1400059968")
         Another seed is another patient; any learner's name will do. ``0`` and ``"0"`` are the same patient.
         The seed itself is written nowhere.
     accession_number : str, at most 16 characters
+    disease : bool
+        False leaves out the consolidation and the nodule, and nothing else: another study of the same patient.
+    kernel : str
+        ``"soft"``, or ``"sharp"``: the finer and noisier reconstruction that is made for lungs.
 
     Returns
     -------
@@ -80,7 +86,8 @@ def teaching_study(*, seed: int | str = 0, accession_number: str = "1400059968")
     Raises
     ------
     ValueError
-        If ``accession_number`` is not a valid SH value (PS3.5 6.2), or ``seed`` is not an int or str.
+        If ``accession_number`` is not a valid SH value (PS3.5 6.2), ``seed`` is not an int or str, or there is no
+        such ``kernel``.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, str)):
         raise ValueError(f"seed must be an int or a str, not {seed!r}.")
@@ -88,8 +95,10 @@ def teaching_study(*, seed: int | str = 0, accession_number: str = "1400059968")
         raise ValueError(
             f"An accession number has at most 16 printable characters and no backslash: {accession_number!r}."
         )
-    pixels = _pixels(str(seed))
-    patient = _Patient(str(seed), accession_number)
+    if kernel not in _anatomy.KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(map(repr, _anatomy.KERNELS))}, not {kernel!r}.")
+    pixels = _pixels(str(seed), bool(disease), kernel)
+    patient = _Patient(str(seed), accession_number, disease, kernel)
     count = len(pixels.axial)
     images = [
         _axial_image(patient, pixels.axial[index], index, instance_number=count - index)
@@ -115,9 +124,9 @@ class _Pixels:
 
 
 @lru_cache(maxsize=2)
-def _pixels(seed: str) -> _Pixels:
+def _pixels(seed: str, disease: bool, kernel: str) -> _Pixels:
     """Compute the images of a seed once; the accession number changes no pixel."""
-    chest = _anatomy.make_chest(_number(seed, "anatomy"), sex=_sex(seed))
+    chest = _anatomy.make_chest(_number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel)
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
     return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
 
@@ -163,14 +172,15 @@ def _sex(seed: str) -> str:
 class _Patient:
     """Identity of a seed: everything that must be the same in all objects of its study."""
 
-    def __init__(self, seed: str, accession_number: str) -> None:
+    def __init__(self, seed: str, accession_number: str, disease: bool, kernel: str) -> None:
+        self.kernel = kernel.upper()
         self.sex = _sex(seed)
         names = _NAMES[self.sex]
         self.name = f"Phantom^{names[_number(seed, 'name') % len(names)]}"
         self.age = f"{35 + _number(seed, 'age') % 45:03d}Y"
         self.patient_id = f"PHANTOM-{_number(seed, 'patient id') % 10**8:08d}"
         self.accession_number = accession_number
-        self._key = f"{seed}\x1f{accession_number}"
+        self._key = f"{seed}\x1f{accession_number}" + "\x1fhealthy" * (not disease) + "\x1fsharp" * (kernel == "sharp")
 
     def uid(self, role: str) -> str:
         return f"2.25.{_number(self._key, role)}"
@@ -255,7 +265,8 @@ def _axial_image(patient: _Patient, stored: bytes, index: int, *, instance_numbe
     image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     image.SeriesInstanceUID = patient.uid("axial series")
     image.SeriesNumber = 2
-    image.SeriesDescription = "CHEST 3.0 SOFT"
+    image.SeriesDescription = f"CHEST 3.0 {patient.kernel}"
+    image.ConvolutionKernel = patient.kernel
     image.ProtocolName = "CHEST ROUTINE"
     image.SeriesTime = image.AcquisitionTime = image.ContentTime = "101730"
     image.AcquisitionNumber = 2

@@ -107,6 +107,39 @@ def test_axial_images_are_the_ones_that_the_reader_chooses(study, files, hu):
     assert volume.hu.shape == study.truth.shape
 
 
+def test_healthy_twin_differs_in_the_lungs_only(study, hu):
+    healthy = teaching_study(disease=False)
+    assert np.array_equal(healthy.truth, study.truth)
+    looked_at = 4 * voxel_ml(study)  # every second row and column
+    assert consolidation(study).sum() * looked_at > 60
+    assert consolidation(healthy).sum() * looked_at < 5
+    changed = hu_from_feet(healthy) != hu
+    assert changed.sum() * voxel_ml(study) > 100
+    near_lung = ndimage.maximum_filter(study.truth, (3, 5, 5)) > 0  # a voxel at the edge holds some of both
+    assert changed[~near_lung].sum() < 0.001 * changed.sum()  # slivers of lung too thin to be lung by half
+    assert {i.SOPInstanceUID for i in healthy.datasets}.isdisjoint(i.SOPInstanceUID for i in study.datasets)
+    assert healthy.datasets[0].PatientID == study.datasets[0].PatientID
+
+
+def test_sharp_kernel_shows_the_same_chest_finer_and_noisier(study, hu):
+    sharp = teaching_study(kernel="sharp")
+    assert np.array_equal(sharp.truth, study.truth)
+    fine = hu_from_feet(sharp)
+    liver = np.s_[10:14, 240:260, 150:170]
+    assert 2 < fine[liver].std() / hu[liver].std() < 8
+    assert abs(fine[liver].mean() - hu[liver].mean()) < 5
+    detail = [(v - ndimage.gaussian_filter(v, 1.5))[study.truth[50] > 0].std() for v in (fine[50] * 1.0, hu[50] * 1.0)]
+    assert detail[0] > 1.3 * detail[1]
+    assert sharp.datasets[0].ConvolutionKernel == "SHARP"
+    assert sharp.datasets[0].SeriesDescription == "CHEST 3.0 SHARP"
+    assert {i.SOPInstanceUID for i in sharp.datasets}.isdisjoint(i.SOPInstanceUID for i in study.datasets)
+
+
+def test_kernel_that_no_scanner_has():
+    with pytest.raises(ValueError, match="'soft', 'sharp'"):
+        teaching_study(kernel="bone")
+
+
 def test_localizers_show_the_chest_from_the_front_and_from_the_side(study, hu):
     """The front view looks along y and the side view along x; both have the head at the top."""
     front, side = study.datasets[93:]

@@ -15,11 +15,13 @@ from magician._anatomy import lungs
 from magician._anatomy.abdomen import Abdomen, diaphragm
 from magician._anatomy.bones import Skeleton
 from magician._anatomy.mediastinum import INLET_Z, Mediastinum
-from magician._anatomy.scanner import Noise, table
+from magician._anatomy.scanner import KERNELS, Reconstruction, table
 from magician._anatomy.section import FAT, Build, Section
 from magician._anatomy.shapes import Box, Field, Grid, double, paint, soft
 from magician._anatomy.trees import LungTree, splat
 from magician._anatomy.wall import ChestWall
+
+__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICE_MM", "Chest", "make_chest"]
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
@@ -57,19 +59,22 @@ class Chest:
     contrast: bool
 
 
-def make_chest(seed: int, *, sex: str) -> Chest:
+def make_chest(seed: int, *, sex: str, disease: bool, kernel: str) -> Chest:
     """Make the chest of one patient.
 
     Parameters
     ----------
     seed : int, not negative
     sex : "F" or "M"
+    disease : bool
+        Whether there are a consolidation and a nodule. Nothing else changes with it.
+    kernel : one of `KERNELS`
 
     Returns
     -------
     Chest
     """
-    return _Patient(seed, sex).scan()
+    return _Patient(seed, sex).scan(disease, kernel)
 
 
 class _Patient:
@@ -96,7 +101,7 @@ class _Patient:
         self._mediastinum = Mediastinum(self._build, self._skeleton)
         self._abdomen = Abdomen(self._build, self._skeleton)
 
-    def scan(self) -> Chest:
+    def scan(self, disease: bool, kernel: str) -> Chest:
         shape = (SLICES, MATRIX, MATRIX)
         self._hu = np.empty(shape, np.float32)
         self._hu[:] = table(_AXIS, self._wall.back_y(_AXIS), self._wall.table_y)
@@ -105,11 +110,11 @@ class _Patient:
         self._lobe = np.zeros(shape, np.uint8)
         for index in range(SLICES):
             self._draw(index)
-        self._fill_lungs()
-        noise = Noise(self._noise_rng, _AXIS)
+        self._fill_lungs(disease)
+        scanner = Reconstruction(self._noise_rng, _AXIS, kernel)
         hu = np.empty(shape, np.int16)
         for index in range(SLICES):
-            plane = self._hu[index] + noise.plane(float(self._z[index]))
+            plane = scanner.reconstruct(self._hu[index], float(self._z[index]))
             hu[index] = np.clip(np.round(plane), -1024, 3071)
         labels = np.where(self._lobe > lungs.RIGHT_LOBES, np.uint8(2), np.uint8(1))
         labels[self._lung < 128] = 0
@@ -169,24 +174,31 @@ class _Patient:
 
     # ------------------------------------------------------------------------------------------- inner lungs
 
-    def _fill_lungs(self) -> None:
-        """Grow vessels and bronchi into the lungs, make them ill, and draw them."""
+    def _fill_lungs(self, ill: bool) -> None:
+        """Grow vessels and bronchi into the lungs, make them ill where asked for, and draw them."""
         inside = self._points_inside()
         ends = {lobe: self._tree_rng.permutation(points)[: _ENDS[lobe]] for lobe, points in inside.items()}
         tree = LungTree(self._tree_rng, ends, self._to_patient)
-        rng = self._disease_rng
-        sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[rng.integers(6)]
-        voxel_ml = (_SPARSE * PIXEL_MM) ** 2 * SLICE_MM / 1000
-        disease = lungs.Consolidation(rng, sick, inside[sick], voxel_ml, self._fields["blob"])
-        tree.keep_near(disease.centre, 60)
-        healthy = [lobe for lobe in lungs.LOBES if lobe != sick]
-        nodule = lungs.Nodule(rng, inside[healthy[rng.integers(len(healthy))]])
+        disease = self._disease(inside) if ill else None
+        if disease:
+            tree.keep_near(disease[0].centre, 60)
+        else:
+            tree.fine_lumens = []
         rows, columns = (np.flatnonzero(self._lung.any(axis=axis)) for axis in ((0, 2), (0, 1)))
         box = slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7)
         layers = self._layers(tree, box)
         for index in np.flatnonzero(self._lung.any(axis=(1, 2))):
             parts = {name: layer[index].astype(np.float32) / 255 for name, layer in layers.items()}
-            self._fill_slice(index, box, parts, disease, nodule)
+            self._fill_slice(index, box, parts, disease)
+
+    def _disease(self, inside: dict[str, np.ndarray]) -> tuple[lungs.Consolidation, lungs.Nodule]:
+        """A consolidation in one lobe, a nodule in another; ``inside`` has points (n, 3) that fill each lobe, in mm."""
+        rng = self._disease_rng
+        sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[rng.integers(6)]
+        voxel_ml = (_SPARSE * PIXEL_MM) ** 2 * SLICE_MM / 1000
+        consolidation = lungs.Consolidation(rng, sick, inside[sick], voxel_ml, self._fields["blob"])
+        healthy = [lobe for lobe in lungs.LOBES if lobe != sick]
+        return consolidation, lungs.Nodule(rng, inside[healthy[rng.integers(len(healthy))]])
 
     def _points_inside(self) -> dict[str, np.ndarray]:
         """Points (n, 3), in mm, that fill each lobe evenly, some millimetres from its surface."""
@@ -218,21 +230,25 @@ class _Patient:
         return layers
 
     def _fill_slice(
-        self, index: int, box: Box, parts: dict, disease: lungs.Consolidation, nodule: lungs.Nodule
+        self, index: int, box: Box, parts: dict, disease: tuple[lungs.Consolidation, lungs.Nodule] | None
     ) -> None:
         x, y, z = _AXIS[None, box[1]], _AXIS[box[0], None], float(self._z[index])
         wobble = np.zeros((MATRIX, MATRIX), np.float32)
         wobble[_ROWS] = self._fields["blob"].plane(index)
         tissue = self._tissue[index][box].astype(np.float32)
-        dense, haze = disease.share(x, y, z, wobble[box])
-        sick = self._lobe[index][box] == disease.lobe
-        paint(tissue, 0.28 * haze * sick, 0.0)
-        paint(tissue, dense * sick, 35.0)
+        dense = np.float32(0)
+        if disease:
+            dense, haze = disease[0].share(x, y, z, wobble[box])
+            sick = self._lobe[index][box] == disease[0].lobe
+            dense = dense * sick
+            paint(tissue, 0.28 * haze * sick, 0.0)
+            paint(tissue, dense, 35.0)
         paint(tissue, parts["vessels"], 150.0 if self._build.contrast else 40.0)
-        nodule.draw(tissue, x, y, z, wobble[box])
-        paint(tissue, parts["walls"] * (1 - dense * sick), -250.0)
+        if disease:
+            disease[1].draw(tissue, x, y, z, wobble[box])
+        paint(tissue, parts["walls"] * (1 - dense), -250.0)
         paint(tissue, parts["lumens"], -960.0)
-        paint(tissue, parts["fine_lumens"] * dense * sick, -900.0)
+        paint(tissue, parts["fine_lumens"] * dense, -900.0)
         paint(self._hu[index][box], self._lung[index][box] * np.float32(1 / 255), tissue)
 
 
