@@ -617,8 +617,13 @@ class Phantom:
             self.label[:, cut] = 0
         self.hu = np.clip(hu, -1024, 1500)
 
-    def render(self) -> tuple[np.ndarray, np.ndarray]:
-        """The slices.
+    @property
+    def slice_distance(self) -> float:
+        """Mean distance of the slices that `render` gives, in mm."""
+        return float(np.ptp(self.zs)) / (SLICES // 3 if self.thick else SLICES)
+
+    def render(self, disease: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """The slices; without ``disease``, those of the same patient in health.
 
         Returns
         -------
@@ -626,7 +631,7 @@ class Phantom:
         label : array of uint8, same shape; 0 outside, 1 right lung, 2 left lung
         """
         self.hu = np.full(self.shape, AIR, np.float32)
-        for step in (
+        steps = (
             self._cage,
             self._chest_wall,
             self._skeleton,
@@ -638,8 +643,10 @@ class Phantom:
             self._disease,
             self._around_the_patient,
             self._scan,
-        ):
-            step()
+        )
+        for step in steps:
+            if disease or step != self._disease:
+                step()
         return np.rint(self.hu).astype(np.int16), self.label
 
 

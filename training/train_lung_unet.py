@@ -17,13 +17,13 @@ import json
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-HELD_OUT = 1_000_000  # seeds from here on are never trained on
 log = logging.getLogger("train")
 
 
@@ -169,6 +169,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    arguments.device = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} processor cores"
     network = build_network().to(device, memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
@@ -280,6 +281,7 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
                 "phantoms": state["phantoms"],
                 "steps": state["step"],
                 "minutes": round(state["seconds"] / 60, 1),
+                "device": arguments.device,
                 "torch": torch.__version__,
             }
         ),
@@ -318,9 +320,11 @@ def main() -> None:
     weights = arguments.out / "lung_unet.safetensors"
     weights.write_bytes((arguments.work / weights.name).read_bytes())
     log.info("wrote %s, measuring it", weights)
-    from model_card import phantom_dice, teaching_dice, write_card
+    sys.path.append(str(REPOSITORY / "benchmarks"))
+    from accuracy import measure_all
+    from model_card import write_card
 
-    write_card(weights, phantom_dice(weights, range(HELD_OUT, HELD_OUT + 10)), teaching_dice(weights, range(5)), [])
+    write_card(weights, measure_all(weights, seeds=5))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,269 @@
+"""How good is a lung network? Measured where the truth is known, and on real CT.
+
+    python benchmarks/accuracy.py --real folder/of/real/cases
+
+Measured are teaching studies that the network never saw, each with its disease and without; phantoms of the generator
+that it was trained with, of seeds that were kept back; and, where given, real CT: one folder per case that holds the
+DICOM files of one series and ``reference_mask.nii.gz``, lungs without sides, on the grid of the series. A threshold at
+-400 HU, cleaned of what touches the edge and of small pieces, stands beside the network.
+
+The slices that came out worst are drawn as pictures to ``--pictures``. Those of real patients are personal data: keep
+them out of the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "training")]
+
+WEIGHTS = REPOSITORY / "magician" / "weights" / "lung_unet.safetensors"
+AXIAL = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+HELD_OUT = 1_000_000  # seeds of phantoms from here on are never trained on
+FEWEST_ML = 100  # of a lung that a partial scan shows less of, Dice says little
+
+
+@dataclass
+class Case:
+    """What was measured on one case; Dice of the network per lung and of both, of the threshold of both."""
+
+    name: str
+    right: float
+    left: float
+    both: float
+    threshold: float
+
+
+@dataclass
+class RealCase:
+    """Agreement with the reference, and the share of each lung that lies on its side of the patient."""
+
+    name: str
+    slices: int
+    both: float
+    right_on_the_right: float
+    left_on_the_left: float
+
+
+# ------------------------------------------------------------------ cases
+
+
+def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
+    """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
+    from magician.phantom import teaching_study
+    from magician.volume import read_series
+
+    for seed in seeds:
+        study = teaching_study(seed=seed, disease=disease)
+        with tempfile.TemporaryDirectory() as folder:
+            for i, dataset in enumerate(study.datasets):
+                dataset.save_as(Path(folder) / f"{i}.dcm", enforce_file_format=True)
+            volume = read_series(folder)
+        yield f"teaching study {seed}, {'ill' if disease else 'healthy'}", volume, study.truth
+
+
+def training_phantoms(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
+    """(name, volume, truth) of phantoms of the training generator: gross anatomy, gross disease, partial scans."""
+    from chest_phantoms import Phantom
+
+    for seed in seeds:
+        phantom = Phantom(seed)
+        hu, truth = phantom.render(disease=disease)
+        spacing = (phantom.slice_distance, phantom.pixel, phantom.pixel)
+        volume = SimpleNamespace(hu=hu.astype(np.float32), affine=AXIAL * [*spacing, 1], spacing_mm=spacing)
+        yield f"phantom {seed}, {'ill' if disease else 'healthy'}", volume, truth
+
+
+def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
+    """(name, volume, reference) of real cases; the reference is True in both lungs."""
+    import SimpleITK as sitk  # noqa: N813
+
+    from magician.volume import read_series
+
+    for mask in sorted(folder.glob("*/reference_mask.nii.gz")):
+        yield mask.parent.name, read_series(mask.parent), sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) > 0
+
+
+# ------------------------------------------------------------------ measuring
+
+
+def segment(volume: object, weights: Path) -> np.ndarray:
+    """Labels by the network; all zero where it says that there are no lungs, as in some partial scans."""
+    from magician.errors import SegmentationError
+    from magician.segmentation import segment_lungs
+
+    try:
+        return segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
+    except SegmentationError as error:
+        if "No lungs were found" not in str(error):
+            raise
+        return np.zeros(volume.hu.shape, np.uint8)
+
+
+def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> list[Case]:
+    from magician._threshold import threshold_lungs
+    from magician.segmentation import dice
+
+    rows = []
+    for name, volume, truth in cases:
+        labels = segment(volume, weights)
+        ml = np.prod(volume.spacing_mm) / 1000
+        lungs = [
+            dice(labels == side, truth == side) if (truth == side).sum() * ml >= FEWEST_ML else np.nan
+            for side in (1, 2)
+        ]
+        if np.isnan(lungs).all():
+            continue
+        plain = dice(threshold_lungs(volume), truth > 0)
+        rows.append(Case(name, *lungs, dice(labels > 0, truth > 0), plain))
+        if draw:
+            draw(name, volume, labels, truth)
+    return rows
+
+
+def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> list[RealCase]:
+    from magician.segmentation import dice
+
+    rows = []
+    for name, volume, reference in real_cases(folder):
+        labels = segment(volume, weights)
+        x = (volume.affine[0] @ np.stack([*np.indices(labels.shape).reshape(3, -1), np.ones(labels.size)])).reshape(
+            labels.shape
+        )
+        middle = body_middle(volume.hu, x)
+        sides = (x[labels == 1] < middle).mean(), (x[labels == 2] > middle).mean()
+        rows.append(RealCase(name, len(labels), dice(labels > 0, reference), *map(float, sides)))
+        if draw:
+            draw(name, volume, labels, reference)
+    return rows
+
+
+def body_middle(hu: np.ndarray, x: np.ndarray) -> float:
+    """The mid-line of the patient (mm to the left): halfway between the outermost bones of the ribs, slice by slice."""
+    from scipy.ndimage import binary_opening
+
+    middles = []
+    for plane, where in zip(hu, x, strict=True):
+        bone = binary_opening(plane > 150, np.ones((2, 2)))
+        if bone.any():
+            middles.append((where[bone].min() + where[bone].max()) / 2)
+    return float(np.median(middles))
+
+
+# ------------------------------------------------------------------ saying it
+
+
+def summary(cases: list[Case]) -> str:
+    lungs = np.array([[case.right, case.left] for case in cases]).ravel()
+    lungs = lungs[~np.isnan(lungs)]
+    better = sum(case.both > case.threshold for case in cases)
+    worst = min(cases, key=lambda case: np.nanmin([case.right, case.left]))
+    return (
+        f"{len(lungs)} lungs: median {np.median(lungs):.3f}, tenth percentile {np.quantile(lungs, 0.1):.3f}, worst "
+        f"{lungs.min():.3f} ({worst.name}); {(lungs >= 0.95).sum()} of {len(lungs)} at least 0.95. Both lungs: median "
+        f"{np.median([case.both for case in cases]):.3f}, threshold {np.median([c.threshold for c in cases]):.3f}; "
+        f"the network is better in {better} of {len(cases)} cases."
+    )
+
+
+def machine() -> str:
+    import torch
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = f"{models[0]}, {len(models)} virtual cores" if models else name
+    return f"{name}; Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def drawer(folder: Path, count: int = 4) -> Callable:
+    """A function that draws the slices of a case with most wrong voxels: right lung red, left blue, missed green,
+    too much yellow."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(name: str, volume, labels: np.ndarray, truth: np.ndarray) -> None:
+        wrong = ((labels > 0) != (truth > 0)).sum(axis=(1, 2))
+        tiles = []
+        for index in sorted(np.argsort(wrong)[-count:]):
+            grey = np.clip((volume.hu[index] + 1024) / 1400, 0, 1) * 255
+            rgb = np.repeat(grey[..., None], 3, axis=2)
+            found, true = labels[index], truth[index] > 0
+            for where, colour in (
+                ((found == 1) & true, (255, 0, 0)),
+                ((found == 2) & true, (0, 80, 255)),
+                ((found == 0) & true, (0, 255, 0)),
+                ((found > 0) & ~true, (255, 255, 0)),
+            ):
+                share = 0.7 if colour[1] == 255 else 0.35
+                rgb[where] = rgb[where] * (1 - share) + np.array(colour) * share
+            tiles.append(rgb.astype(np.uint8))
+        Image.fromarray(np.hstack(tiles)).save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.png")
+
+    return draw
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--seeds", type=int, default=20, help="teaching studies, and phantoms, of each kind")
+    parser.add_argument("--real", type=Path, default=os.environ.get("MAGICIAN_REAL_DATA"), help="folder of real cases")
+    parser.add_argument("--pictures", type=Path, help="draw the worst slices of every case to this folder")
+    parser.add_argument("--json", type=Path, help="write every figure to this file, for training/model_card.py")
+    arguments = parser.parse_args()
+    real = Path(arguments.real) if arguments.real else None
+    draw = drawer(arguments.pictures) if arguments.pictures else None
+    measured = measure_all(arguments.weights, arguments.seeds, real, draw)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+
+
+def measure_all(weights: Path, seeds: int, real: Path | None = None, draw: Callable | None = None) -> dict:
+    """Measure everything, print it as it comes, and return it as ``{"machine", "summaries", <kind>: rows}``."""
+    print(machine(), flush=True)
+    measured: dict = {"machine": machine(), "summaries": {}}
+    held_out = range(HELD_OUT, HELD_OUT + seeds)
+    for key, title, cases in (
+        ("teaching_ill", "Teaching studies with disease", teaching_studies(range(seeds), True)),
+        ("teaching_healthy", "Teaching studies without disease", teaching_studies(range(seeds), False)),
+        ("phantoms_ill", "Unseen training phantoms with disease", training_phantoms(held_out, True)),
+        ("phantoms_healthy", "Unseen training phantoms without disease", training_phantoms(held_out, False)),
+    ):
+        rows = measure(cases, weights, draw)
+        print(f"\n{title}\n  {summary(rows)}")
+        for row in rows:
+            print(
+                f"  {row.name:34} right {row.right:.3f}  left {row.left:.3f}  both {row.both:.3f}  threshold "
+                f"{row.threshold:.3f}",
+                flush=True,
+            )
+        measured[key] = [asdict(row) for row in rows]
+        measured["summaries"][title] = summary(rows)
+    measured["real"] = []
+    if real:
+        print("\nReal CT: Dice of both lungs with the reference, and the share of each lung on its side")
+        for row in measure_real(real, weights, draw):
+            print(
+                f"  {row.name:24} {row.slices:3} slices  {row.both:.3f}  right {row.right_on_the_right:.2%}  left "
+                f"{row.left_on_the_left:.2%}"
+            )
+            measured["real"].append(asdict(row))
+    return measured
+
+
+if __name__ == "__main__":
+    main()
