@@ -66,7 +66,7 @@ def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str,
     from magician.volume import read_series
 
     for seed in seeds:
-        study = teaching_study(seed=seed, disease=disease)
+        study = teaching_study(seed=seed, disease=disease, progress=False)
         with tempfile.TemporaryDirectory() as folder:
             for i, dataset in enumerate(study.datasets):
                 dataset.save_as(Path(folder) / f"{i}.dcm", enforce_file_format=True)

@@ -9,7 +9,7 @@ A seed is a patient: a class of thirty can have thirty different ones.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +25,7 @@ _NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
 _IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
 _FEET_Z_MM = -318.0
 _DATE = "20250303"
+_BAR = "{l_bar}{bar}| {elapsed}<{remaining}"  # steps mean nothing to whoever waits
 _NAMES = {
     "F": ("Dorothy", "Marie", "Grace", "Rosalind", "Ada", "Lise", "Emmy", "Katherine", "Mileva", "Hedy"),
     "M": (
@@ -60,7 +61,12 @@ class TeachingStudy:
 
 
 def teaching_study(
-    *, seed: int | str = 0, accession_number: str = "1400059968", disease: bool = True, kernel: str = "soft"
+    *,
+    seed: int | str = 0,
+    accession_number: str = "1400059968",
+    disease: bool = True,
+    kernel: str = "soft",
+    progress: bool = True,
 ) -> TeachingStudy:
     """Make a chest CT study with a consolidation that a plain threshold misses.
 
@@ -77,6 +83,8 @@ def teaching_study(
         False leaves out the consolidation and the nodule, and nothing else: another study of the same patient.
     kernel : str
         ``"soft"``, or ``"sharp"``: the finer and noisier reconstruction that is made for lungs.
+    progress : bool
+        Show a progress bar while the images are computed.
 
     Returns
     -------
@@ -97,7 +105,7 @@ def teaching_study(
         )
     if kernel not in _anatomy.KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, _anatomy.KERNELS))}, not {kernel!r}.")
-    pixels = _pixels(str(seed), bool(disease), kernel)
+    pixels = _pixels(str(seed), bool(disease), kernel, _Progress(progress))
     patient = _Patient(str(seed), accession_number, disease, kernel)
     count = len(pixels.axial)
     images = [
@@ -123,10 +131,22 @@ class _Pixels:
     contrast: bool
 
 
+@dataclass(frozen=True)
+class _Progress:
+    """Whether to show a bar; all are equal, so that it makes no difference to what is remembered."""
+
+    shown: bool = field(compare=False)
+
+
 @lru_cache(maxsize=2)
-def _pixels(seed: str, disease: bool, kernel: str) -> _Pixels:
+def _pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> _Pixels:
     """Compute the images of a seed once; the accession number changes no pixel."""
-    chest = _anatomy.make_chest(_number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel)
+    from tqdm.auto import tqdm
+
+    with tqdm(total=_anatomy.STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown) as bar:
+        chest = _anatomy.make_chest(
+            _number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel, advance=bar.update
+        )
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
     return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
 

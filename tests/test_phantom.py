@@ -107,8 +107,9 @@ def test_axial_images_are_the_ones_that_the_reader_chooses(study, files, hu):
     assert volume.hu.shape == study.truth.shape
 
 
-def test_healthy_twin_differs_in_the_lungs_only(study, hu):
-    healthy = teaching_study(disease=False)
+def test_healthy_twin_differs_in_the_lungs_only(study, hu, capsys):
+    healthy = teaching_study(disease=False, progress=False)
+    assert capsys.readouterr() == ("", "")
     assert np.array_equal(healthy.truth, study.truth)
     looked_at = 4 * voxel_ml(study)  # every second row and column
     assert consolidation(study).sum() * looked_at > 60
@@ -121,8 +122,11 @@ def test_healthy_twin_differs_in_the_lungs_only(study, hu):
     assert healthy.datasets[0].PatientID == study.datasets[0].PatientID
 
 
-def test_sharp_kernel_shows_the_same_chest_finer_and_noisier(study, hu):
+def test_sharp_kernel_shows_the_same_chest_finer_and_noisier(study, hu, capsys):
     sharp = teaching_study(kernel="sharp")
+    assert "teaching patient: 100%" in capsys.readouterr().err
+    teaching_study(kernel="sharp")
+    assert capsys.readouterr().err == ""  # remembered
     assert np.array_equal(sharp.truth, study.truth)
     fine = hu_from_feet(sharp)
     liver = np.s_[10:14, 240:260, 150:170]

@@ -7,6 +7,7 @@ drawn one by one, from the skin inwards; then trees of vessels and bronchi are g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,10 @@ from magician._anatomy.shapes import Box, Field, Grid, double, paint, soft
 from magician._anatomy.trees import LungTree, splat
 from magician._anatomy.wall import ChestWall
 
-__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICE_MM", "Chest", "make_chest"]
+__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICE_MM", "STEPS", "Chest", "make_chest"]
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
+STEPS = 2 * SLICES  # each slice is drawn, and later its lungs
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
 _ROWS = slice(66, 432)  # the rows that a patient can reach
 _SPARSE = 4  # every fourth row and column is enough to say where a lobe is
@@ -59,7 +61,7 @@ class Chest:
     contrast: bool
 
 
-def make_chest(seed: int, *, sex: str, disease: bool, kernel: str) -> Chest:
+def make_chest(seed: int, *, sex: str, disease: bool, kernel: str, advance: Callable[[], object]) -> Chest:
     """Make the chest of one patient.
 
     Parameters
@@ -69,12 +71,14 @@ def make_chest(seed: int, *, sex: str, disease: bool, kernel: str) -> Chest:
     disease : bool
         Whether there are a consolidation and a nodule. Nothing else changes with it.
     kernel : one of `KERNELS`
+    advance : callable
+        Called `STEPS` times, at about even intervals: for a progress bar.
 
     Returns
     -------
     Chest
     """
-    return _Patient(seed, sex).scan(disease, kernel)
+    return _Patient(seed, sex).scan(disease, kernel, advance)
 
 
 class _Patient:
@@ -101,7 +105,7 @@ class _Patient:
         self._mediastinum = Mediastinum(self._build, self._skeleton)
         self._abdomen = Abdomen(self._build, self._skeleton)
 
-    def scan(self, disease: bool, kernel: str) -> Chest:
+    def scan(self, disease: bool, kernel: str, advance: Callable[[], object]) -> Chest:
         shape = (SLICES, MATRIX, MATRIX)
         self._hu = np.empty(shape, np.float32)
         self._hu[:] = table(_AXIS, self._wall.back_y(_AXIS), self._wall.table_y)
@@ -110,7 +114,8 @@ class _Patient:
         self._lobe = np.zeros(shape, np.uint8)
         for index in range(SLICES):
             self._draw(index)
-        self._fill_lungs(disease)
+            advance()
+        self._fill_lungs(disease, advance)
         scanner = Reconstruction(self._noise_rng, _AXIS, kernel)
         hu = np.empty(shape, np.int16)
         for index in range(SLICES):
@@ -174,7 +179,7 @@ class _Patient:
 
     # ------------------------------------------------------------------------------------------- inner lungs
 
-    def _fill_lungs(self, ill: bool) -> None:
+    def _fill_lungs(self, ill: bool, advance: Callable[[], object]) -> None:
         """Grow vessels and bronchi into the lungs, make them ill where asked for, and draw them."""
         inside = self._points_inside()
         ends = {lobe: self._tree_rng.permutation(points)[: _ENDS[lobe]] for lobe, points in inside.items()}
@@ -187,9 +192,11 @@ class _Patient:
         rows, columns = (np.flatnonzero(self._lung.any(axis=axis)) for axis in ((0, 2), (0, 1)))
         box = slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7)
         layers = self._layers(tree, box)
-        for index in np.flatnonzero(self._lung.any(axis=(1, 2))):
-            parts = {name: layer[index].astype(np.float32) / 255 for name, layer in layers.items()}
-            self._fill_slice(index, box, parts, disease)
+        for index in range(SLICES):
+            if self._lung[index].any():
+                parts = {name: layer[index].astype(np.float32) / 255 for name, layer in layers.items()}
+                self._fill_slice(index, box, parts, disease)
+            advance()
 
     def _disease(self, inside: dict[str, np.ndarray]) -> tuple[lungs.Consolidation, lungs.Nodule]:
         """A consolidation in one lobe, a nodule in another; ``inside`` has points (n, 3) that fill each lobe, in mm."""
