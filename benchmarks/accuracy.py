@@ -5,7 +5,7 @@
 Measured are teaching studies that the network never saw, each with its disease and without; phantoms of the generator
 that it was trained with, of seeds that were kept back; and, where given, real CT: one folder per case that holds the
 DICOM files of one series and ``reference_mask.nii.gz``, lungs without sides, on the grid of the series. A threshold at
--400 HU, cleaned of what touches the edge and of small pieces, stands beside the network.
+-400 HU, less what lies outside the body and small pieces, stands beside the network.
 
 The slices that came out worst are drawn as pictures to ``--pictures``. Those of real patients are personal data: keep
 them out of the repository.
@@ -113,7 +113,6 @@ def segment(volume: object, weights: Path) -> np.ndarray:
 
 
 def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> list[Case]:
-    from magician._threshold import threshold_lungs
     from magician.segmentation import dice
 
     rows = []
@@ -126,11 +125,26 @@ def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> lis
         ]
         if np.isnan(lungs).all():
             continue
-        plain = dice(threshold_lungs(volume), truth > 0)
+        plain = dice(threshold(volume), truth > 0)
         rows.append(Case(name, *lungs, dice(labels > 0, truth > 0), plain))
         if draw:
             draw(name, volume, labels, truth)
     return rows
+
+
+def threshold(volume: object) -> np.ndarray:
+    """Large pieces darker than -400 HU, but for those outside the body, such as the hollow of the scanner's table."""
+    from scipy import ndimage
+
+    from magician._threshold import threshold_lungs
+
+    body = np.zeros(volume.hu.shape, bool)
+    for plane, inside in zip(volume.hu, body, strict=True):
+        pieces, count = ndimage.label(plane > -300)
+        if count:
+            largest = np.bincount(pieces.ravel())[1:].argmax() + 1
+            inside[:] = ndimage.binary_fill_holes(pieces == largest)
+    return threshold_lungs(volume) & body
 
 
 def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> list[RealCase]:

@@ -76,7 +76,7 @@ emphysema.
 ## Measured
 
 {date}, {machine}, fp32, by `python benchmarks/accuracy.py`. Dice: twice the shared voxels over the sum of both
-masks. Beside the network: a threshold at -400 HU, without what touches the edge of the image and without small pieces.
+masks. Beside the network: a threshold at -400 HU, without what lies outside the body and without small pieces.
 
 {summaries}
 
