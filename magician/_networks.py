@@ -107,7 +107,7 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
             f"Expected was {'a safetensors file' if model == 'bundled' else 'a state dict saved by PyTorch'}; "
             f"fetch it again, from a source that you trust."
         ) from error
-    _convolve_before_upsampling(module)
+    _save_work(module)
     module.eval().to(device=device, memory_format=torch.channels_last)
     return Network(module, model, version or sha256[:8], sha256)
 
@@ -136,16 +136,20 @@ def _r231_network(content: bytes) -> tuple[torch.nn.Module, str]:
     return module, ""
 
 
-def _convolve_before_upsampling(module: torch.nn.Module) -> None:
-    """Swap each 1 x 1 convolution with the bilinear upsampling before it: the same result, on a quarter of the pixels.
+def _save_work(module: torch.nn.Module) -> None:
+    """Do the same with less: fewer copies, and 1 x 1 convolutions before the upsampling, on a quarter of the pixels.
 
-    They commute, because one works on each pixel alone and the weights of the other sum to one.
+    Convolution and bilinear interpolation commute, because one works on each pixel alone and the weights of the other
+    sum to one.
     """
-    from torch.nn import Sequential
+    from torch.nn import ReLU, Sequential
 
     for block in module.up_path:
         upsample, convolution = block.up
         block.up = Sequential(convolution, upsample)
+    for layer in module.modules():
+        if isinstance(layer, ReLU):
+            layer.inplace = True
 
 
 def _unet(wf: int) -> torch.nn.Module:
