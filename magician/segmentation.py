@@ -133,9 +133,8 @@ def segment_lungs(
 
 def volumes_ml(segmentation: LungSegmentation) -> dict[str, float]:
     """Return the volumes ``{"right", "left", "total"}`` in ml: voxels counted, times the volume of one."""
-    counts = np.bincount(np.ravel(segmentation.labels), minlength=3)
     one = float(np.prod(segmentation.spacing_mm)) / 1000
-    right, left = int(counts[1]) * one, int(counts[2]) * one
+    right, left = (np.count_nonzero(segmentation.labels == side) * one for side in (1, 2))
     return {"right": right, "left": left, "total": right + left}
 
 
