@@ -49,6 +49,7 @@ class Phantom:
         self.fat = u(2, 12) if rng.random() < 0.5 else u(8, 40)
         self.shift = u(-8, 8) if rng.random() < 0.8 else u(-30, 30)  # of the mediastinum
         self.arms_down = rng.random() < 0.3
+        self.prone = rng.random() < 0.04
         self.contrast = rng.random() < 0.5
         self.blood = u(110, 330) if self.contrast else u(25, 60)
         self.tissue = u(35, 65)
@@ -402,15 +403,23 @@ class Phantom:
             lumen = ndimage.binary_erosion(stomach, np.ones((1, 3, 3)), iterations=int(rng.integers(1, 3)))
             hu[lumen] = u(-20, 70) + 60 * (mix[lumen] > 1)
             hu[lumen & (self.y < centre[1] + u(-30, 50))] = gas
-        for _ in range(rng.integers(0, 5)):  # bowel
+        for _ in range(rng.integers(0, 6)):  # bowel; the left flexure of the colon lies right under the dome
             centre = (u(-110, 110) * s, u(-80, 40) * s, u(-90, -15))
+            if rng.random() < 0.4:
+                centre = (u(50, 120) * s, u(-60, 40) * s, self.dome_top[1] - u(10, 60))
             bowel = self._ellipsoid(centre, (u(12, 40), u(10, 30), u(10, 40)), u(-2, 2))
-            near = below & (self.dome < -u(3, 8)) & ~(liver & (rng.random() < 0.9))
+            near = below & (self.dome < -u(1, 8)) & ~(liver & (rng.random() < 0.9))
             hu[near & (bowel < 1)] = self.tissue
-            hu[near & (bowel < u(0.5, 0.85)) & (self.y < centre[1] + u(-5, 15))] = gas
+            lumen = near & (bowel < u(0.5, 0.85))
+            if rng.random() < 0.4:  # stool: gas and solid in crumbs
+                crumbs = smooth_field(rng, self.shape, (8, 50, 50))[lumen]
+                hu[lumen] = np.clip(u(-700, -100) + u(150, 450) * crumbs, -950, 80)
+            else:
+                hu[lumen & (self.y < centre[1] + u(-5, 15))] = gas
         diaphragm = (self.cage < 0) & (self.dome <= 0) & (self.dome > -u(1.5, 4.5)) & ~self.middle
         hu[diaphragm] = self.tissue
-        self.slice_mm = u(0.5, 6)  # where a slice cuts the dome flat, it holds some of both sides
+        # where a slice cuts the dome flat, it holds some of both sides: more in thick slices, and in free breathing
+        self.slice_mm = u(0.5, 6) if rng.random() < 0.85 else u(6, 18)
         share = np.clip(0.5 + self.dome / self.slice_mm, 0, 1)
         hu[below] += (share * np.minimum(u(-880, -650) - hu, 0))[below]
 
@@ -418,7 +427,7 @@ class Phantom:
 
     def _parenchyma(self) -> None:
         rng, u, lung = self.rng, self.rng.uniform, self.label > 0
-        base, gradient = u(-920, -680), u(0, 110) * (1 if rng.random() < 0.93 else -1)
+        base, gradient = u(-920, -680), u(0, 110) * (-1 if self.prone or rng.random() < 0.05 else 1)
         air = base + gradient * (self.y / self.half_depth) ** (1 if rng.random() < 0.5 else 3)
         air = (
             air
@@ -516,8 +525,15 @@ class Phantom:
             dense = u(-60, 90) if rng.random() < 0.5 else u(-550, -60)
             hu[lung] += (share * np.maximum(dense - hu, 0))[lung]
         edge = lung & ((self.cage > -8) | (self.dome < 12))
-        for _ in range(rng.integers(1, 4) if rng.random() < 0.45 else 0):  # dense pneumonia, most of it at the pleura
-            focus = self._around(edge if rng.random() < 0.7 else lung, u(12, 60))
+        if rng.random() < 0.15:  # viral pneumonia: many foci of ground glass at the pleura of both lungs
+            for _ in range(rng.integers(4, 14)):
+                focus = self._around(edge, u(8, 35)) + u(0.1, 0.5) * smooth_field(rng, self.shape, (6, 20, 20))
+                share = np.clip((1 - focus) / u(0.1, 0.9), 0, 1) * u(0.4, 1)
+                hu[lung] += (share * np.maximum(u(-650, 60) - hu, 0))[lung]
+        recess = lung & (self.cage > -30) & (self.dome < 30)  # between diaphragm and ribs
+        for _ in range(rng.integers(1, 4) if rng.random() < 0.5 else 0):  # dense pneumonia, most of it at the pleura
+            place = rng.random()
+            focus = self._around(recess if place < 0.35 else edge if place < 0.75 else lung, u(12, 60))
             focus += u(0.1, 0.6) * smooth_field(rng, self.shape, (6, 14, 14))
             share = np.clip((1 - focus) / u(0.05, 0.8), 0, 1)
             hu[lung] += (share * np.maximum(u(-80, 90) - hu, 0))[lung]
@@ -563,7 +579,7 @@ class Phantom:
     def _around_the_patient(self) -> None:
         rng, u, hu = self.rng, self.rng.uniform, self.hu
         outside = ndimage.binary_fill_holes(hu.max(0) > -500) == 0
-        y = self.y0[0] - (self.half_depth + self.ribs + self.muscle + self.fat + u(14, 40))
+        y = (-1 if self.prone else 1) * self.y0[0] - (self.half_depth + self.ribs + self.muscle + self.fat + u(14, 40))
         bend = u(0, 0.0012) * self.x0[0] ** 2
         if rng.random() < 0.85:
             surface = y + bend
@@ -600,7 +616,9 @@ class Phantom:
             shoulder = self.shoulder[1::3]
         else:
             shoulder = self.shoulder
-        level = np.exp(u(np.log(4), np.log(110)))
+        if self.arms_down:  # the bones of the arms streak through every slice
+            shoulder = np.maximum(shoulder, u(0.2, 0.8))
+        level = np.exp(u(np.log(4), np.log(140)))
         noise = rng.standard_normal(hu.shape, dtype=np.float32)
         grain = u(0, 1.3)
         if grain > 0.35:

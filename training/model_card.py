@@ -1,7 +1,7 @@
 """Write the model card of the bundled network from what benchmarks/accuracy.py measured.
 
-    python benchmarks/accuracy.py --json build/accuracy.json --real folder/of/real/cases
-    python training/model_card.py build/accuracy.json
+python benchmarks/accuracy.py --json build/accuracy.json --real folder/of/real/cases
+python training/model_card.py build/accuracy.json
 """
 
 from __future__ import annotations

@@ -166,11 +166,16 @@ def plan(done: float) -> tuple[int, int, float]:
 def train(arguments: argparse.Namespace, folder: Path) -> dict:
     import torch
 
+    from magician.segmentation import _choose_precision as choose_precision
+
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    arguments.device = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} processor cores"
+    half = choose_precision(arguments.precision, torch.device(device)) == "bf16"
     network = build_network().to(device, memory_format=torch.channels_last)
+    network.last.register_forward_hook(lambda module, inputs, output: output.float())  # the loss is always in fp32
+    arguments.device = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} processor cores"
+    arguments.device += " in bf16" if half else ""
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -212,7 +217,9 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
             group["lr"] = rate
         image, label = augment(*pool.draw(rng, batch), size, rng)
         image = image.to(device, memory_format=torch.channels_last)
-        loss = loss_of(network(image), label.to(device))
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            scores = network(image)
+        loss = loss_of(scores, label.to(device))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -294,11 +301,12 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=6000, help="training ends after so many steps")
-    parser.add_argument("--minutes", type=float, default=82, help="or, on a slow machine, after so many minutes")
-    parser.add_argument("--phantoms", type=int, default=320)
+    parser.add_argument("--steps", type=int, default=9600, help="training ends after so many steps")
+    parser.add_argument("--minutes", type=float, default=85, help="or, on a slow machine, after so many minutes")
+    parser.add_argument("--phantoms", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="auto", help="fp32, bf16, or auto: bf16 where the hardware has it")
     parser.add_argument("--version", default="0.1.0", help="version to record in the weights")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "training", help="phantoms and checkpoint")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "magician" / "weights")
