@@ -204,6 +204,16 @@ def test_another_seed_is_another_patient(study, another_study):
     assert np.mean(study.truth != another_study.truth) > 0.01
 
 
+def test_other_pixels_never_travel_under_the_same_uids(study, monkeypatch):
+    monkeypatch.setattr(phantom, "REVISION", phantom.REVISION + 1)
+    revised = teaching_study()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+        before, after = ({image[keyword].value for image in s.datasets} for s in (study, revised))
+        assert before.isdisjoint(after)
+    for keyword in ("PatientName", "PatientID", "PatientSex", "PatientAge"):
+        assert revised.datasets[0][keyword].value == study.datasets[0][keyword].value
+
+
 def test_seed_is_written_nowhere(another_study):
     assert all(b"Maria" not in file_bytes(image) for image in another_study.datasets[90:])
 
