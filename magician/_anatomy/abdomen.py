@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.bones import Skeleton
 from magician._anatomy.section import FAT, MUSCLE, Build, Section
 from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, soft, unite
+from magician._anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
 _RECESS = np.float32(np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78]))
@@ -26,8 +26,8 @@ def diaphragm(build: Build, s: Section) -> np.ndarray:
 class Abdomen:
     """The organs of the upper abdomen of one patient."""
 
-    def __init__(self, build: Build, skeleton: Skeleton) -> None:
-        self.build, self._skeleton = build, skeleton
+    def __init__(self, build: Build, spine: Spine) -> None:
+        self.build, self._spine = build, spine
         self._liver_hu, self._spleen_hu = (100.0, 115.0) if build.contrast else (60.0, 50.0)
         # fmt: off
         self._liver_shapes = [
@@ -48,9 +48,7 @@ class Abdomen:
         self._colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
         crus = [(13, 4, -10, 5), (13, 8, 30, 4.5), (13, 14, 60, 4), (10, 22, 78, 3)]
         # fmt: on
-        self._crura = [
-            Tube(*[(side * x, skeleton.spine_front(z) - ahead, z, r) for x, ahead, z, r in crus]) for side in (-1, 1)
-        ]
+        self._crura = [Tube(*[(side * x, spine.front(z) - ahead, z, r) for x, ahead, z, r in crus]) for side in (-1, 1)]
 
     def draw(self, s: Section, height: np.ndarray) -> None:
         """Draw what lies under the diaphragm."""
@@ -77,7 +75,7 @@ class Abdomen:
         liver = np.full(s.hu.shape, np.float32(60))
         for shape in self._liver_shapes:
             unite(liver, shape.distance(grid, 20), 20)
-        spine = np.hypot(grid.x / 1.1, grid.y - self._skeleton.spine_y(grid.z)) - 22
+        spine = np.hypot(grid.x / 1.1, grid.y - self._spine.y(grid.z)) - 22
         liver = np.maximum(np.maximum(liver + 3 * s.coarse, inside), -spine)
         found = self._kidneys[1].distance(grid, 6)
         if found:

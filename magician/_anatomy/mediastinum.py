@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.bones import Skeleton
 from magician._anatomy.section import FAT, MUSCLE, Build, Section
 from magician._anatomy.shapes import (
     Ellipsoid,
@@ -17,6 +16,7 @@ from magician._anatomy.shapes import (
     soft,
     unite,
 )
+from magician._anatomy.spine import Spine
 
 INLET_Z = 228.0
 
@@ -24,8 +24,8 @@ INLET_Z = 228.0
 class Mediastinum:
     """Everything between the lungs of one patient."""
 
-    def __init__(self, build: Build, skeleton: Skeleton) -> None:
-        self.build, self._skeleton = build, skeleton
+    def __init__(self, build: Build, spine: Spine) -> None:
+        self.build, self._spine = build, spine
         contrast = build.contrast
         self._artery, self._pulmonary, self._vein = (178.0, 168.0, 155.0) if contrast else (42.0, 42.0, 42.0)
         self._myocardium = 105.0 if contrast else 48.0
@@ -59,7 +59,7 @@ class Mediastinum:
         ]
 
     def _great_vessels(self) -> None:
-        f = self._skeleton.spine_front
+        f = self._spine.front
         self._aorta = Tube(
             (2, -18, 136, 14), (-8, -28, 150, 16.5), (-14, -32, 168, 16), (-15, -32, 186, 15.5), (-10, -25, 200, 14.5),
             (2, -12, 208, 13.5), (14, 4, 208, 13), (23, 18, 201, 12.5), (27, f(188) + 6, 188, 12.5),
@@ -104,7 +104,7 @@ class Mediastinum:
         ]
 
     def _airways_and_gullet(self) -> None:
-        f = self._skeleton.spine_front
+        f = self._spine.front
         y = f(188) - 17  # where the windpipe divides
         self._trachea = Tube(
             (0, f(285) - 20, 292, 8.5), (0, f(255) - 19, 255, 8.5), (1, f(220) - 19, 220, 8.5),
@@ -152,7 +152,7 @@ class Mediastinum:
     def envelope(self, s: Section) -> np.ndarray:
         """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases, the spine."""
         grid, z = s.grid, s.grid.z
-        y0 = self._skeleton.spine_y(z)
+        y0 = self._spine.y(z)
         total = np.sqrt((grid.x / 1.12) ** 2 + (grid.y - y0) ** 2) - 19.0
         total = np.minimum(total, np.maximum(np.abs(grid.x) - 22, y0 - grid.y))
         # The heart rests on the diaphragm, in fat: no lung slips under it.
@@ -218,7 +218,7 @@ class Mediastinum:
 
     def draw_inlet(self, s: Section) -> None:
         """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles in front."""
-        y0 = self._skeleton.spine_y(s.grid.z)
+        y0 = self._spine.y(s.grid.z)
         fade = float(np.clip((s.grid.z - INLET_Z) / 12, 0, 1))
         around = np.sqrt((s.grid.x / 1.25) ** 2 + (s.grid.y - y0 + 27) ** 2) - 29 * fade + 4 * s.coarse + s.fine
         for shape in self._inlet_fat:
