@@ -172,7 +172,7 @@ class _Patient:
         major, minor = (double(distance) for distance in lungs.fissures(half.grid, half.coarse))
         paint(s.hu, soft(s.rho + 1.8, s.edge), FAT + 6 * s.fine)
         self._abdomen.draw(s, height)
-        self._mediastinum.draw(s)
+        self._mediastinum.draw(s, height)
         share = soft(s.rho + 1.6, s.edge) * soft(-between)
         share *= np.clip(0.5 + (s.grid.z - height) / SLICE_MM, 0, 1)
         tissue = lungs.density(s, self._build.density) + lungs.fissure_haze(s.grid, major, minor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from magician._anatomy.section import FAT, MUSCLE, Build, Section
-from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, soft, unite
+from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, smooth_minimum, soft, unite
 from magician._anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
@@ -17,8 +17,12 @@ def diaphragm(build: Build, s: Section) -> np.ndarray:
     grid = s.grid
     base = _RECESS[(s.around * 100).astype(np.int32)]
     right, left = build.dome
-    top = 84 + (right - 84) * bump(grid.x, -72, 52) + (left - 84) * bump(grid.x, 72, 48)
+    saddle = 87 - 0.05 * grid.x  # between the domes, falling to the left
+    top = saddle + (right - saddle) * bump(grid.x, -72, 56) + (left - saddle) * bump(grid.x, 74, 44)
     top -= 6 * bump(grid.y, -80, 40)
+    # The heart lies on it and makes a shallow bed for itself.
+    bed = 79.5 + ((grid.x - 42) ** 2 + (grid.y + 42) ** 2) * (1 / 130)
+    top = smooth_minimum(top, bed, 10)
     outward = 1 - np.clip(-s.rho / 72, 0, 1)
     return base + (top - base) * (1 - outward * outward * np.sqrt(outward)) + 1.5 * s.coarse
 
