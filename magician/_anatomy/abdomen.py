@@ -45,7 +45,7 @@ class Abdomen:
             Tube((-38, -16, 34, 5), (-56, -40, 40, 3.5), (-70, -58, 40, 2)),
         ]
         self._stomach = [
-            Ellipsoid((62, 8, 66), (46, 54, 36)), Ellipsoid((48, -34, 30), (34, 32, 34), (1, -0.3, -0.5)),
+            Ellipsoid((62, 8, 66), (46, 54, 36)), Ellipsoid((50, -30, 34), (36, 38, 42), (1, -0.3, -0.3)),
         ]
         self._spleen = Ellipsoid((104, 40, 54), (32, 56, 44), (0.8, -0.6, 0))
         self._kidneys = [Ellipsoid((46, 46, -2), (24, 26, 34)), Ellipsoid((-48, 44, -14), (24, 26, 34))]
@@ -97,12 +97,12 @@ class Abdomen:
         """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying patient."""
         stomach = np.full(s.hu.shape, np.float32(60))
         for shape in self._stomach:
-            unite(stomach, shape.distance(s.grid, 16), 16)
+            unite(stomach, shape.distance(s.grid, 26), 26)
         stomach = np.maximum(stomach + 3 * s.coarse, inside)
         paint(s.hu, soft(stomach), 65.0)
         content = stomach + 4.0 + 0.7 * s.fine
         paint(s.hu, soft(content), 15 + 9 * s.fine + 8 * s.coarse)
-        paint(s.hu, soft(np.maximum(content, s.grid.y + 6)), -985.0)
+        paint(s.hu, soft(np.maximum(content, s.grid.y + 20)), -985.0)
         found = self._colon.distance(s.grid)
         if found:
             box, distance = found

@@ -35,6 +35,7 @@ class Skeleton:
     def draw(self, s: Section) -> None:
         """Draw the bones around the cavity of the chest."""
         self._scapulae(s)
+        self._scapular_spines(s)
         for bone in self._girdle:
             found = bone.distance(s.grid)
             paint_shape(s.hu, found, CORTEX)
@@ -57,6 +58,26 @@ class Skeleton:
         plate = np.maximum(np.abs(middle) - 1.3 - 1.3 * border, outside)
         paint(blade.hu, soft(plate), 700.0)
         s.hu[mask] = blade.hu
+
+    def _scapular_spines(self, s: Section) -> None:
+        """The ridges on the shoulder blades: plates that stand on them and carry the tubes of `_shoulder_girdle`."""
+        z, w, d = s.grid.z, self.build.width, self.build.depth
+        keys = [204, 218, 234, 249]
+        if not keys[0] < z < keys[-1]:
+            return
+        ridge = w * np.interp(z, keys, [66, 86, 110, 131]), d * np.interp(z, keys, [96, 94, 83, 67])
+        foot = w * np.interp(z, keys, [69, 82, 98, 106]), d * np.interp(z, keys, [92, 85, 70, 56])
+        along_x, along_y = foot[0] - ridge[0], foot[1] - ridge[1]
+        for side in (-1, 1):
+            left, right = sorted((side * ridge[0], side * foot[0]))
+            box = s.grid.window(left - 6, right + 6, foot[1] - 6, ridge[1] + 6)
+            if box is None:
+                continue
+            x, y = side * s.grid.x[box] - ridge[0], s.grid.y[box] - ridge[1]
+            share = np.clip((x * along_x + y * along_y) / (along_x**2 + along_y**2), 0, 1)
+            plate = np.hypot(x - share * along_x, y - share * along_y) - 2.6
+            paint(s.hu[box], soft(plate), 650.0)
+            paint(s.hu[box], soft(plate + 1.6), MARROW)
 
     def _ribs(self, s: Section) -> None:
         z = s.grid.z

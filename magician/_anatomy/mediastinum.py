@@ -183,6 +183,8 @@ class Mediastinum:
         hu, enhanced = s.hu, self.build.contrast
         for node in self._nodes:
             paint_shape(hu, node.distance(s.grid), 45.0)
+        for vessel in (self._aorta, *self._arteries):
+            paint_shape(hu, vessel.distance(s.grid), 55.0, grow=0.9)
         self._heart_on(s, height)
         blood = [
             (self._outflow, self._pulmonary),
@@ -191,8 +193,6 @@ class Mediastinum:
             *[(vessel, self._pulmonary) for vessel in self._lung_arteries],
             *[(vessel, self._vein) for vessel in self._veins],
         ]  # fmt: skip
-        for vessel in (self._aorta, *self._arteries):
-            paint_shape(hu, vessel.distance(s.grid), 55.0, grow=0.9)
         for shape, value in blood:
             paint_shape(hu, shape.distance(s.grid), value)
         for vessel in (self._aorta, *self._arteries, *self._coronaries):
