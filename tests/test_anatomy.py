@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from magician._anatomy.abdomen import diaphragm
 from magician._anatomy.section import Build, Section
 from magician._anatomy.shapes import Grid
 from magician._anatomy.spine import HEADS_Z, Spine
@@ -99,3 +100,21 @@ def test_spinal_canal_is_open_from_neck_to_loin():
         for free in (~bone[behind, 50], ~bone[behind, 46], ~bone[behind, 54]):
             runs, _ = ndimage.label(free)
             assert np.bincount(runs)[1:].max() >= 10, z
+
+
+# ------------------------------------------------------------------------------------------------- the heart
+
+
+def test_heart_lies_in_a_bed_between_the_domes_of_the_diaphragm():
+    """Heights along a line from right to left through the heart, well inside the ribs."""
+    x = np.arange(-80, 81, dtype=np.float32)[None, :]
+    line = {name: np.zeros_like(x) for name in ("hu", "fine", "coarse", "cleft", "skin", "muscle")}
+    line |= {"around": np.full_like(x, 2.0), "rho": np.full_like(x, -72.0)}
+    section = Section(index=0, grid=Grid(x, np.full_like(x, -40.0), 90.0), edge=1.5, **line)
+    height = diaphragm(build(), section)[0]
+    right, bed, left = height[:40].max(), height[100:140].min(), height[140:].max()
+    assert right > left > bed
+    assert right - bed > 12
+    level = np.abs(np.diff(height)) < 0.01  # mm
+    runs, _ = ndimage.label(level)
+    assert np.bincount(runs)[1:].max(initial=0) < 15  # mm: nowhere flat as a table

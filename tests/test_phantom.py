@@ -311,6 +311,14 @@ def test_windpipe_is_outside_the_truth(study, hu):
     assert not study.truth[74:84, 200:330, 236:276][air].any()
 
 
+def test_no_gap_between_breastbone_and_mediastinum(study, hu):
+    """Above the arch nothing is darker than fat, but for lung and windpipe and their edges."""
+    box = np.s_[74:84, 180:300, 150:360]
+    airy = (study.truth[box] > 0) | (hu[box] < -700)
+    near_air = ndimage.maximum_filter(airy.view(np.uint8), (1, 13, 13)) > 0
+    assert (hu[box][~near_air] < -190).sum() < 5
+
+
 # ---------------------------------------------------------------------------------------------- conformance
 
 

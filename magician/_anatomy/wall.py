@@ -128,7 +128,7 @@ class ChestWall:
 
     def draw(self, s: Section) -> None:
         """Draw skin, fat and muscles of a slice; bones and the cavity are drawn over them later."""
-        mask = (s.skin < 2) & (s.rho > -3)
+        mask = (s.skin < 2) & (s.rho > -2 - 0.5 * s.edge)  # as deep as the edge of the cavity is blurred
         wall = s.crop(mask)
         fat = FAT + 8 * wall.fine + 30 * np.clip(wall.fine - 1.3, 0, 1)
         paint(wall.hu, soft(wall.skin), 20.0)
