@@ -19,7 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from magician import _anatomy
 
 # Raise this number whenever the pixels of a seed change: other pixels must never travel under the same UIDs.
-REVISION = 1
+REVISION = 2
 
 _NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
 _IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
@@ -181,8 +181,9 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # --------------------------------------------------------------------------------------------------- headers
 
 
-def _number(seed: str, role: str) -> int:
-    return uuid.uuid5(_NAMESPACE, f"{REVISION}\x1f{seed}\x1f{role}").int
+def _number(seed: str, role: str, revision: int = 1) -> int:
+    # Who a patient is does not change with the revision of the pixels: a class keeps its patients, with new UIDs.
+    return uuid.uuid5(_NAMESPACE, f"{revision}\x1f{seed}\x1f{role}").int
 
 
 def _sex(seed: str) -> str:
@@ -203,7 +204,7 @@ class _Patient:
         self._key = f"{seed}\x1f{accession_number}" + "\x1fhealthy" * (not disease) + "\x1fsharp" * (kernel == "sharp")
 
     def uid(self, role: str) -> str:
-        return f"2.25.{_number(self._key, role)}"
+        return f"2.25.{_number(self._key, role, REVISION)}"
 
 
 def _ct_image(patient: _Patient, role: str, stored: bytes, rows: int, columns: int) -> Dataset:

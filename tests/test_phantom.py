@@ -204,6 +204,16 @@ def test_another_seed_is_another_patient(study, another_study):
     assert np.mean(study.truth != another_study.truth) > 0.01
 
 
+def test_other_pixels_never_travel_under_the_same_uids(study, monkeypatch):
+    monkeypatch.setattr(phantom, "REVISION", phantom.REVISION + 1)
+    revised = teaching_study()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+        before, after = ({image[keyword].value for image in s.datasets} for s in (study, revised))
+        assert before.isdisjoint(after)
+    for keyword in ("PatientName", "PatientID", "PatientSex", "PatientAge"):
+        assert revised.datasets[0][keyword].value == study.datasets[0][keyword].value
+
+
 def test_seed_is_written_nowhere(another_study):
     assert all(b"Maria" not in file_bytes(image) for image in another_study.datasets[90:])
 
@@ -299,6 +309,14 @@ def test_windpipe_is_outside_the_truth(study, hu):
     air = middle < -900
     assert air.sum(axis=(1, 2)).min() > 50
     assert not study.truth[74:84, 200:330, 236:276][air].any()
+
+
+def test_no_gap_between_breastbone_and_mediastinum(study, hu):
+    """Above the arch nothing is darker than fat, but for lung and windpipe and their edges."""
+    box = np.s_[74:84, 180:300, 150:360]
+    airy = (study.truth[box] > 0) | (hu[box] < -700)
+    near_air = ndimage.maximum_filter(airy.view(np.uint8), (1, 13, 13)) > 0
+    assert (hu[box][~near_air] < -190).sum() < 5
 
 
 # ---------------------------------------------------------------------------------------------- conformance

@@ -19,6 +19,7 @@ from magician._anatomy.mediastinum import INLET_Z, Mediastinum
 from magician._anatomy.scanner import KERNELS, Reconstruction, table
 from magician._anatomy.section import FAT, Build, Section
 from magician._anatomy.shapes import Box, Field, Grid, double, paint, soft
+from magician._anatomy.spine import Spine
 from magician._anatomy.trees import LungTree, splat
 from magician._anatomy.wall import ChestWall
 
@@ -102,8 +103,9 @@ class _Patient:
         self._fields = {name: Field(rng, spacing, self._z, _AXIS[_ROWS], _AXIS) for name, spacing in _TEXTURES.items()}
         self._wall = ChestWall(self._build, self._z, self._fields)
         self._skeleton = Skeleton(self._build)
-        self._mediastinum = Mediastinum(self._build, self._skeleton)
-        self._abdomen = Abdomen(self._build, self._skeleton)
+        self._spine = Spine(self._build)
+        self._mediastinum = Mediastinum(self._build, self._spine)
+        self._abdomen = Abdomen(self._build, self._spine)
 
     def scan(self, disease: bool, kernel: str, advance: Callable[[], object]) -> Chest:
         shape = (SLICES, MATRIX, MATRIX)
@@ -157,7 +159,7 @@ class _Patient:
         self._lung[index][_ROWS][box] = share * 255
         self._tissue[index][_ROWS][box] = tissue
         self._lobe[index][_ROWS][box] = lobe
-        self._skeleton.draw_spine(s)
+        self._spine.draw(s)
 
     def _draw_cavity(self, s: Section) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw what lies inside the ribs, but for the lungs.
@@ -170,7 +172,7 @@ class _Patient:
         major, minor = (double(distance) for distance in lungs.fissures(half.grid, half.coarse))
         paint(s.hu, soft(s.rho + 1.8, s.edge), FAT + 6 * s.fine)
         self._abdomen.draw(s, height)
-        self._mediastinum.draw(s)
+        self._mediastinum.draw(s, height)
         share = soft(s.rho + 1.6, s.edge) * soft(-between)
         share *= np.clip(0.5 + (s.grid.z - height) / SLICE_MM, 0, 1)
         tissue = lungs.density(s, self._build.density) + lungs.fissure_haze(s.grid, major, minor)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.bones import Skeleton
 from magician._anatomy.section import FAT, MUSCLE, Build, Section
-from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, soft, unite
+from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, smooth_minimum, soft, unite
+from magician._anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
 _RECESS = np.float32(np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78]))
@@ -17,8 +17,12 @@ def diaphragm(build: Build, s: Section) -> np.ndarray:
     grid = s.grid
     base = _RECESS[(s.around * 100).astype(np.int32)]
     right, left = build.dome
-    top = 84 + (right - 84) * bump(grid.x, -72, 52) + (left - 84) * bump(grid.x, 72, 48)
+    saddle = 87 - 0.05 * grid.x  # between the domes, falling to the left
+    top = saddle + (right - saddle) * bump(grid.x, -72, 56) + (left - saddle) * bump(grid.x, 74, 44)
     top -= 6 * bump(grid.y, -80, 40)
+    # The heart lies on it and makes a shallow bed for itself.
+    bed = 79.5 + ((grid.x - 42) ** 2 + (grid.y + 42) ** 2) * (1 / 130)
+    top = smooth_minimum(top, bed, 10)
     outward = 1 - np.clip(-s.rho / 72, 0, 1)
     return base + (top - base) * (1 - outward * outward * np.sqrt(outward)) + 1.5 * s.coarse
 
@@ -26,8 +30,8 @@ def diaphragm(build: Build, s: Section) -> np.ndarray:
 class Abdomen:
     """The organs of the upper abdomen of one patient."""
 
-    def __init__(self, build: Build, skeleton: Skeleton) -> None:
-        self.build, self._skeleton = build, skeleton
+    def __init__(self, build: Build, spine: Spine) -> None:
+        self.build, self._spine = build, spine
         self._liver_hu, self._spleen_hu = (100.0, 115.0) if build.contrast else (60.0, 50.0)
         # fmt: off
         self._liver_shapes = [
@@ -41,16 +45,14 @@ class Abdomen:
             Tube((-38, -16, 34, 5), (-56, -40, 40, 3.5), (-70, -58, 40, 2)),
         ]
         self._stomach = [
-            Ellipsoid((62, 8, 66), (46, 54, 36)), Ellipsoid((48, -34, 30), (34, 32, 34), (1, -0.3, -0.5)),
+            Ellipsoid((62, 8, 66), (46, 54, 36)), Ellipsoid((50, -30, 34), (36, 38, 42), (1, -0.3, -0.3)),
         ]
         self._spleen = Ellipsoid((104, 40, 54), (32, 56, 44), (0.8, -0.6, 0))
         self._kidneys = [Ellipsoid((46, 46, -2), (24, 26, 34)), Ellipsoid((-48, 44, -14), (24, 26, 34))]
         self._colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
         crus = [(13, 4, -10, 5), (13, 8, 30, 4.5), (13, 14, 60, 4), (10, 22, 78, 3)]
         # fmt: on
-        self._crura = [
-            Tube(*[(side * x, skeleton.spine_front(z) - ahead, z, r) for x, ahead, z, r in crus]) for side in (-1, 1)
-        ]
+        self._crura = [Tube(*[(side * x, spine.front(z) - ahead, z, r) for x, ahead, z, r in crus]) for side in (-1, 1)]
 
     def draw(self, s: Section, height: np.ndarray) -> None:
         """Draw what lies under the diaphragm."""
@@ -77,7 +79,7 @@ class Abdomen:
         liver = np.full(s.hu.shape, np.float32(60))
         for shape in self._liver_shapes:
             unite(liver, shape.distance(grid, 20), 20)
-        spine = np.hypot(grid.x / 1.1, grid.y - self._skeleton.spine_y(grid.z)) - 22
+        spine = np.hypot(grid.x / 1.1, grid.y - self._spine.y(grid.z)) - 22
         liver = np.maximum(np.maximum(liver + 3 * s.coarse, inside), -spine)
         found = self._kidneys[1].distance(grid, 6)
         if found:
@@ -95,12 +97,12 @@ class Abdomen:
         """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying patient."""
         stomach = np.full(s.hu.shape, np.float32(60))
         for shape in self._stomach:
-            unite(stomach, shape.distance(s.grid, 16), 16)
+            unite(stomach, shape.distance(s.grid, 26), 26)
         stomach = np.maximum(stomach + 3 * s.coarse, inside)
         paint(s.hu, soft(stomach), 65.0)
         content = stomach + 4.0 + 0.7 * s.fine
         paint(s.hu, soft(content), 15 + 9 * s.fine + 8 * s.coarse)
-        paint(s.hu, soft(np.maximum(content, s.grid.y + 6)), -985.0)
+        paint(s.hu, soft(np.maximum(content, s.grid.y + 20)), -985.0)
         found = self._colon.distance(s.grid)
         if found:
             box, distance = found

@@ -1,31 +1,22 @@
-"""Ribs, breastbone, spine, shoulder blades and collar bones of the teaching phantom."""
+"""Ribs, breastbone, shoulder blades and collar bones of the teaching phantom."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from magician._anatomy.section import Build, Section
-from magician._anatomy.shapes import Grid, Tube, bump, curve, paint, paint_shape, soft
+from magician._anatomy.shapes import Tube, bump, curve, paint, paint_shape, soft
+from magician._anatomy.spine import HEADS_Z
 
-# Heights (mm) of the rib heads, or of the upper edges of the vertebrae: C6, C7, T1 to T12, L1, L2.
-HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
 MARROW, CORTEX, CARTILAGE = 190.0, 850.0, 105.0  # HU
 
 
 class Skeleton:
-    """The bones of one patient."""
+    """The bones of one patient, but for the spine."""
 
     def __init__(self, build: Build) -> None:
         self.build = build
         self._girdle = self._shoulder_girdle()
-
-    def spine_y(self, z: float) -> float:
-        """Where the middle of the vertebral bodies lies: the curve of the back, leaning forward to the neck."""
-        return self.build.depth * float(curve([-10, 60, 130, 190, 240, 285], [40, 49, 54, 51, 37, 12], z))
-
-    def spine_front(self, z: float) -> float:
-        """Where the front of the vertebral bodies lies."""
-        return self.spine_y(z) - 15.5
 
     def _shoulder_girdle(self) -> list[Tube]:
         # (x, y, z, radius) along collar bone, spine and outer border of the shoulder blade, coracoid, humerus
@@ -42,8 +33,9 @@ class Skeleton:
         return [Tube(*[(side * x * w, y * d, z, r) for x, y, z, r in points]) for side in (-1, 1) for points in bones]
 
     def draw(self, s: Section) -> None:
-        """Draw the bones around the cavity of the chest; the spine comes last, see `draw_spine`."""
+        """Draw the bones around the cavity of the chest."""
         self._scapulae(s)
+        self._scapular_spines(s)
         for bone in self._girdle:
             found = bone.distance(s.grid)
             paint_shape(s.hu, found, CORTEX)
@@ -66,6 +58,26 @@ class Skeleton:
         plate = np.maximum(np.abs(middle) - 1.3 - 1.3 * border, outside)
         paint(blade.hu, soft(plate), 700.0)
         s.hu[mask] = blade.hu
+
+    def _scapular_spines(self, s: Section) -> None:
+        """The ridges on the shoulder blades: plates that stand on them and carry the tubes of `_shoulder_girdle`."""
+        z, w, d = s.grid.z, self.build.width, self.build.depth
+        keys = [204, 218, 234, 249]
+        if not keys[0] < z < keys[-1]:
+            return
+        ridge = w * np.interp(z, keys, [66, 86, 110, 131]), d * np.interp(z, keys, [96, 94, 83, 67])
+        foot = w * np.interp(z, keys, [69, 82, 98, 106]), d * np.interp(z, keys, [92, 85, 70, 56])
+        along_x, along_y = foot[0] - ridge[0], foot[1] - ridge[1]
+        for side in (-1, 1):
+            left, right = sorted((side * ridge[0], side * foot[0]))
+            box = s.grid.window(left - 6, right + 6, foot[1] - 6, ridge[1] + 6)
+            if box is None:
+                continue
+            x, y = side * s.grid.x[box] - ridge[0], s.grid.y[box] - ridge[1]
+            share = np.clip((x * along_x + y * along_y) / (along_x**2 + along_y**2), 0, 1)
+            plate = np.hypot(x - share * along_x, y - share * along_y) - 2.6
+            paint(s.hu[box], soft(plate), 650.0)
+            paint(s.hu[box], soft(plate + 1.6), MARROW)
 
     def _ribs(self, s: Section) -> None:
         z = s.grid.z
@@ -91,7 +103,7 @@ class Skeleton:
         shape = (np.sqrt((0.145 * up) ** 2 + ((rho - 5.0) / 3.8) ** 2 + 1e-6) - 1) * 4.4
         end = np.float32([0, 4, 4, 4, 4, 4, 4, 4, 2.75, 2.6, 2.45, 1.85, 1.2, 0])[order]
         shape = np.maximum(shape, (around - end) * 110)
-        shape[(np.abs(x) < 15) & (around < 1)] = 50
+        shape = np.where(around < 1, np.maximum(shape, 16.5 - np.abs(x)), shape)  # its head meets the vertebra
         cartilage = np.interp(np.arange(14), [1, 5, 7, 10], [2.62, 2.55, 2.4, 2.05]).astype(np.float32)[order]
         cartilage = np.clip((around - cartilage) * 30, 0, 1)
         values = s.hu[near]
@@ -112,44 +124,3 @@ class Skeleton:
         shape = (np.sqrt(np.sqrt(across**2 + deep**2 + 1e-6)) - 1) * 5.8 + 0.3 * s.coarse[box]
         paint(s.hu[box], soft(shape), 560.0)
         paint(s.hu[box], soft(shape + 1.4), 110 + 45 * s.fine[box])
-
-    def draw_spine(self, s: Section) -> None:
-        """Draw the vertebra or disc that this slice cuts, its arch and the spinal canal."""
-        z = s.grid.z
-        y0 = self.spine_y(z)
-        box = s.grid.window(-50, 50, y0 - 30, y0 + 80)
-        grid = Grid(s.grid.x[box], s.grid.y[box], z)
-        hu, fine = s.hu[box], s.fine[box]
-        # A vertebra lies below the head of its rib.
-        near = int(np.argmin(np.abs(np.asarray(HEADS_Z) - 9 - z)))
-        up, gap = z - HEADS_Z[near] + 9.0, float(HEADS_Z[max(near, 1) - 1] - HEADS_Z[max(near, 1)])
-        size = float(curve([0, 140, 280], [1.24, 1.1, 0.9], z)) * self.build.width
-        canal_y = y0 + 15 * size + 7.5
-        waist = 1 - 0.09 * np.cos(np.pi * min(max(up / (0.5 * gap), -1), 1))
-        wide, deep = 17.5 * size, 15.5 * size
-        body = (np.sqrt((grid.x / wide) ** 2 + ((grid.y - y0) / deep) ** 2 + 1e-6) - waist) * deep
-        canal = np.sqrt((grid.x / 1.1) ** 2 + (grid.y - canal_y) ** 2) - 7.8
-        body = np.maximum(body, -canal - 1)
-        disc = min(max((abs(up) - 0.5 * gap + 3.2) / 2.0, 0), 1)
-        plate = min(max((abs(up) - 0.5 * gap + 5) / 2, 0), 1)
-        arch = self._arch(grid, canal_y, up, size)
-        paint(hu, soft(body), 560 * (1 - disc) + 90 * disc)
-        paint(hu, soft(body + 1.4), (1 - disc) * (190 + 40 * fine + 130 * plate) + 85 * disc)
-        paint(hu, soft(arch), 700.0)
-        paint(hu, soft(arch + 1.6), 280.0)
-        paint(hu, soft(canal), -30.0)
-        paint(hu, soft(canal + 1.2), 18.0)
-        paint(hu, soft(canal + 3.2), 38.0)
-
-    def _arch(self, grid: Grid, canal_y: float, up: float, size: float) -> np.ndarray:
-        """Pedicles, laminae, transverse and spinous processes as one signed distance."""
-        x, y = np.abs(grid.x), grid.y - canal_y
-        ring = np.abs(np.sqrt(x**2 + (y * 0.9) ** 2) - 12.0) - 2.4
-        pedicle = np.maximum(ring, (abs(up - 4) - 4.5) * 0.7)
-        lamina = np.maximum(ring, 1 - y)
-        low = up + 0.55 * (y - 12)
-        spinous = np.maximum(np.maximum(x - 3.2 + 0.05 * (y - 10), np.abs(low) - 9), np.maximum(10 - y, y - 30 * size))
-        reach = np.clip((x - 12) / 24, 0, 1)
-        across = np.maximum(np.abs(y - 1 - 9 * reach) - 4.0 + reach, np.maximum(x - 36 * size, 11 - x))
-        across = np.maximum(across, abs(up - 3) - 5.5)
-        return np.minimum(np.minimum(pedicle, lamina), np.minimum(spinous, across))

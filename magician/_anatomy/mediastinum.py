@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.bones import Skeleton
 from magician._anatomy.section import FAT, MUSCLE, Build, Section
 from magician._anatomy.shapes import (
     Ellipsoid,
     Grid,
     Tube,
+    bump,
     curve,
     paint,
     paint_shape,
@@ -17,6 +17,7 @@ from magician._anatomy.shapes import (
     soft,
     unite,
 )
+from magician._anatomy.spine import Spine
 
 INLET_Z = 228.0
 
@@ -24,8 +25,8 @@ INLET_Z = 228.0
 class Mediastinum:
     """Everything between the lungs of one patient."""
 
-    def __init__(self, build: Build, skeleton: Skeleton) -> None:
-        self.build, self._skeleton = build, skeleton
+    def __init__(self, build: Build, spine: Spine) -> None:
+        self.build, self._spine = build, spine
         contrast = build.contrast
         self._artery, self._pulmonary, self._vein = (178.0, 168.0, 155.0) if contrast else (42.0, 42.0, 42.0)
         self._myocardium = 105.0 if contrast else 48.0
@@ -41,25 +42,25 @@ class Mediastinum:
     def _heart(self) -> None:
         h, down = self.build.heart, (0.66, -0.58, -0.48)
         self._muscle = [
-            Ellipsoid((40, -30, 114), (52 * h, 36 * h, 34 * h), down),
-            Ellipsoid((9, -54, 116), (40 * h, 25 * h, 30 * h), (0.85, -0.2, -0.45)),
+            Ellipsoid((40, -33, 114), (52 * h, 36 * h, 34 * h), down),
+            Ellipsoid((9, -60, 116), (40 * h, 25 * h, 30 * h), (0.85, -0.2, -0.45)),
         ]
-        self._left_ventricle = Ellipsoid((37, -27, 116), (42 * h, 22 * h, 21 * h), down)
-        self._right_ventricle = Ellipsoid((8, -55, 116), (37 * h, 20 * h, 25 * h), (0.85, -0.2, -0.45))
+        self._left_ventricle = Ellipsoid((37, -30, 116), (42 * h, 22 * h, 21 * h), down)
+        self._right_ventricle = Ellipsoid((8, -61, 116), (37 * h, 20 * h, 25 * h), (0.85, -0.2, -0.45))
         self._right_atrium = Ellipsoid((-26, -26, 126), (23 * h, 27 * h, 31 * h))
         self._left_atrium = Ellipsoid((3, 3, 143), (34 * h, 18 * h, 21 * h))
         self._appendages = [
             Tube((34, -12, 150, 9), (42, -28, 154, 8), (40, -40, 152, 5)),
             Tube((-26, -34, 142, 11), (-12, -50, 150, 7)),
         ]
-        self._outflow = Tube((7, -62, 122, 15), (12, -56, 136, 14), (15, -46, 146, 13))
+        self._outflow = Tube((7, -66, 122, 15), (12, -58, 136, 14), (15, -46, 146, 13))
         self._coronaries = [
-            Tube((6, -34, 150, 2), (24, -44, 146, 2), (32, -56, 130, 2), (52, -66, 104, 1.5)),
+            Tube((6, -34, 150, 2), (24, -46, 146, 2), (32, -60, 130, 2), (52, -70, 104, 1.5)),
             Tube((-12, -42, 146, 2), (-14, -56, 130, 2), (-8, -62, 104, 2)),
         ]
 
     def _great_vessels(self) -> None:
-        f = self._skeleton.spine_front
+        f = self._spine.front
         self._aorta = Tube(
             (2, -18, 136, 14), (-8, -28, 150, 16.5), (-14, -32, 168, 16), (-15, -32, 186, 15.5), (-10, -25, 200, 14.5),
             (2, -12, 208, 13.5), (14, 4, 208, 13), (23, 18, 201, 12.5), (27, f(188) + 6, 188, 12.5),
@@ -104,7 +105,7 @@ class Mediastinum:
         ]
 
     def _airways_and_gullet(self) -> None:
-        f = self._skeleton.spine_front
+        f = self._spine.front
         y = f(188) - 17  # where the windpipe divides
         self._trachea = Tube(
             (0, f(285) - 20, 292, 8.5), (0, f(255) - 19, 255, 8.5), (1, f(220) - 19, 220, 8.5),
@@ -152,11 +153,11 @@ class Mediastinum:
     def envelope(self, s: Section) -> np.ndarray:
         """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases, the spine."""
         grid, z = s.grid, s.grid.z
-        y0 = self._skeleton.spine_y(z)
+        y0 = self._spine.y(z)
         total = np.sqrt((grid.x / 1.12) ** 2 + (grid.y - y0) ** 2) - 19.0
         total = np.minimum(total, np.maximum(np.abs(grid.x) - 22, y0 - grid.y))
         # The heart rests on the diaphragm, in fat: no lung slips under it.
-        bed = Grid(grid.x, grid.y, 104 - 0.25 * (104 - z)) if z < 104 else grid
+        bed = Grid(grid.x, grid.y, 104 - 0.5 * (104 - z)) if z < 104 else grid
         for shape in (*self._muscle, self._right_atrium, self._left_atrium, self._outflow, *self._appendages):
             unite(total, shape.distance(bed, 22), 14, grow=3.5 if z < 165 else 1.5)
         for shape in (self._aorta, self._gullet, self._trachea, *self._veins, *self._arteries):
@@ -169,26 +170,29 @@ class Mediastinum:
             # One sheet from breastbone to spine keeps the lungs apart: thin behind the breastbone, thicker behind.
             x, y = grid.x[box] - 3 - 2 * s.coarse[box], grid.y[box]
             thin = float(curve([180, 205, 225, 240], [1.2, 3, 9, 15], z))
-            half = thin + 14 * np.exp(-np.maximum(y - front, 0) / 8) + 8 * np.clip((y + 34) / 16, 0, 1)
+            depth = 8 + 12 * float(bump(z, 95, 40))  # a pad of fat lies in front of the heart
+            half = thin + 14 * np.exp(-np.maximum(y - front, 0) / depth) + 8 * np.clip((y + 34) / 16, 0, 1)
             total[box] = smooth_minimum(total[box], np.maximum(np.abs(x) - half, y - y0 + 20), 16)
         return total
 
-    def draw(self, s: Section) -> None:
-        """Draw heart, great vessels and gullet; the fat around them is there already."""
+    def draw(self, s: Section, height: np.ndarray) -> None:
+        """Draw heart, great vessels and gullet; the fat around them is there already.
+
+        ``height``: z of the diaphragm over every pixel (mm).
+        """
         hu, enhanced = s.hu, self.build.contrast
         for node in self._nodes:
             paint_shape(hu, node.distance(s.grid), 45.0)
-        self._heart_muscle(s)
+        for vessel in (self._aorta, *self._arteries):
+            paint_shape(hu, vessel.distance(s.grid), 55.0, grow=0.9)
+        self._heart_on(s, height)
         blood = [
             (self._outflow, self._pulmonary),
-            (self._right_atrium, self._pulmonary - 14 if enhanced else 42.0), (self._left_atrium, self._artery),
             *[(shape, self._artery - 12 if enhanced else 42.0) for shape in self._appendages],
             *[(vessel, self._artery) for vessel in self._lung_veins],
             *[(vessel, self._pulmonary) for vessel in self._lung_arteries],
             *[(vessel, self._vein) for vessel in self._veins],
         ]  # fmt: skip
-        for vessel in (self._aorta, *self._arteries):
-            paint_shape(hu, vessel.distance(s.grid), 55.0, grow=0.9)
         for shape, value in blood:
             paint_shape(hu, shape.distance(s.grid), value)
         for vessel in (self._aorta, *self._arteries, *self._coronaries):
@@ -198,27 +202,31 @@ class Mediastinum:
         for lobe in self._thyroid:
             paint_shape(hu, lobe.distance(s.grid), 125.0)
 
-    def _heart_muscle(self, s: Section) -> None:
-        """The heart's outline, smooth under its pericardium, and the ventricles, rough with muscle inside."""
+    def _heart_on(self, s: Section, height: np.ndarray) -> None:
+        """The heart, smooth under its pericardium and flat where it lies on the diaphragm, and its four chambers."""
         if s.grid.z > 180:
             return
+        floor = height + 2.0 - s.grid.z
         outline = np.full(s.hu.shape, np.float32(60))
         for shape in (*self._muscle, self._right_atrium, self._left_atrium):
             unite(outline, shape.distance(s.grid, 20), 22)
-        paint(s.hu, soft(outline + 1.0 + 0.6 * s.coarse), self._myocardium)
-        for ventricle, value in (
-            (self._right_ventricle, self._pulmonary),
-            (self._left_ventricle, self._artery),
+        outline = np.maximum(outline + 1.0 + 0.6 * s.coarse, floor)
+        paint(s.hu, soft(outline), self._myocardium)
+        for chamber, value, wall in (
+            (self._right_ventricle, self._pulmonary, 2.5),
+            (self._left_ventricle, self._artery, 7.0),
+            (self._right_atrium, self._pulmonary - 14 if self.build.contrast else 42.0, 0.0),
+            (self._left_atrium, self._artery, 0.0),
         ):
-            found = ventricle.distance(s.grid)
+            found = chamber.distance(s.grid)
             if found:
                 box, distance = found
-                rough = distance + 1.2 * s.coarse[box] + 1.3 * np.maximum(s.fine[box], 0)
-                paint(s.hu[box], soft(rough, 2.0), value)
+                rough = 1.2 * s.coarse[box] + 1.3 * np.maximum(s.fine[box], 0) if wall else 0.0
+                paint(s.hu[box], soft(np.maximum(distance + rough, floor[box] + wall), 2.0), value)
 
     def draw_inlet(self, s: Section) -> None:
         """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles in front."""
-        y0 = self._skeleton.spine_y(s.grid.z)
+        y0 = self._spine.y(s.grid.z)
         fade = float(np.clip((s.grid.z - INLET_Z) / 12, 0, 1))
         around = np.sqrt((s.grid.x / 1.25) ** 2 + (s.grid.y - y0 + 27) ** 2) - 29 * fade + 4 * s.coarse + s.fine
         for shape in self._inlet_fat:

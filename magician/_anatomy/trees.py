@@ -14,14 +14,20 @@ _HILA = {
     "LUL": ((52, -4, 186), (57, 0, 171), (52, -18, 166), 4.3),
     "LLL": ((51, 28, 140), (49, 34, 137), (54, 24, 122), 5.0),
 }
+_INERTIA = 0.55  # how much of its stem's direction a branch keeps
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A branching tree: ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``radius`` in mm."""
+    """A branching tree of n nodes.
+
+    ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``heading`` (n, 3) the direction
+    in which the branch arrives there, of length 1, and ``radius`` is in mm.
+    """
 
     parent: np.ndarray
     where: np.ndarray
+    heading: np.ndarray
     radius: np.ndarray
 
 
@@ -31,24 +37,27 @@ def grow(rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radi
     A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to fit the root.
     """
     power = np.log(root_radius / end_radius) / np.log(len(ends))
-    parents, wheres, loads = [np.array([0])], [root[None]], [np.array([len(ends)])]
+    heading = _unit(ends.mean(axis=0) - root)[None]
+    parents, wheres, headings, loads = [np.array([0])], [root[None]], [heading], [np.array([len(ends)])]
     group, above, made = np.zeros(len(ends), int), np.array([0]), 1
     position, points = root[None], ends
     while len(points):
         count = np.bincount(group)
         ahead = _mean(points, group) - position
         length = np.linalg.norm(ahead, axis=1) + 1e-6
-        ahead /= length[:, None]
+        # Vessels turn slowly: a branch keeps some of the direction of its stem, all the way but to its end.
+        ahead = _unit(ahead / length[:, None] + np.where(count > 1, _INERTIA, 0.0)[:, None] * heading)
         # Branch before the nearest end is passed, so that no branch has to run back.
         progress = ((points - position[group]) * ahead[group]).sum(axis=1)
         nearest = np.full(len(count), np.inf)
         np.minimum.at(nearest, group, progress)
         step = np.clip(0.95 * nearest, 0.22 * length, 0.6 * length)
         step[count == 1] = length[count == 1]
-        jitter = rng.normal(0, 0.09, ahead.shape) * (length * (count > 1))[:, None]
+        jitter = rng.normal(0, 0.03, ahead.shape) * (length * (count > 1))[:, None]
         node = position + ahead * step[:, None] + jitter
         parents.append(above)
         wheres.append(node)
+        headings.append(ahead)
         loads.append(count)
         index = made + np.arange(len(count))
         made += len(count)
@@ -56,9 +65,14 @@ def grow(rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radi
         points, group = points[keep], group[keep]
         if not len(points):
             break
-        group, above, position = _divide(rng, points, group, node, ahead, index)
+        group, branch = _divide(rng, points, group, ahead)
+        above, position, heading = index[branch], node[branch], ahead[branch]
     radius = end_radius * np.concatenate(loads) ** power
-    return Tree(np.concatenate(parents), np.concatenate(wheres), radius)
+    return Tree(np.concatenate(parents), np.concatenate(wheres), np.concatenate(headings), radius)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
 def _mean(points: np.ndarray, group: np.ndarray, size: int = 0) -> np.ndarray:
@@ -66,12 +80,15 @@ def _mean(points: np.ndarray, group: np.ndarray, size: int = 0) -> np.ndarray:
     return np.stack([np.bincount(group, c, size) for c in points.T], axis=1) / count[:, None]
 
 
-def _divide(rng, points, group, node, ahead, index):
-    """Cut every group of points in two, along the way that the branch goes; returns new groups and their parents."""
-    size = len(node)
+def _divide(rng, points, group, ahead):
+    """Cut every group of points in two, along the way that the branch goes.
+
+    Returns the new group of every point, and for every new group the old one.
+    """
+    size = len(ahead)
     count = np.bincount(group, minlength=size)
     offset = points - _mean(points, group, size)[group]
-    offset -= 0.4 * ahead[group] * (offset * ahead[group]).sum(axis=1, keepdims=True)
+    offset -= 0.6 * ahead[group] * (offset * ahead[group]).sum(axis=1, keepdims=True)
     spread = _mean(offset**2, group, size) * rng.uniform(0.6, 1.4, (size, 3))
     along = offset[np.arange(len(points)), spread.argmax(axis=1)[group]]
     order = np.lexsort((along, group))
@@ -82,7 +99,7 @@ def _divide(rng, points, group, node, ahead, index):
     uneven = np.where(rng.random(size) < 0.5, uneven, 1 - uneven)
     cut = np.clip(np.round(count * uneven), 1, np.maximum(count - 1, 1))
     used, new_group = np.unique(group * 2 + (rank >= cut[group]), return_inverse=True)
-    return new_group, index[used // 2], node[used // 2]
+    return new_group, used // 2
 
 
 def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -92,14 +109,13 @@ def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     parent = tree.parent[pick]
     start, end = tree.where[parent], tree.where[pick]
     length = np.linalg.norm(end - start, axis=1)
-    tangent = start - tree.where[tree.parent[parent]]
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1), 1e-6)[:, None]
-    bend = start + tangent * (0.38 * length)[:, None]
+    leave, arrive = (tree.heading[node] * (0.33 * length)[:, None] for node in (parent, pick))
     steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.9, 2)).astype(int), 2)
     which = np.repeat(np.arange(len(pick)), steps)
     t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(steps, steps)
     t = t[:, None]
-    points = (1 - t) ** 2 * start[which] + 2 * t * (1 - t) * bend[which] + t**2 * end[which]
+    points = (1 - t) ** 2 * ((1 + 2 * t) * start[which] + 3 * t * leave[which])
+    points += t**2 * ((3 - 2 * t) * end[which] - 3 * (1 - t) * arrive[which])
     from_radius = np.minimum(tree.radius[parent], tree.radius[pick] * 1.25)
     radius = from_radius[which] * (1 - t[:, 0]) + tree.radius[pick][which] * t[:, 0]
     return points, radius
@@ -158,7 +174,7 @@ class LungTree:
         aside /= np.linalg.norm(aside)
         where = arteries.where + aside * (arteries.radius * 1.9 + 0.9)[:, None]
         where[0] = roots[1]
-        tree = Tree(arteries.parent, where, arteries.radius * 0.78)
+        tree = Tree(arteries.parent, where, arteries.heading, arteries.radius * 0.78)
         points, radius = sample(tree, 0.95)
         self.lumens.append((points, radius))
         self.walls.append((points, radius + np.clip(0.25 * radius, 0.5, 1.0)))

@@ -89,7 +89,7 @@ class ChestWall:
     def _shoulder_outline(self) -> None:
         w, d = self.build.width, self.build.depth
         shoulder = [(98, 24, 208, 30), (128, 22, 242, 46), (158, 14, 270, 52), (190, 5, 300, 50)]
-        armpit = [(132, 0, 180, 5), (122, -4, 205, 12), (112, -8, 228, 16), (104, -10, 250, 12)]
+        armpit = [(134, 0, 172, 6), (125, -5, 196, 14), (114, -12, 222, 19), (103, -14, 248, 15)]
         self._shoulders, self._armpits = (
             [Tube(*[(side * x * w, y * d, z, r) for x, y, z, r in points]) for side in (-1, 1)]
             for points in (shoulder, armpit)
@@ -128,7 +128,7 @@ class ChestWall:
 
     def draw(self, s: Section) -> None:
         """Draw skin, fat and muscles of a slice; bones and the cavity are drawn over them later."""
-        mask = (s.skin < 2) & (s.rho > -3)
+        mask = (s.skin < 2) & (s.rho > -2 - 0.5 * s.edge)  # as deep as the edge of the cavity is blurred
         wall = s.crop(mask)
         fat = FAT + 8 * wall.fine + 30 * np.clip(wall.fine - 1.3, 0, 1)
         paint(wall.hu, soft(wall.skin), 20.0)
@@ -150,11 +150,11 @@ class ChestWall:
         paint(s.hu, soft(s.muscle + 1.2 * s.coarse + 0.5 * s.fine), MUSCLE + 5 * s.fine)
         thick = s.rho - s.muscle
         ribs = np.abs(s.rho - 11.5 - 0.8 * s.coarse) + np.clip(16 - thick, 0, 9)
-        sheet = np.abs(s.muscle + 10.5 + 2.2 * s.coarse) + np.clip(26 - thick, 0, 9)
+        sheet = np.abs(s.muscle + 10.5 + 2.2 * s.coarse) - 0.3 + np.clip(26 - thick, 0, 9)
         second = np.abs(s.muscle + 23 + 3.5 * s.coarse) + np.clip(44 - thick, 0, 9)
-        between = np.abs(s.cleft + 0.12 * s.fine) * 17 + np.clip(20 - thick, 0, 9)
+        between = np.abs(s.cleft + 0.06 * s.fine) * 20 + np.clip(30 - thick, 0, 9)
         plane = np.minimum(np.minimum(ribs, sheet) - 0.75, np.minimum(second - 0.9, between - 0.55))
-        strength = np.clip(0.8 + 0.45 * s.fine, 0, 1) * soft(s.muscle + 3.0, 2.0)
+        strength = np.clip(0.8 + 0.25 * s.fine, 0, 1) * soft(s.muscle + 3.0, 2.0)
         paint(s.hu, soft(plane, 1.7) * strength, FAT + 15)
 
     def _armpit_fat(self, s: Section) -> None:
