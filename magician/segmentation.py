@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magician._lungmask_steps import back_to_image, crop_to_body, tidy
 from magician._networks import load_network, quiet_lungmask
 from magician.errors import SegmentationError
 from magician.volume import CTVolume
@@ -168,24 +169,24 @@ def _predict(
 ) -> np.ndarray:
     """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to left)."""
     import torch
-    from lungmask import utils
     from tqdm.auto import tqdm
 
-    images, boxes = utils.preprocess(hu, resolution=[256, 256])  # clips to -1024..600 HU
-    images = np.divide(np.minimum(images, 600) + 1024, 1624)
+    images, boxes = _prepare(hu)
     small = np.empty(images.shape, np.uint8)
     half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
         for first in range(0, len(images), batch_size):
-            batch = torch.as_tensor(images[first : first + batch_size, None], dtype=torch.float32, device=device)
+            batch = torch.as_tensor(images[first : first + batch_size, None], device=device)
             scores = module(batch.contiguous(memory_format=torch.channels_last))
             small[first : first + batch_size] = scores.argmax(1).cpu().numpy()
             bar.update(len(batch))
-    small = utils.postprocessing(small, disable_tqdm=True)
-    labels = np.empty(hu.shape, np.uint8)
-    for i, box in enumerate(boxes):
-        labels[i] = utils.reshape_mask(small[i], box, hu.shape[1:])
-    return labels
+    return back_to_image(tidy(small), boxes, hu.shape[1:])
+
+
+def _prepare(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the boxes it was cut by."""
+    images, boxes = crop_to_body(hu)
+    return np.divide(np.minimum(images, 600) + 1024, 1624), boxes
 
 
 def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
