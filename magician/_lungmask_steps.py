@@ -77,7 +77,7 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
         sizes[0] = 0
         if sizes.any():
             inside = plane == sizes.argmax()
-            # Dilation by what the erosion took moves each edge of the rectangle out by 2
+            # lungmask dilates by what the erosion took, which moves each edge of the rectangle out by 2
             box[0::2] = _reach(row_of, inside.any(axis=1))
             box[1::2] = _reach(column_of, inside.any(axis=0))
     return boxes
@@ -85,8 +85,8 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
 
 def _reach(coarse_of: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
     """First and last + 1 position whose coarse one is inside, or at most 2 away from it."""
-    first, *_, last = np.pad(np.flatnonzero(inside) + 1, 1, "edge")
-    found = np.flatnonzero((coarse_of >= max(first - 2, 1)) & (coarse_of <= last + 2))
+    positions = np.flatnonzero(inside) + 1  # 3 or more: the erosion cleared the edge
+    found = np.flatnonzero((coarse_of >= positions[0] - 2) & (coarse_of <= positions[-1] + 2))
     return int(found[0]), int(found[-1]) + 1
 
 

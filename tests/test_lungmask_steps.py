@@ -14,7 +14,8 @@ from magician.volume import read_series
 with quiet_lungmask():
     from lungmask import utils
 
-SHAPES = [(512, 512), (128, 128), (129, 300), (257, 160), (127, 256), (64, 72), (90, 300)]
+# In 307 and 154 scipy's rounding runs over the edge; those below 128 are scaled down to look for the body
+SHAPES = [(512, 512), (128, 128), (129, 300), (307, 154), (127, 256), (64, 72), (90, 307)]
 
 
 def lungmask_crops(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +127,7 @@ def test_labels_come_back_to_the_image_as_by_lungmask(shape):
     random = np.random.default_rng(0)
     small = random.integers(0, 3, (4, 256, 256)).astype(np.uint8)
     small[1] = 0
-    boxes = np.array([[0, 0, *shape], [3, 5, 40, 50], [7, 0, 8, shape[1]], [10, 11, 60, 12]])
+    boxes = np.array([[0, 0, *shape], [3, 5, 40, 50], [7, 0, 8, shape[1]], [10, 11, 22, 34]])
     theirs = [utils.reshape_mask(mask, box, shape) for mask, box in zip(small, boxes, strict=True)]
     assert np.array_equal(back_to_image(small, boxes, shape), theirs)
 
