@@ -20,7 +20,7 @@ import numpy as np
 
 from magician._lungmask_steps import back_to_image, crop_to_body, tidy
 from magician._networks import load_network, quiet_lungmask
-from magician.errors import SegmentationError
+from magician.errors import NoLungsFound, SegmentationError
 from magician.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def segment_lungs(
     Raises
     ------
     SegmentationError
-        If the volume is not a plausible chest CT, or no lungs were found in it.
+        If the volume is not a plausible chest CT.
+    NoLungsFound
+        If no lungs were found in it; a kind of SegmentationError.
     WeightsUnavailable
         If the weights are missing, can't be fetched, or are not what they claim to be.
     """
@@ -234,7 +236,7 @@ def _check_plausible(axial: np.ndarray) -> None:
 def _check_found(segmentation: LungSegmentation) -> None:
     volumes = volumes_ml(segmentation)
     if volumes["total"] < LEAST_ML:
-        raise SegmentationError(
+        raise NoLungsFound(
             f"No lungs were found ({volumes['total']:.0f} ml). Does the series show the chest? "
             f"Are values and orientation those of a CT?"
         )
