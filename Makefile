@@ -17,7 +17,7 @@ tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py
 
 outputs: install
-	$(BIN)/python notebooks/run_tutorial.py --store
+	TQDM_DISABLE=1 $(BIN)/python notebooks/run_tutorial.py --store
 
 lab: install
 	$(BIN)/jupyter lab $(NOTEBOOK)

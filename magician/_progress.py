@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -23,5 +24,6 @@ def track(items: Iterable[T], what: str, unit: str, *, progress: bool) -> Iterab
     """
     from tqdm.auto import tqdm
 
-    silence = {} if progress else {"disable": True}  # False would overrule the environment
-    return tqdm(items, desc=what, unit=unit, delay=DELAY_S, **silence)
+    # In a terminal tqdm looks at the variable itself, in a notebook it does not
+    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    return tqdm(items, desc=what, unit=unit, delay=DELAY_S, disable=silent)
