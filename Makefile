@@ -17,7 +17,7 @@ tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py
 
 outputs: install
-	$(BIN)/python notebooks/run_tutorial.py --store
+	TQDM_DISABLE=1 $(BIN)/python notebooks/run_tutorial.py --store
 
 lab: install
 	$(BIN)/jupyter lab $(NOTEBOOK)
@@ -26,9 +26,10 @@ test: install lint
 	$(BIN)/python -m pytest
 	$(MAKE) --no-print-directory notebook-test
 
-# Every output of the notebook is compared, and a connection to anywhere but this computer fails
+# Every output of the notebook is compared, and a connection to anywhere but this computer fails.
+# A slow computer would show progress bars that a fast one does not.
 notebook-test: install
-	PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
+	TQDM_DISABLE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
 
 lint: install

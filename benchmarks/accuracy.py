@@ -62,14 +62,15 @@ class RealCase:
 
 def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
     """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
+    from magician._files import save_dataset
     from magician.phantom import teaching_study
     from magician.volume import read_series
 
     for seed in seeds:
         study = teaching_study(seed=seed, disease=disease, progress=False)
         with tempfile.TemporaryDirectory() as folder:
-            for i, dataset in enumerate(study.datasets):
-                dataset.save_as(Path(folder) / f"{i}.dcm", enforce_file_format=True)
+            for dataset in study.datasets:
+                save_dataset(dataset, Path(folder))
             volume = read_series(folder)
         yield f"teaching study {seed}, {'ill' if disease else 'healthy'}", volume, study.truth
 
@@ -101,14 +102,12 @@ def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
 
 def segment(volume: object, weights: Path) -> np.ndarray:
     """Labels by the network; all zero where it says that there are no lungs, as in some partial scans."""
-    from magician.errors import SegmentationError
+    from magician.errors import NoLungsFound
     from magician.segmentation import segment_lungs
 
     try:
         return segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
-    except SegmentationError as error:
-        if "No lungs were found" not in str(error):
-            raise
+    except NoLungsFound:
         return np.zeros(volume.hu.shape, np.uint8)
 
 
@@ -153,9 +152,9 @@ def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> l
     rows = []
     for name, volume, reference in real_cases(folder):
         labels = segment(volume, weights)
-        x = (volume.affine[0] @ np.stack([*np.indices(labels.shape).reshape(3, -1), np.ones(labels.size)])).reshape(
-            labels.shape
-        )
+        along_slices, along_rows, along_columns, start = volume.affine[0]
+        i, j, k = np.ogrid[tuple(map(slice, labels.shape))]
+        x = along_slices * i + along_rows * j + along_columns * k + start
         middle = body_middle(volume.hu, x)
         sides = (x[labels == 1] < middle).mean(), (x[labels == 2] > middle).mean()
         rows.append(RealCase(name, len(labels), dice(labels > 0, reference), *map(float, sides)))

@@ -30,10 +30,9 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.ndarray]]:
     """Each segments the same volume and returns its labels."""
     import torch
-    from lungmask import utils
 
     from magician._networks import load_network, quiet_lungmask
-    from magician.segmentation import segment_lungs
+    from magician.segmentation import _prepare, segment_lungs
     from magician.volume import CTVolume
 
     with quiet_lungmask():
@@ -43,8 +42,7 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
 
     @lru_cache
     def prepared() -> torch.Tensor:
-        images = np.divide(np.minimum(utils.preprocess(volume.hu, resolution=[256, 256])[0], 600) + 1024, 1624)
-        return torch.as_tensor(images[:, None], dtype=torch.float32)
+        return torch.as_tensor(_prepare(volume.hu)[0][:, None])
 
     def forward() -> np.ndarray:
         """The network alone, on slices that are ready: the least that the bundled model can take."""

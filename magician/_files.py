@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
@@ -24,16 +27,23 @@ def instance_path(folder: Path, sop_instance_uid: str) -> Path:
     return folder / f"{sop_instance_uid}.dcm"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears under its name complete, or not at all."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name once the block is through, or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # an interrupt too
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears under its name complete, or not at all."""
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> Path:

@@ -20,6 +20,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from magician import __version__
 from magician._identity import DISCLAIMER, complete_body_part, uid
 from magician._overlay import WINDOW, paint, patient_orientation
+from magician._progress import track
 
 if TYPE_CHECKING:
     import highdicom
@@ -212,7 +213,7 @@ def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float):
     )
 
 
-def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray) -> list[Dataset]:
+def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray, *, progress: bool) -> list[Dataset]:
     """Make one colour secondary capture for each slice: the windowed CT, lungs in blue (PS3.3 A.8.1).
 
     They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names its source.
@@ -222,8 +223,11 @@ def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray) -> list[Datase
     run : Run
     hu : array, shape (slices, rows, columns), in HU
     labels : array of uint8, same shape
+    progress : bool
+        Show a progress bar if it takes more than two seconds.
     """
-    return [_overlay_object(run, i, paint(hu[i], labels[i])) for i in range(len(labels))]
+    slices = track(range(len(labels)), "overlay", "image", progress=progress)
+    return [_overlay_object(run, i, paint(hu[i], labels[i])) for i in slices]
 
 
 def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import os
 import re
 import sys
-import tempfile
 import urllib.request
 from pathlib import Path
 
+from magician._files import whole_file
 from magician.errors import WeightsUnavailable
 
 ADDRESS = "https://github.com/JoHof/lungmask/releases/download/v0.0/unet_r231-d5d2fc3d.pth"
@@ -97,10 +96,9 @@ def _download(address: str, path: Path, progress: bool) -> None:
     """Stream a file to its place; it appears there complete and with the hash in its name, or not at all."""
     from tqdm.auto import tqdm
 
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     digest, received = hashlib.sha256(), 0
-    try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
+    with whole_file(path) as file:
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             expected = int(answer.headers.get("Content-Length") or 0)
             with tqdm(
                 total=expected or None, desc="R231 weights", unit="B", unit_scale=True, disable=not progress
@@ -122,7 +120,3 @@ def _download(address: str, path: Path, progress: bool) -> None:
                 f"What {address} sent is not R231: its SHA-256 begins with {digest.hexdigest()[:8]}, not with "
                 f"{named[1]}. It was deleted. Does a proxy answer in place of the site? {how_to()}"
             )
-        Path(temporary).replace(path)
-    except BaseException:  # an interrupt too
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -17,6 +17,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from magician._progress import track
 from magician.errors import SeriesError
 
 _logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def is_axial(header: Dataset) -> bool:
     return int(np.argmax(np.abs(np.cross(*axes)))) == 2
 
 
-def find_series(folder: str | os.PathLike[str]) -> tuple[list[Series], list[Path]]:
+def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list[Series], list[Path]]:
     """Return the series below a folder by series number, and the DICOM files that can't be read.
 
     Raises
@@ -140,7 +141,9 @@ def find_series(folder: str | os.PathLike[str]) -> tuple[list[Series], list[Path
         raise SeriesError(f"There is no folder {folder}. Was anything retrieved into it?")
     found: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)
     damaged = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and _looks_like_dicom(path)):
+    for path in track(sorted(folder.rglob("*")), "looking for DICOM", "file", progress=progress):
+        if not (path.is_file() and _looks_like_dicom(path)):
+            continue
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=_INDEX_TAGS)
             if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:

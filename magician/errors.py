@@ -16,6 +16,7 @@ Every function of this package either does what it says or raises one of these:
     ├── SeriesError             a CT series that can't be read as one exact volume
     ├── WeightsUnavailable      the network's weights are not there, or not the ones expected
     ├── SegmentationError       the input or the outcome of a segmentation is not plausible
+    │   └── NoLungsFound             a plausible CT, and no lungs in it
     └── ResultError             a DICOM result can't be made or read
 
 Catch the one that you can do something about, or all of them:
@@ -109,6 +110,10 @@ class WeightsUnavailable(MagicianError):
 
 class SegmentationError(MagicianError):
     """The input of a segmentation is not a plausible chest CT, or its outcome is not plausible."""
+
+
+class NoLungsFound(SegmentationError):
+    """The network ran, and found no lungs: hardly any voxels that it calls lung."""
 
 
 class ResultError(MagicianError):

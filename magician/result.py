@@ -18,6 +18,7 @@ from pydicom import Dataset, dcmread
 from magician._files import is_uid, save_dataset
 from magician._identity import check_alias, content_key, identify, learner_image
 from magician._objects import Run, overlay_objects, report_object, segmentation_object
+from magician._progress import track
 from magician._rebuild import read_segmentation
 from magician.errors import ResultError
 from magician.segmentation import LungSegmentation, volumes_ml
@@ -60,6 +61,7 @@ def make_results(
     learner: str = "",
     include_ct: bool = False,
     now: datetime | None = None,
+    progress: bool = True,
 ) -> Results:
     """Make the DICOM results of a segmentation.
 
@@ -78,6 +80,8 @@ def make_results(
         these copies in either case, as the source's UIDs must not appear under another patient's name.
     now : datetime, optional
         The time that goes into the results.
+    progress : bool
+        Show a progress bar if it takes more than two seconds.
 
     Returns
     -------
@@ -109,12 +113,12 @@ def make_results(
         )
         seg = segmentation_object(run, labels)
         sr = report_object(run, seg, volumes_ml(segmentation))
-        overlay = overlay_objects(run, volume.hu, labels)
+        overlay = overlay_objects(run, volume.hu, labels, progress=progress)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(f"The results can't be made from these CT headers: {error}") from error
     for result in (*overlay, seg, sr):
         identity.sign(result)
-    ct = _source_images(volume) if include_ct else []
+    ct = _source_images(volume, progress) if include_ct else []
     if alias:
         study = str(volume.headers[0].StudyInstanceUID)
         ct = [learner_image(image, identity, study) for image in ct]
@@ -142,12 +146,13 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
         raise ResultError("The segmentation is empty: there is no lung in it, so there is nothing to send.")
 
 
-def _source_images(volume: CTVolume) -> list[Dataset]:
+def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
     """Return the CT images with their pixel data, read again from their files."""
     if not volume.paths:
         raise ResultError("This CT volume did not come from files, so its images can't be included.")
     images = []
-    for header, path in zip(volume.headers, volume.paths, strict=True):
+    sources = list(zip(volume.headers, volume.paths, strict=True))
+    for header, path in track(sources, "CT images", "image", progress=progress):
         try:
             image = dcmread(path)
         except Exception as error:  # gone, or damaged since it was read
@@ -158,10 +163,11 @@ def _source_images(volume: CTVolume) -> list[Dataset]:
     return images
 
 
-def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) -> list[Path]:
+def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str], *, progress: bool = True) -> list[Path]:
     """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if it is not there.
 
-    Each file appears whole or not at all; one of the same name is replaced.
+    Each file appears whole or not at all, also when it is interrupted; one of the same name is replaced. What takes
+    more than two seconds shows a progress bar, unless ``progress`` is False.
 
     Raises
     ------
@@ -171,7 +177,7 @@ def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str]) -> list[Pa
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for dataset in datasets:
+    for dataset in track(datasets, "saving", "file", progress=progress):
         name = str(dataset.get("SOPInstanceUID", ""))
         if not is_uid(name):
             raise ResultError(f"{name!r} is no UID (PS3.5 9.1), so it can't be a file name.")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magician._lungmask_steps import back_to_image, crop_to_body, tidy
 from magician._networks import load_network, quiet_lungmask
-from magician.errors import SegmentationError
+from magician.errors import NoLungsFound, SegmentationError
 from magician.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def segment_lungs(
     Raises
     ------
     SegmentationError
-        If the volume is not a plausible chest CT, or no lungs were found in it.
+        If the volume is not a plausible chest CT.
+    NoLungsFound
+        If no lungs were found in it; a kind of SegmentationError.
     WeightsUnavailable
         If the weights are missing, can't be fetched, or are not what they claim to be.
     """
@@ -168,24 +171,24 @@ def _predict(
 ) -> np.ndarray:
     """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to left)."""
     import torch
-    from lungmask import utils
     from tqdm.auto import tqdm
 
-    images, boxes = utils.preprocess(hu, resolution=[256, 256])  # clips to -1024..600 HU
-    images = np.divide(np.minimum(images, 600) + 1024, 1624)
+    images, boxes = _prepare(hu)
     small = np.empty(images.shape, np.uint8)
     half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
         for first in range(0, len(images), batch_size):
-            batch = torch.as_tensor(images[first : first + batch_size, None], dtype=torch.float32, device=device)
+            batch = torch.as_tensor(images[first : first + batch_size, None], device=device)
             scores = module(batch.contiguous(memory_format=torch.channels_last))
             small[first : first + batch_size] = scores.argmax(1).cpu().numpy()
             bar.update(len(batch))
-    small = utils.postprocessing(small, disable_tqdm=True)
-    labels = np.empty(hu.shape, np.uint8)
-    for i, box in enumerate(boxes):
-        labels[i] = utils.reshape_mask(small[i], box, hu.shape[1:])
-    return labels
+    return back_to_image(tidy(small), boxes, hu.shape[1:])
+
+
+def _prepare(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the boxes it was cut by."""
+    images, boxes = crop_to_body(hu)
+    return np.divide(np.minimum(images, 600) + 1024, 1624), boxes
 
 
 def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -233,7 +236,7 @@ def _check_plausible(axial: np.ndarray) -> None:
 def _check_found(segmentation: LungSegmentation) -> None:
     volumes = volumes_ml(segmentation)
     if volumes["total"] < LEAST_ML:
-        raise SegmentationError(
+        raise NoLungsFound(
             f"No lungs were found ({volumes['total']:.0f} ml). Does the series show the chest? "
             f"Are values and orientation those of a CT?"
         )

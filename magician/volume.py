@@ -17,6 +17,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 
+from magician._progress import track
 from magician._series import SeriesSummary, choose, find_series
 from magician._slices import name, numbers, stack
 from magician.errors import SeriesError
@@ -67,11 +68,12 @@ class CTVolume:
         return image
 
 
-def list_series(folder: str | os.PathLike[str]) -> list[SeriesSummary]:
+def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> list[SeriesSummary]:
     """List the series in a folder and below it, and say which of them is the CT to read, and why.
 
     Files that are not DICOM are ignored. At most one series is chosen: axial CT images that are not derived from
-    others; among several, the one with the most images.
+    others; among several, the one with the most images. What takes more than two seconds shows a progress bar, unless
+    ``progress`` is False.
 
     Returns
     -------
@@ -83,11 +85,13 @@ def list_series(folder: str | os.PathLike[str]) -> list[SeriesSummary]:
     SeriesError
         If there is no such folder, or no DICOM file in it.
     """
-    series, _ = find_series(folder)
+    series, _ = find_series(folder, progress=progress)
     return choose(series)
 
 
-def read_series(folder: str | os.PathLike[str], series_instance_uid: str | None = None) -> CTVolume:
+def read_series(
+    folder: str | os.PathLike[str], series_instance_uid: str | None = None, *, progress: bool = True
+) -> CTVolume:
     """Read one CT series from a folder and the folders below it.
 
     Parameters
@@ -95,6 +99,8 @@ def read_series(folder: str | os.PathLike[str], series_instance_uid: str | None 
     folder : path
     series_instance_uid : str, optional
         The series to read. Left out, it is the one that :func:`list_series` marks as chosen.
+    progress : bool
+        Show a progress bar for each step that takes more than two seconds.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def read_series(folder: str | os.PathLike[str], series_instance_uid: str | None 
     Stored values become HU by Rescale Slope and Intercept of each slice (PS3.3 C.11.1.1.2). Pixels that the header
     declares as padding (PS3.3 C.7.5.1.1.2) become air, -1024 HU. Localizers within the series are left out.
     """
-    series, damaged = find_series(folder)
+    series, damaged = find_series(folder, progress=progress)
     if damaged:
         raise SeriesError(
             f"{len(damaged)} DICOM file(s) can't be read, and might belong to the series, for instance {damaged[0]}. "
@@ -128,7 +134,7 @@ def read_series(folder: str | os.PathLike[str], series_instance_uid: str | None 
         raise SeriesError(f"The series {wanted.uid} can't be read as a CT volume. {why}")
     if len(wanted.slices) < len(wanted.paths):
         _logger.info("left out %d localizer(s) of the series", len(wanted.paths) - len(wanted.slices))
-    return _read_slices([wanted.paths[i] for i in wanted.slices])
+    return _read_slices([wanted.paths[i] for i in wanted.slices], progress)
 
 
 def _inventory(summaries: list[SeriesSummary]) -> str:
@@ -137,13 +143,14 @@ def _inventory(summaries: list[SeriesSummary]) -> str:
     )
 
 
-def _read_slices(paths: list[Path]) -> CTVolume:
-    headers = [_read_whole(path) for path in paths]
+def _read_slices(paths: list[Path], progress: bool) -> CTVolume:
+    headers = [_read_whole(path) for path in track(paths, "reading", "file", progress=progress)]
     where = stack(headers)
     headers = [headers[i] for i in where.order]
     paths = [paths[i] for i in where.order]
     hu = None
-    for i, (header, path) in enumerate(zip(headers, paths, strict=True)):
+    images = list(zip(headers, paths, strict=True))
+    for i, (header, path) in enumerate(track(images, "decoding", "slice", progress=progress)):
         plane = _decode(header, path)
         del header.PixelData  # or a volume would hold every image twice
         if hu is None:

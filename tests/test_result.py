@@ -827,6 +827,24 @@ def test_object_that_can_not_be_written_leaves_no_file(case, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_an_interrupt_while_saving_leaves_whole_files_only(case, tmp_path, monkeypatch):
+    results, replace = case.results().all[:5], Path.replace
+
+    def interrupt_the_third(temporary, target):
+        if target.stem == results[2].SOPInstanceUID:
+            assert temporary.exists()
+            raise KeyboardInterrupt
+        return replace(temporary, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        save(results, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{r.SOPInstanceUID}.dcm" for r in results[:2]}
+    assert [dcmread(tmp_path / "out" / f"{r.SOPInstanceUID}.dcm").to_json() for r in results[:2]] == [
+        r.to_json() for r in results[:2]
+    ]
+
+
 def test_second_save_replaces_the_first(case, tmp_path):
     results = case.results().all
     save(results, tmp_path / "out")

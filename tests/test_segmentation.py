@@ -13,7 +13,7 @@ import pytest
 from helpers import CORONAL, ORIENTATIONS, ct_series, lung_segmentation, real_data, truth_labels, write_series
 
 from magician import _networks
-from magician.errors import SegmentationError, WeightsUnavailable
+from magician.errors import NoLungsFound, SegmentationError, WeightsUnavailable
 from magician.segmentation import dice, segment_lungs, volumes_ml
 from magician.volume import CTVolume, read_series
 
@@ -182,7 +182,7 @@ def test_affine_without_geometry():
 def test_no_lungs_in_the_field_of_view():
     rows, columns = np.mgrid[-1:1:64j, -1:1:64j]
     body = np.where(rows**2 + columns**2 < 0.6, 40.0, -1000.0)
-    with pytest.raises(SegmentationError, match="No lungs"):
+    with pytest.raises(NoLungsFound, match="No lungs"):
         run(volume_of(np.repeat(body[None], 8, 0)))
 
 
