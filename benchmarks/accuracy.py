@@ -7,8 +7,9 @@ that it was trained with, of seeds that were kept back; and, where given, real C
 DICOM files of one series and ``reference_mask.nii.gz``, lungs without sides, on the grid of the series. A threshold at
 -400 HU, less what lies outside the body and small pieces, stands beside the network.
 
-The slices that came out worst are drawn as pictures to ``--pictures``. Those of real patients are personal data: keep
-them out of the repository.
+The slices that came out worst are drawn as pictures to ``--pictures``, and those of the worst teaching studies together
+to ``worst_slices.jpg`` there, for the model card. Pictures of real patients are personal data: keep them out of the
+repository.
 """
 
 from __future__ import annotations
@@ -202,6 +203,25 @@ def machine() -> str:
     return f"{name}; Python {platform.python_version()}, torch {torch.__version__}"
 
 
+def picture_name(case: str) -> str:
+    return f"{case.replace(', ', '-').replace(' ', '-')}.png"
+
+
+def draw_worst(folder: Path, cases: list[dict], count: int = 4) -> Path:
+    """Put the pictures of the worst cases below each other, for the model card: a strip of slices for each."""
+    from PIL import Image
+
+    worst = sorted(cases, key=lambda case: min(case["right"], case["left"]))[:count]
+    strips = [Image.open(folder / picture_name(case["name"])).reduce(2) for case in worst]
+    height = strips[0].height
+    sheet = Image.new("RGB", (max(strip.width for strip in strips), height * len(strips)))
+    for number, strip in enumerate(strips):
+        sheet.paste(strip, (0, number * height))
+    path = folder / "worst_slices.jpg"
+    sheet.save(path, quality=80)
+    return path
+
+
 def drawer(folder: Path, count: int = 4) -> Callable:
     """A function that draws the slices of a case with most wrong voxels: right lung red, left blue, missed green,
     too much yellow."""
@@ -225,7 +245,7 @@ def drawer(folder: Path, count: int = 4) -> Callable:
                 share = 0.7 if colour[1] == 255 else 0.35
                 rgb[where] = rgb[where] * (1 - share) + np.array(colour) * share
             tiles.append(rgb.astype(np.uint8))
-        Image.fromarray(np.hstack(tiles)).save(folder / f"{name.replace(', ', '-').replace(' ', '-')}.png")
+        Image.fromarray(np.hstack(tiles)).save(folder / picture_name(name))
 
     return draw
 
@@ -241,6 +261,8 @@ def main() -> None:
     real = Path(arguments.real) if arguments.real else None
     draw = drawer(arguments.pictures) if arguments.pictures else None
     measured = measure_all(arguments.weights, arguments.seeds, real, draw)
+    if arguments.pictures:
+        print(draw_worst(arguments.pictures, measured["teaching_ill"] + measured["teaching_healthy"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
 

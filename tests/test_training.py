@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from magician._networks import BUNDLED
 
@@ -68,7 +69,9 @@ def test_accuracy_is_measured_and_its_model_card_written(tmp_path):
     ill, healthy = figures["teaching_ill"][0], figures["teaching_healthy"][0]
     assert min(ill["right"], ill["left"], healthy["right"], healthy["left"]) > 0.95
     assert ill["threshold"] < ill["both"]  # a threshold does not find the consolidation
-    assert list((tmp_path / "pictures").glob("teaching-study-0-ill.png"))
+    assert (tmp_path / "pictures" / "teaching-study-0-ill.png").exists()
+    with Image.open(tmp_path / "pictures" / "worst_slices.jpg") as worst:
+        assert worst.size == (4 * 256, 2 * 256)  # one patient, ill and healthy, four slices each
     copy = tmp_path / BUNDLED.name
     copy.write_bytes(BUNDLED.read_bytes())
     run("training/model_card.py", measured, "--weights", copy)

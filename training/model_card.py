@@ -98,6 +98,9 @@ the mid-line.
 Cases: LIDC-IDRI (Armato et al., doi:10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0) and Lung-PET-CT-Dx (Li et
 al., doi:10.7937/TCIA.2020.NNC2-0461, CC BY 4.0), of The Cancer Imaging Archive.
 
+![The four worst teaching studies, four slices each: right lung red, left lung blue; missed green, too much
+yellow.](../../training/worst_slices.jpg)
+
 {faults}
 **Licence.** Apache-2.0, weights included.
 """
