@@ -183,6 +183,8 @@ def associate(
     except BaseException:
         association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
+    finally:
+        association.dul.socket.close_for_certain()
 
 
 def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:

@@ -18,7 +18,7 @@ from typing import ClassVar
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -29,6 +29,7 @@ from pynetdicom.sop_class import (
 
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
+from magician._listener import Listener
 from magician.association import Node, check_ae_title, disable_nagle, is_loopback
 from magician.errors import MagicianError
 from magician.storage import (
@@ -69,7 +70,7 @@ class PracticePacs:
     allowed_ae_titles : sequence of str, optional
         Who may call. Free on loopback; beyond it the list is required.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this server's context (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
 
     Examples
     --------
@@ -204,8 +205,8 @@ class PracticePacs:
             self._temporary.cleanup()
             self._temporary = None
 
-    def _make_ae(self) -> AE:
-        ae = AE(ae_title=self._ae_title)
+    def _make_ae(self) -> Listener:
+        ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.require_calling_aet = self._allowed or []
         ae.maximum_associations = 64

@@ -19,11 +19,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
 from magician._files import instance_path, write_whole
+from magician._listener import Listener
 from magician.association import (
     MAX_CONTEXTS,
     MAX_PDU_BYTES,
@@ -112,7 +113,7 @@ class _OfferedContext(PresentationContext):
         return twin
 
 
-def start_listening(ae: AE, host: str, port: int, handlers: list[tuple], tls: ssl.SSLContext | None = None):
+def start_listening(ae: Listener, host: str, port: int, handlers: list[tuple], tls: ssl.SSLContext | None = None):
     """Start the server thread of an application entity; returns the server and the node by which to reach it.
 
     The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
@@ -122,8 +123,10 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple], tls: ss
     MagicianError
         If the address is taken or can't be had.
     ValueError
-        If `host` is empty, which would mean every address of this computer.
+        If `host` is empty, which would mean every address of this computer; or if `tls` is a caller's context.
     """
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
     if not host:
         raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
     ae.maximum_pdu_size = MAX_PDU_BYTES
@@ -158,7 +161,7 @@ class Receiver:
     port : int
         0 takes a free port.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this server's context (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
 
     Attributes
     ----------
@@ -186,7 +189,7 @@ class Receiver:
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ae = AE(ae_title=self._ae_title)
+        ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
