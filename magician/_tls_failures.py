@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from magician._connection import Connection
     from magician.association import Node
 
-PROBE_S = 2  # a server tells its refusal at once
+PROBE_S = 3  # a server tells its refusal at once
 NEED_CERTIFICATE = (
     "Give the node a certificate that the PACS trusts: client_tls(ca=..., certificate=..., key=...); its "
     "administrator tells which authority must sign it."

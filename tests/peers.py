@@ -14,6 +14,7 @@ from pynetdicom.sop_class import Verification
 from magician.association import Node
 
 REJECTED = "03000000000400{:02x}{:02x}{:02x}"  # A-ASSOCIATE-RJ: result, source, reason (PS3.8 Table 9-21)
+WAITS = {"connect_s": 30, "associate_s": 30, "dimse_s": 30}  # long: only silence should run into one
 ABORTED = bytes.fromhex("07000000000400000200")
 
 
@@ -26,7 +27,7 @@ def scp(handlers=(), *, contexts=(Verification, FIND), **keywords) -> Iterator[N
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
     try:
         port = server.socket.getsockname()[1]
-        yield Node("PEER", "127.0.0.1", port, **({"associate_s": 10, "dimse_s": 10} | keywords))
+        yield Node("PEER", "127.0.0.1", port, **(WAITS | keywords))
     finally:
         server.shutdown()
 
@@ -43,7 +44,7 @@ def listening(talk: Callable[[socket.socket], None], **keywords) -> Iterator[Nod
             except TimeoutError:
                 continue
             with peer:
-                peer.settimeout(5)
+                peer.settimeout(30)
                 with suppress(OSError):
                     talk(peer)
 
@@ -52,7 +53,7 @@ def listening(talk: Callable[[socket.socket], None], **keywords) -> Iterator[Nod
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield Node("PEER", "127.0.0.1", listener.getsockname()[1], **({"associate_s": 1, "dimse_s": 1} | keywords))
+            yield Node("PEER", "127.0.0.1", listener.getsockname()[1], **(WAITS | keywords))
         finally:
             stop.set()
             thread.join()

@@ -152,7 +152,7 @@ def test_host_swallows_packets():
         node = Node("PACS", "127.0.0.1", port, connect_s=0.5)
         started = time.monotonic()
         stops(node, "TCP", "we, or the network", "within 0.5 s (connect_s)", "network's administrator")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_no_way_to_the_host():
@@ -179,7 +179,7 @@ def test_port_belongs_to_another_server(talk, kind):
 
 
 def test_port_stays_silent():
-    with listening(lambda peer: peer.recv(65536) and time.sleep(0.9), associate_s=0.5) as node:
+    with listening(says(b""), associate_s=0.5) as node:
         seen = "did not answer our association request within 0.5 s (associate_s)"
         stops(node, "association", "we, or the PACS", seen, "Is this port a DICOM port")
 
