@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from magician._threshold import threshold_lungs
 from magician.association import Node, associate, echo
+from magician.diagnosis import Diagnosis, diagnose
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.errors import (
     AssociationAborted,
@@ -24,6 +25,7 @@ from magician.errors import (
     SeriesError,
     ServiceNotAccepted,
     StudyNotFound,
+    TlsFailure,
     UnknownMoveDestination,
     WeightsUnavailable,
     describe_status,
@@ -34,12 +36,14 @@ from magician.query_retrieve import Retrieval, find_instances, find_series, find
 from magician.result import Results, make_results, read_segmentation, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.storage import Receiver, Stored, accepted_contexts, store
+from magician.tls import client_tls, server_tls
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
 __all__ = [
     "AssociationAborted",
     "AssociationRejected",
     "CTVolume",
+    "Diagnosis",
     "DimseFailure",
     "IncompleteRetrieve",
     "LungSegmentation",
@@ -61,13 +65,16 @@ __all__ = [
     "Stored",
     "StudyNotFound",
     "TeachingStudy",
+    "TlsFailure",
     "UnknownMoveDestination",
     "WeightsUnavailable",
     "accepted_contexts",
     "associate",
+    "client_tls",
     "compare",
     "contact_sheet",
     "describe_status",
+    "diagnose",
     "dice",
     "echo",
     "find_instances",
@@ -82,6 +89,7 @@ __all__ = [
     "read_series",
     "save",
     "segment_lungs",
+    "server_tls",
     "show_table",
     "store",
     "teaching_study",

@@ -7,6 +7,7 @@ has been checked to be a UID, and appears in its folder whole or not at all.
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
 from magician._files import instance_path, write_whole
+from magician._listener import Listener
 from magician.association import (
     MAX_CONTEXTS,
     MAX_PDU_BYTES,
@@ -111,23 +113,29 @@ class _OfferedContext(PresentationContext):
         return twin
 
 
-def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
+def start_listening(ae: Listener, host: str, port: int, handlers: list[tuple], tls: ssl.SSLContext | None = None):
     """Start the server thread of an application entity; returns the server and the node by which to reach it.
+
+    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
 
     Raises
     ------
     MagicianError
         If the address is taken or can't be had.
     ValueError
-        If `host` is empty, which would mean every address of this computer.
+        If `host` is empty, which would mean every address of this computer; or if `tls` is a caller's context.
     """
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
     if not host:
         raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
     ae.maximum_pdu_size = MAX_PDU_BYTES
     try:
         handlers = [(evt.EVT_CONN_OPEN, disable_nagle), *handlers]
         offered = [_OfferedContext(context) for context in ae.supported_contexts]
-        server = ae.start_server((host, port), block=False, evt_handlers=handlers, contexts=offered)
+        server = ae.start_server(
+            (host, port), block=False, evt_handlers=handlers, contexts=offered, ssl_context=tls
+        )
     except OSError as error:
         raise MagicianError(
             f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
@@ -152,31 +160,42 @@ class Receiver:
         The address to listen on. The default, loopback, can be reached from this computer only.
     port : int
         0 takes a free port.
+    tls : ssl.SSLContext, optional
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
 
     Attributes
     ----------
     node : Node
-        How to reach this receiver.
+        How to reach this receiver. A caller of one with TLS adds a client's context of its own:
+        ``dataclasses.replace(receiver.node, tls=context)``.
     received : list of Path
         The files that have arrived so far, in order of arrival.
     """
 
-    def __init__(self, folder, *, ae_title: str = "MAGICIAN", host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        folder,
+        *,
+        ae_title: str = "MAGICIAN",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
+        self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
         self._arrived: dict[Path, None] = {}
         self._lock = threading.Lock()
         self._server = None
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ae = AE(ae_title=self._ae_title)
+        ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._server, self.node = start_listening(ae, self._host, self._port, handlers)
+        self._server, self.node = start_listening(ae, self._host, self._port, handlers, self._tls)
         return self
 
     def __exit__(self, *exception) -> None:

@@ -26,8 +26,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_orthanc(folder: Path, *, known: dict[str, int]):
-    """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their ports."""
+def running_orthanc(folder: Path, *, known: dict[str, int], settings: dict | None = None):
+    """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their ports.
+
+    `settings` are added to its configuration.
+    """
     program = require_program("Orthanc")
     port = free_port()
     configuration = {
@@ -43,6 +46,7 @@ def running_orthanc(folder: Path, *, known: dict[str, int]):
         "DicomAlwaysAllowEcho": True,
         "DicomCheckModalityHost": True,
         "DicomModalities": {title: [title, "127.0.0.1", known_port] for title, known_port in known.items()},
+        **(settings or {}),
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "orthanc.log").open("w") as log:

@@ -15,9 +15,11 @@ PACKAGE = Path(magician.__file__).parent
 # that import it, and may import what all of them may.
 MAY_IMPORT = {
     "errors": set(),
+    "tls": {"errors"},
     "association": {"errors"},
     "storage": {"association", "errors"},
     "query_retrieve": {"storage", "association", "errors"},
+    "diagnosis": {"query_retrieve", "association", "errors"},
     "practice_pacs": {"storage", "association", "errors"},
     "volume": {"errors"},
     "phantom": {"volume", "errors"},
