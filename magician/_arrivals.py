@@ -44,6 +44,8 @@ class Arrivals:
     ----------
     paths : dict of Path
         The files that are here by SOP Instance UID, in order of arrival.
+    association : pynetdicom.association.Association
+        The one over which they are asked for.
     foreign : set of str
         SOP Instance UIDs of what was sent and is no part of the study.
     failure : Refused or None
@@ -60,7 +62,7 @@ class Arrivals:
         self.heard = time.monotonic()
         self._offers = 0
         self._lock = threading.Lock()  # a receiver calls us from its own threads
-        self._association: Association | None = None
+        self.association: Association | None = None
         self._bar = None
         for uid in expected if folder is not None else ():
             if self._is_here(uid):
@@ -86,7 +88,7 @@ class Arrivals:
     @contextmanager
     def over(self, association: Association, service: str, progress: bool) -> Iterator[None]:
         """Wait for what this association brings, with a progress bar if it takes long."""
-        self._association, self.heard = association, time.monotonic()
+        self.association, self.heard = association, time.monotonic()
         self._offers_allowed = self._offers + 2 * len(self.missing)
         with progress_bar(service, progress, total=len(self.expected), done=len(self.paths)) as self._bar:
             yield
@@ -138,7 +140,7 @@ class Arrivals:
         if self.failure is None:
             self.failure = failure
             # what pynetdicom itself enters when the peer is gone: the wait for the next message ends with an abort
-            self._association.dimse.msg_queue.put((None, None))
+            self.association.dimse.msg_queue.put((None, None))
 
     def refused_classes(self, association: Association) -> list[str]:
         """Names of the SOP classes that we wait for and that the peer did not agree to send."""

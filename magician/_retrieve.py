@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NoReturn
@@ -34,8 +34,9 @@ from pynetdicom.sop_class import (
 from magician._arrivals import Arrivals, Instance
 from magician._files import is_uid
 from magician._query import FIND, INSTANCE_ANSWERS, SERIES_ANSWERS, find, in_words, query, require_uid
-from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, status_of
+from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, lost_means_aborted, status_of
 from magician.errors import (
+    AssociationAborted,
     DimseFailure,
     IncompleteRetrieve,
     MagicianError,
@@ -123,7 +124,23 @@ class Outcome:
     error: MagicianError | None = None
 
 
-def last_response(responses: Iterator, node: Node, service: str, arrivals: Arrivals) -> Outcome:
+def follow(requests: Iterable[Dataset], send: Callable, node: Node, service: str, arrivals: Arrivals) -> Outcome:
+    """Send the requests for the parts of one study; of their outcomes the first failure, or the last one."""
+    outcome = None
+    for identifier in requests:
+        try:
+            with lost_means_aborted(arrivals.association, node):
+                result = _last_response(send(identifier), node, service, arrivals)
+        except AssociationAborted as error:
+            result = Outcome(service, None, str(error), error=error)
+        if outcome is None or outcome.status == 0x0000:
+            outcome = result
+        if result.error:
+            break
+    return outcome
+
+
+def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arrivals) -> Outcome:
     """Follow the pending responses of a retrieve to the last one (PS3.4 C.4.2.1.7)."""
     completed = 0
     for response, identifier in responses:
@@ -139,11 +156,6 @@ def last_response(responses: Iterator, node: Node, service: str, arrivals: Arriv
             failed = response.get("NumberOfFailedSuboperations", 0)
             return Outcome(service, status, in_words(response, service), completed, failed, tuple(uids))
     raise AssertionError("pynetdicom ended a retrieve without a last response")
-
-
-def first_failure(outcomes: list[Outcome]) -> Outcome:
-    """Of several requests for one study the first that did not succeed, or the last."""
-    return next((outcome for outcome in outcomes if outcome.status != 0x0000), outcomes[-1])
 
 
 def raise_if_incomplete(outcome: Outcome, arrivals: Arrivals, where: str, refused_classes=()) -> None:

@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -26,20 +27,28 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
+from pynetdicom.transport import AddressInformation
 
+from magician._connection import Connection, look_up
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
 from magician._listening import DEFAULT_LIMITS, Limits, Room, connection_lost, start_listening, stop_listening
 from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_header
-from magician.association import Node, check_ae_title, disable_nagle, is_loopback
+from magician.association import Node, check_ae_title, is_loopback
 from magician.errors import MagicianError
 from magician.storage import SYNTAXES_TAKEN, contexts_for, refuse_identified
 
 logger = logging.getLogger(__name__)
 
 MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
-FOR_A_MOVE = [(evt.EVT_CONN_OPEN, disable_nagle), (evt.EVT_CONN_CLOSE, connection_lost)]
 INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
+
+
+class _Ae(AE):
+    """Calls the destination of a C-MOVE over a connection that gives up in time, as all our calls do."""
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
+        return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
 
 
 class PracticePacs:
@@ -200,10 +209,9 @@ class PracticePacs:
             self._temporary = None
 
     def _make_ae(self) -> AE:
-        ae = AE(ae_title=self._ae_title)
+        ae = _Ae(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.require_calling_aet = self._allowed or []
-        ae.connection_timeout = 5  # to a C-MOVE destination that does not answer
         ae.add_supported_context(Verification)
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
@@ -276,8 +284,10 @@ class PracticePacs:
         keywords = ["SOPClassUID", "PatientIdentityRemoved"]
         headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []]
         contexts = contexts_for(headers) or [build_context(Verification)]
-        tls = (destination.tls, destination.host) if destination.tls else None
-        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": FOR_A_MOVE, "tls_args": tls}
+        lost = [(evt.EVT_CONN_CLOSE, connection_lost)]
+        yield look_up(destination), destination.port, {
+            "contexts": contexts, "evt_handlers": lost, "tls_args": destination
+        }  # fmt: skip
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None

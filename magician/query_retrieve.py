@@ -24,9 +24,8 @@ from magician._query import find_instances, find_series, find_studies
 from magician._retrieve import (
     Outcome,
     expected_instances,
-    first_failure,
+    follow,
     identifiers,
-    last_response,
     raise_if_incomplete,
     raise_incomplete,
     raise_unknown_destination,
@@ -106,13 +105,8 @@ def get_study(
         handlers=[(evt.EVT_C_STORE, arrivals.take)],
     ) as association, arrivals.over(association, "C-GET", progress):
         require_service(association, node, GET)
-        outcomes = []
-        for identifier in identifiers(arrivals, series_instance_uid):
-            responses = association.send_c_get(identifier, GET)
-            outcomes.append(last_response(responses, node, "C-GET", arrivals))
-            if outcomes[-1].error:
-                break
-        outcome = first_failure(outcomes)
+        requests = identifiers(arrivals, series_instance_uid)
+        outcome = follow(requests, lambda keys: association.send_c_get(keys, GET), node, "C-GET", arrivals)
         refused_classes = arrivals.refused_classes(association)
     raise_if_incomplete(outcome, arrivals, f"{node} by C-GET", refused_classes)
     return _complete(arrivals, outcome)
@@ -170,14 +164,11 @@ def move_study(
         return _complete(arrivals)
     watched = receiver.watched_by(arrivals) if receiver else nullcontext()
     with associate(node, [MOVE]) as association, arrivals.over(association, "C-MOVE", progress and bool(receiver)):
-        outcomes = []
+        requests = identifiers(arrivals, series_instance_uid)
         with watched:
-            for identifier in identifiers(arrivals, series_instance_uid):
-                responses = association.send_c_move(identifier, target.ae_title, MOVE)
-                outcomes.append(last_response(responses, node, "C-MOVE", arrivals))
-                if outcomes[-1].error:
-                    break
-    outcome = first_failure(outcomes)
+            outcome = follow(
+                requests, lambda keys: association.send_c_move(keys, target.ae_title, MOVE), node, "C-MOVE", arrivals
+            )
     if outcome.completed == 0 and outcome.status in (0xA801, 0xC000) and not arrivals.failure:
         raise_unknown_destination(outcome, node, target)
     where = f"{node} by C-MOVE to {target}"

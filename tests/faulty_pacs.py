@@ -24,7 +24,8 @@ SERIES = ct_series(slices=5)
 class FaultyPacs:
     """A Q/R SCP of pynetdicom's that promises all of SERIES and then sends what `behave` yields."""
 
-    def __init__(self, behave, *, promised=SERIES, destination=None):
+    def __init__(self, behave, *, promised=SERIES, destination=None, dimse_s=20):
+        self.dimse_s = dimse_s
         self.behave, self.promised, self.destination = behave, promised, destination
         self.ae = AE(ae_title="FAULTY")
         self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
@@ -36,7 +37,7 @@ class FaultyPacs:
     def __enter__(self):
         handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get), (evt.EVT_C_MOVE, self.move)]
         self.server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        return Node("FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=1)
+        return Node("FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=self.dimse_s)
 
     def __exit__(self, *exception):
         self.server.shutdown()
@@ -86,7 +87,7 @@ class Proxy:
     def __enter__(self) -> Node:
         self._run(self._accept)
         port = self._listener.getsockname()[1]
-        return Node(self._target.ae_title, "127.0.0.1", port, associate_s=1, dimse_s=1)
+        return Node(self._target.ae_title, "127.0.0.1", port, dimse_s=1 if self._then == "stall" else 20)
 
     def __exit__(self, *exception) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

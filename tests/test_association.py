@@ -11,8 +11,8 @@ import pytest
 from helpers import ct_series
 from orthanc import free_port
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import CTImageStorage, Verification
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from magician.association import Node, associate, echo, is_loopback
 from magician.errors import (

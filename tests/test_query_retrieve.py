@@ -199,7 +199,7 @@ def test_pacs_freezes_in_the_middle_of_a_get(tmp_path):
         thaw.wait(10)
         yield 0xFF00, SERIES[1]
 
-    with FaultyPacs(freeze) as node:
+    with FaultyPacs(freeze, dimse_s=1) as node:
         try:
             with pytest.raises(IncompleteRetrieve, match=r"Only 1 of 5.*within 1 s \(dimse_s\)"):
                 get_study(node, STUDY_UID, tmp_path)
@@ -214,7 +214,7 @@ def test_pacs_freezes_before_the_first_image(tmp_path):
         thaw.wait(10)
         yield 0xFF00, SERIES[1]
 
-    with FaultyPacs(freeze) as node:
+    with FaultyPacs(freeze, dimse_s=1) as node:
         try:
             with pytest.raises(PacsTimeout, match="did not answer our C-GET"):
                 get_study(node, STUDY_UID, tmp_path)
