@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from magician._threshold import threshold_lungs
 from magician.association import Node, associate, echo
+from magician.diagnosis import Diagnosis, diagnose
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.errors import (
     AssociationAborted,
@@ -41,6 +42,7 @@ __all__ = [
     "AssociationAborted",
     "AssociationRejected",
     "CTVolume",
+    "Diagnosis",
     "DimseFailure",
     "IncompleteRetrieve",
     "Limits",
@@ -71,6 +73,7 @@ __all__ = [
     "compare",
     "contact_sheet",
     "describe_status",
+    "diagnose",
     "dice",
     "echo",
     "find_instances",

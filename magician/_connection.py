@@ -17,6 +17,7 @@ from pynetdicom import AE, evt
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from magician._messages import refuse_oversized
+from magician._reactor import mend_reactor
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOK_UP_S = 0.25  # how often a waiting socket looks whether it is still wanted
 READ_BYTES = 256 * 1024
+PDU_TYPES = range(1, 8)
 
 
 class NoAnswerToConnect(PacsUnreachable, PacsTimeout):
@@ -131,15 +133,34 @@ class Connection(AssociationSocket):
         if self.assoc.is_established:
             self._agreed = True
             return started + self.node.dimse_s
-        # an association that we have given up is worth no waiting at all
-        return 0 if self._agreed else self._opened + self.node.associate_s
+        # an association that we have given up is worth no waiting at all, and neither is a peer that talks rubbish
+        return 0 if self._agreed or self.is_foreign else self._opened + self.node.associate_s
 
-    def _shutdown_socket(self) -> None:
-        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the peer began with something that no DICOM message begins with (PS3.8 9.3.1)."""
+        return bool(self.first_bytes) and self.first_bytes[0] not in PDU_TYPES
+
+    def close(self) -> None:
+        """Close the connection when pynetdicom's state machine wants it.
+
+        Unlike pynetdicom's own, it stays marked as one that stood: else a peer that refuses the association at once is
+        taken for one that could not be reached, and its reason is lost.
+        """
+        self.close_for_certain()
         if self.socket is not None:
+            self.socket = None
+            self.event_queue.put("Evt17")  # transport connection closed
+
+    def close_for_certain(self) -> None:
+        """Close the socket: pynetdicom leaves it open in some of the ways in which an association ends."""
+        opened = self.socket
+        if opened is not None:
             with suppress(OSError):  # it is not connected any more, or never was
-                self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.close()
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
+
+    _shutdown_socket = close_for_certain  # pynetdicom's name for it
 
 
 class Requestor(AE):
@@ -152,6 +173,7 @@ class Requestor(AE):
         self.network_timeout = None  # dimse_s governs; a second clock would only race with it
 
     def _create_socket(self, assoc, address: AddressInformation, tls_args: None) -> Connection:
+        mend_reactor(assoc)
         return Connection(assoc, address, self.node)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # What other servers say first, or answer to an association request
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}
-ABORT_PDU, REJECT_PDU = 0x07, 0x03  # PDU types (PS3.8 9.3.8, 9.3.4)
+ABORT_PDU = 0x07  # PDU type of an A-ABORT (PS3.8 9.3.8)
 
 
 def explain(association: Association, node: Node, wanted: Sequence[PresentationContext]) -> MagicianError:
@@ -60,25 +60,22 @@ def _not_connected(connection: Connection, node: Node) -> MagicianError:
 
 
 def _rejected(result: str, reason: str, node: Node) -> MagicianError:
-    side = "we, or the PACS"
+    """The peer's own reason (PS3.8 Table 9-21), and whose turn it is."""
+    seen = f"{node.host}:{node.port} answered but refused the association ({result}: {reason})."
     if "Called AE" in reason:
-        change = (
-            f"It does not go by the AE title {node.ae_title!r}. Ask its administrator for the exact title "
-            f"(letter case counts) and put it into the node."
-        )
+        seen += f" It does not go by the AE title {node.ae_title!r}."
+        change = "Ask its administrator for the exact title (letter case counts) and put it into the node."
         side = "we"
     elif "Calling AE" in reason:
-        change = (
-            f"It does not know us as {node.local_ae_title!r}. Ask its administrator to add this AE title, or "
-            f"set local_ae_title to one that it knows."
-        )
+        seen += f" It does not know us as {node.local_ae_title!r}."
+        change = "Ask its administrator to add this AE title, or set local_ae_title to one that it knows."
+        side = "we, or the PACS"
     elif "Transient" in result:
         change = "It is busy: try again later. If it always is, its administrator must let it hold more associations."
         side = "the PACS"
     else:
         change = "Its administrator can see the cause in its log."
         side = "the PACS"
-    seen = f"{node.host}:{node.port} answered but refused the association ({result}: {reason})."
     return AssociationRejected.of(Finding("association", seen, side, change))
 
 
@@ -93,7 +90,7 @@ def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:
     """The connection stood, and no valid answer to our association request came over it (PS3.8 9.3.3, 9.3.4)."""
     where, first = f"{node.host}:{node.port}", connection.first_bytes
     foreign = next((name for start, name in FOREIGN.items() if first.startswith(start)), None)
-    if foreign or (first and first[0] > ABORT_PDU):
+    if connection.is_foreign:
         seen = f"{where} does not speak DICOM: it answered {first!r}{f', as {foreign} does' if foreign else ''}."
         change = "Is this a DICOM port? Ask the PACS's administrator for the right one."
         return AssociationAborted.of(Finding("association", seen, "we", change))

@@ -173,6 +173,8 @@ def associate(
     except BaseException:
         association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
+    finally:
+        association.dul.socket.close_for_certain()
 
 
 @contextmanager

@@ -18,8 +18,7 @@ from typing import ClassVar
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.association import Association
+from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -27,12 +26,12 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
-from pynetdicom.transport import AddressInformation
 
-from magician._connection import Connection, look_up
+from magician._connection import look_up
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
-from magician._listening import DEFAULT_LIMITS, Limits, Room, connection_lost, start_listening, stop_listening
+from magician._limits import DEFAULT_LIMITS, Limits, Room
+from magician._listener import Listener, connection_lost, start_listening, stop_listening
 from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_header
 from magician.association import Node, check_ae_title, is_loopback
 from magician.errors import MagicianError
@@ -42,13 +41,6 @@ logger = logging.getLogger(__name__)
 
 MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
 INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
-
-
-class _Ae(AE):
-    """Calls the destination of a C-MOVE over a connection that gives up in time, as all our calls do."""
-
-    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
-        return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
 
 
 class PracticePacs:
@@ -69,7 +61,7 @@ class PracticePacs:
     allowed_ae_titles : sequence of str, optional
         Who may call. Free on loopback; beyond it the list is required.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this server's context (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
 
@@ -208,8 +200,8 @@ class PracticePacs:
             self._temporary.cleanup()
             self._temporary = None
 
-    def _make_ae(self) -> AE:
-        ae = _Ae(ae_title=self._ae_title)
+    def _make_ae(self) -> Listener:
+        ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.require_calling_aet = self._allowed or []
         ae.add_supported_context(Verification)

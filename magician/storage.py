@@ -19,11 +19,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._listening import DEFAULT_LIMITS, Limits, Room, start_listening, stop_listening
+from magician._limits import DEFAULT_LIMITS, Limits, Room
+from magician._listener import Listener, start_listening, stop_listening
 from magician._progress import progress_bar
 from magician._reception import HEADER_KEYWORDS, SUCCESS, Refused, keep, read_header
 from magician.association import (
@@ -50,6 +51,7 @@ UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
 SYNTAXES_TAKEN = [*UNCOMPRESSED, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED)]
 
+
 class Watcher(Protocol):
     """Who wants to know what a receiver gets; called in the thread of the association that brings it."""
 
@@ -74,7 +76,7 @@ class Receiver:
     port : int
         0 takes a free port.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this server's context (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
 
@@ -106,7 +108,7 @@ class Receiver:
 
     def __enter__(self) -> Receiver:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ae = AE(ae_title=self._ae_title)
+        ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:

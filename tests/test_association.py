@@ -1,19 +1,18 @@
 """One test for each way in which a connection can fail, each with its own error and its own advice."""
 
 import socket
-import socketserver
 import ssl
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from helpers import ct_series
 from orthanc import free_port
-from pynetdicom import AE, evt
+from peers import listening, rejects, says, scp, swallowing
+from pynetdicom import evt
 from pynetdicom.sop_class import CTImageStorage, Verification
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
+from magician._connection import Connection
 from magician.association import Node, associate, echo, is_loopback
 from magician.errors import (
     AssociationAborted,
@@ -27,19 +26,6 @@ from magician.errors import (
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_studies
 from magician.storage import store
-
-
-@contextmanager
-def scp(handlers=(), *, contexts=(Verification, FIND)):
-    """A bare peer of pynetdicom's, for the behaviour that a practice PACS does not have."""
-    ae = AE(ae_title="PEER")
-    for context in contexts:
-        ae.add_supported_context(context)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
-    try:
-        yield Node("PEER", "127.0.0.1", server.socket.getsockname()[1], associate_s=5, dimse_s=0.6)
-    finally:
-        server.shutdown()
 
 
 def test_healthy_pacs_answers_an_echo():
@@ -59,23 +45,12 @@ def test_host_name_is_unknown():
 
 
 def test_host_swallows_packets():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        queued = []
-        for _ in range(4):  # fill the backlog: the kernel drops every further SYN
-            waiting = socket.socket()
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-            queued.append(waiting)
+    with swallowing() as port:
         started = time.monotonic()
         with pytest.raises(PacsUnreachable, match=r"No answer .* within 0.5 s \(connect_s\)") as caught:
             echo(Node("PACS", "127.0.0.1", port, connect_s=0.5))
         assert isinstance(caught.value, PacsTimeout)
         assert time.monotonic() - started < 5
-        for waiting in queued:
-            waiting.close()
 
 
 def test_pacs_has_another_title():
@@ -91,27 +66,35 @@ def test_pacs_does_not_know_us():
             echo(pacs.node)
 
 
+def test_pacs_refuses_us_faster_than_we_look(monkeypatch):
+    """The answer and the end of the connection are there before our thread looks whether we are connected."""
+
+    class Late(threading.Event):
+        def wait(self, timeout=None):
+            super().wait(timeout)
+            time.sleep(0.3)
+
+    def begin(self, *arguments):
+        original(self, *arguments)
+        self._ready = Late()
+
+    original = Connection.__init__
+    monkeypatch.setattr(Connection, "__init__", begin)
+    with listening(rejects(1, 1, 3)) as node:
+        with pytest.raises(AssociationRejected, match="does not know us"):
+            echo(node)
+
+
 def test_pacs_offers_no_common_service():
     with scp(contexts=[Verification]) as node:
         with pytest.raises(ServiceNotAccepted, match="Study Root .* FIND.*administrator must switch them on"):
             find_studies(node)
 
 
-class WebServer(socketserver.BaseRequestHandler):
-    """Does what nginx does when it is spoken to in another language."""
-
-    def handle(self):
-        self.request.recv(4096)
-        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>400</html>")
-
-
 def test_port_belongs_to_a_web_server():
-    with socketserver.TCPServer(("127.0.0.1", 0), WebServer) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
+    with listening(says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>400</html>")) as node:
         with pytest.raises(AssociationAborted, match="as a web server does. Is this a DICOM port"):
-            echo(Node("PACS", "127.0.0.1", server.server_address[1], associate_s=5))
-        thread.join()
+            echo(node)
 
 
 def test_peer_never_answers_the_association_request():
@@ -125,24 +108,14 @@ def test_peer_never_answers_the_association_request():
 
 def test_peer_answers_the_association_request_a_byte_at_a_time():
     """Each byte comes in time, and the answer never."""
-    stop = threading.Event()
+    def trickle(peer):
+        while True:
+            peer.sendall(b"\x02")
+            time.sleep(0.1)
 
-    def trickle(listener):
-        peer, _ = listener.accept()
-        with peer:
-            while not stop.wait(0.1):
-                peer.sendall(b"\x02")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=trickle, args=[listener])
-        thread.start()
-        node = Node("PACS", "127.0.0.1", listener.getsockname()[1], associate_s=0.5)
-        try:
-            with pytest.raises(AssociationAborted, match="a broken message"):
-                echo(node)
-        finally:
-            stop.set()
-            thread.join()
+    with listening(trickle, associate_s=0.5) as node:
+        with pytest.raises(AssociationAborted, match="a broken message"):
+            echo(node)
 
 
 def test_peer_stops_reading_while_we_send():
@@ -156,7 +129,7 @@ def test_peer_stops_reading_while_we_send():
     image.Rows *= 8
     image.Columns *= 8
     image.PixelData *= 64  # 32 MB, more than the buffers of both sides hold
-    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage]) as node:
+    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage], dimse_s=0.6) as node:
         started = time.monotonic()
         try:
             with pytest.raises(PacsTimeout, match=r"did not answer our C-STORE within 0.6 s \(dimse_s\)"):
@@ -173,7 +146,7 @@ def test_pacs_never_answers_the_echo():
         release.wait(5)
         return 0x0000
 
-    with scp([(evt.EVT_C_ECHO, sleep)]) as node:
+    with scp([(evt.EVT_C_ECHO, sleep)], dimse_s=0.6) as node:
         try:
             with pytest.raises(PacsTimeout, match=r"did not answer our C-ECHO within 0.6 s \(dimse_s\)"):
                 echo(node)
@@ -234,6 +207,25 @@ def test_messages_are_not_held_back_by_nagle():
     with PracticePacs() as pacs, associate(pacs.node, [Verification], handlers=[(evt.EVT_ACCEPTED, look)]):
         pass
     assert options == [1]
+
+
+def test_a_request_that_follows_closely_on_another_gets_its_answer():
+    """The reactor thread must not pass its checkpoint while it still says that it is paused."""
+    passed = threading.Event()
+    with PracticePacs() as pacs, associate(pacs.node, [Verification]) as association:
+        checkpoint = association._reactor_checkpoint
+        for _ in range(20):
+            checkpoint.clear()
+            while not association._is_paused:
+                time.sleep(0.001)
+            passed.clear()
+            association.dimse.get_msg = lambda block: passed.set() or (None, None)
+            checkpoint.set()
+            checkpoint.clear()
+            if association._is_paused:
+                assert not passed.wait(0.05)
+            del association.dimse.get_msg
+            checkpoint.set()
 
 
 @pytest.mark.parametrize(

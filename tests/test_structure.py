@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "association": {"errors"},
     "storage": {"association", "errors"},
     "query_retrieve": {"storage", "association", "errors"},
+    "diagnosis": {"query_retrieve", "association", "errors"},
     "practice_pacs": {"storage", "association", "errors"},
     "volume": {"errors"},
     "phantom": {"volume", "errors"},

@@ -1,7 +1,8 @@
-"""A listener that stays up: limits on what one caller and all of them together may take; a part of `storage`.
+"""A listener that stays up: a part of `storage`, whose `Receiver` and the practice PACS use it.
 
-pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header claims (PS3.8 9.3.1)
-and makes two threads for whoever connects. Here each of these has a bound, and what exceeds it is refused and logged.
+pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header claims (PS3.8 9.3.1),
+makes two threads for whoever connects, and lets one stalling TLS handshake stop all. Here each of these has a bound,
+and what exceeds it is refused and logged.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from magician._files import folder_size
+from magician._connection import Connection
+from magician._limits import Limits
 from magician._messages import receive_exactly, refuse_oversized
-from magician._reception import OUT_OF_RESOURCES, Refused
+from magician._reactor import mend_reactor
 from magician.association import MAX_PDU_BYTES, Node
 from magician.errors import MagicianError
 
@@ -28,55 +31,12 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 0.05  # how often a listener looks whether it has been stopped
 GOODBYE_S = 1  # how long `stop_listening` lets the associations end by themselves
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a listener lets its callers take.
-
-    Attributes
-    ----------
-    object_bytes : int
-        The largest object; while it arrives it is held in memory.
-    total_bytes, instances : int
-        How much its folder may hold, and how many instances.
-    associations : int
-        How many callers at once. One more is refused with "local limit exceeded" (PS3.8 9.3.4); when twice as many
-        are connected, further connections are closed without an answer.
-    associate_s : float
-        How long a connection may be open before it asks for an association (the ARTIM timer, PS3.8 9.1.5).
-    idle_s : float
-        How long an association may be silent, and how long one PDU may take.
-    """
-
-    object_bytes: int = 1024**3
-    total_bytes: int = 64 * 1024**3
-    instances: int = 100_000
-    associations: int = 64
-    associate_s: float = 10
-    idle_s: float = 60
-
-
-DEFAULT_LIMITS = Limits()
-
-
-class Room:
-    """How much more a listener may keep in its folder; safe to use from several threads."""
-
-    def __init__(self, limits: Limits, folder) -> None:
-        self._limits = limits
-        self._instances, self._bytes = folder_size(folder)
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> None:
-        """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
-        with self._lock:
-            if self._instances >= self._limits.instances:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)")
-            if self._bytes + size > self._limits.total_bytes:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
-            self._instances += 1
-            self._bytes += size
+REASONS = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and this listener wants one",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "HTTP_REQUEST": "it speaks plain HTTP",
+    "UNSUPPORTED_PROTOCOL": "its version of TLS is older than 1.2",
+}
 
 
 def connection_lost(event: evt.Event) -> None:
@@ -109,6 +69,8 @@ class _BoundedSocket(AssociationSocket):
 
 
 class _Handler(RequestHandler):
+    """Makes an association of a connection."""
+
     def _create_association(self):
         association = super()._create_association()
         association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
@@ -116,7 +78,7 @@ class _Handler(RequestHandler):
         return association
 
 
-class _Listener(ThreadedAssociationServer):
+class _Server(ThreadedAssociationServer):
     """Hands each connection to a thread of its own, the TLS handshake included."""
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
@@ -151,8 +113,22 @@ class _Listener(ThreadedAssociationServer):
             with self._count_lock:
                 self._shaking_hands -= 1
 
-    def handle_error(self, request: socket.socket, client_address) -> None:
-        logger.warning("A connection from %s came to nothing", client_address[0], exc_info=True)
+    def handle_error(self, request: socket.socket, client_address: tuple) -> None:
+        """Log why a caller was turned away; socketserver would print it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"its certificate is not good ({error.verify_message})"
+        else:
+            why = REASONS.get(getattr(error, "reason", None), error)
+        logger.warning("%s turned %s away: %s", self.ae_title, client_address[0], why)
+
+
+class Listener(AE):
+    """An application entity that listens, and that calls the destinations of a C-MOVE as every caller of ours does."""
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
+        mend_reactor(assoc)
+        return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
 
 
 class _OfferedContext(PresentationContext):
@@ -168,8 +144,8 @@ class _OfferedContext(PresentationContext):
 
 
 def start_listening(
-    ae: AE, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
-) -> tuple[_Listener, Node]:
+    ae: Listener, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
+) -> tuple[_Server, Node]:
     """Start the server thread of an application entity; returns the server and the node by which to reach it.
 
     The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
@@ -179,14 +155,16 @@ def start_listening(
     MagicianError
         If the address is taken or can't be had.
     ValueError
-        If `host` is empty, which would mean every address of this computer.
+        If `host` is empty, which would mean every address of this computer; or if `tls` is a caller's context.
     """
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
     if not host:
         raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
     ae.maximum_pdu_size, ae.maximum_associations = MAX_PDU_BYTES, limits.associations
     ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = limits.associate_s, limits.idle_s, limits.idle_s
     offered = [_OfferedContext(context) for context in ae.supported_contexts]
-    options = {"server_class": _Listener, "limits": limits, "ssl_context": tls}
+    options = {"server_class": _Server, "limits": limits, "ssl_context": tls}
     try:
         handlers = [(evt.EVT_CONN_CLOSE, connection_lost), *handlers]
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
@@ -201,7 +179,7 @@ def start_listening(
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
 
 
-def stop_listening(server: _Listener) -> None:
+def stop_listening(server: _Server) -> None:
     """Stop a server, and end the associations that are still open: politely at first, then by closing them."""
     server.shutdown()
     open_ones = server.active_associations
