@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom import AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -35,7 +36,7 @@ from magician._listener import Listener, connection_lost, start_listening, stop_
 from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_header
 from magician.association import Node, check_ae_title, is_loopback
 from magician.errors import MagicianError
-from magician.storage import SYNTAXES_TAKEN, contexts_for, refuse_identified
+from magician.storage import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for, refuse_identified
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +266,8 @@ class PracticePacs:
             yield BAD_IDENTIFIER, None
             return
         yield len(paths)
-        yield from self._datasets(event, paths)
+        for status, dataset in self._datasets(event, paths):
+            yield status, dataset and _as_agreed(dataset, event.assoc)
 
     def _move(self, event: evt.Event) -> Iterator:
         destination = self._destinations.get(event.move_destination)
@@ -305,6 +307,15 @@ class PracticePacs:
                 yield CANCELLED, None
                 return
             yield MATCH, dcmread(path)
+
+
+def _as_agreed(dataset: Dataset, association: Association) -> Dataset:
+    """Decompress what a caller of a C-GET takes only uncompressed; objects are else sent as they are stored."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    agreed = {c.transfer_syntax[0] for c in association.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID}
+    if syntax.is_compressed and syntax not in agreed and agreed & set(UNCOMPRESSED):
+        dataset.decompress(generate_instance_uid=False)
+    return dataset
 
 
 def _has_its_place(header: Dataset) -> bool:
