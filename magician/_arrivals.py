@@ -50,6 +50,8 @@ class Arrivals:
         SOP Instance UIDs of what was sent and is no part of the study.
     failure : Refused or None
         Why this computer could not take an object, for instance a full disk: it stops the retrieve.
+    came : int
+        How many came since, those that were sent twice counted twice.
     heard : float
         ``time.monotonic()`` of the last arrival.
     """
@@ -59,6 +61,7 @@ class Arrivals:
         self.paths: dict[str, Path] = {}
         self.foreign: set[str] = set()
         self.failure: Refused | None = None
+        self.came = 0
         self.heard = time.monotonic()
         self._offers = 0
         self._lock = threading.Lock()  # a receiver calls us from its own threads
@@ -117,7 +120,7 @@ class Arrivals:
     def arrived(self, path: Path) -> None:
         """Count a file that is here now."""
         with self._lock:
-            self.heard = time.monotonic()
+            self.came, self.heard = self.came + 1, time.monotonic()
             if path.stem in self.expected and path.stem not in self.paths:
                 self._bar.update()
             if path.stem in self.expected:

@@ -15,7 +15,7 @@ MOST_PDU_BYTES = 1024**2  # we ask for 128 KiB of data at a time; a request for 
 MOST_OBJECT_BYTES = 1024**3
 
 
-def refuse_oversized(association: Association, length: int, object_bytes: int = MOST_OBJECT_BYTES) -> None:
+def refuse_oversized(association: Association, length: int, object_bytes: int | None = None) -> None:
     """Raise `OSError` if the next `length` bytes are too many for one PDU, or for the message that they belong to."""
     if length > MOST_PDU_BYTES:
         raise OSError(f"the peer began a PDU of {length} bytes; we take {MOST_PDU_BYTES}")
@@ -23,8 +23,9 @@ def refuse_oversized(association: Association, length: int, object_bytes: int = 
     held = 0
     if message is not None:
         held = message.encoded_command_set.tell() + (message.data_set.tell() if message.data_set else 0)
-    if held + length > object_bytes:
-        raise OSError(f"the peer sent a message of more than {object_bytes} bytes")
+    most = object_bytes or MOST_OBJECT_BYTES
+    if held + length > most:
+        raise OSError(f"the peer sent a message of more than {most} bytes")
 
 
 def receive_exactly(sock: socket.socket, length: int, seconds: float) -> bytearray:

@@ -114,12 +114,22 @@ def find(association: Association, node: Node, identifier: Dataset) -> list[Data
         status = status_of(response, node, "C-FIND", started)
         started = time.monotonic()
         if status in (0xFF00, 0xFF01):
-            matches.append(match)
+            matches.append(_readable(match, node))
             if len(matches) > MOST_MATCHES:
                 raise MagicianError(f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: ask for less.")
         elif status != 0x0000:
             raise DimseFailure(f"{node} answered our C-FIND with {in_words(response, 'C-FIND')}.", status)
     return matches
+
+
+def _readable(match: Dataset | None, node: Node) -> Dataset:
+    """Return a match whose values can all be read; pydicom decodes them only when they are looked at."""
+    try:
+        for element in match:
+            element.value  # noqa: B018
+    except Exception as error:  # a hostile answer can fail in any of pydicom's ways; all mean the same here
+        raise MagicianError(f"{node} answered our C-FIND with a match that can't be read: {error}") from error
+    return match
 
 
 def in_words(response: Dataset, service: str) -> str:

@@ -151,11 +151,19 @@ def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arri
         arrivals.heard = time.monotonic()
         completed = response.get("NumberOfCompletedSuboperations", 0) + response.get("NumberOfWarningSuboperations", 0)
         if status != 0xFF00:
-            uids = identifier.get("FailedSOPInstanceUIDList") if identifier else None
-            uids = [uids] if isinstance(uids, str) else uids or []
+            uids = _failed_uids(identifier)
             failed = response.get("NumberOfFailedSuboperations", 0)
-            return Outcome(service, status, in_words(response, service), completed, failed, tuple(uids))
+            return Outcome(service, status, in_words(response, service), completed, failed, uids)
     raise AssertionError("pynetdicom ended a retrieve without a last response")
+
+
+def _failed_uids(identifier: Dataset | None) -> tuple[str, ...]:
+    """The instances that a last response lists as failed (0008,0058), if it lists them and they can be read."""
+    try:
+        uids = identifier.get("FailedSOPInstanceUIDList") if identifier else None
+    except Exception:  # a hostile answer can fail in any of pydicom's ways; the list is optional
+        return ()
+    return (str(uids),) if isinstance(uids, str) else tuple(str(uid) for uid in uids or [] if uid)
 
 
 def raise_if_incomplete(outcome: Outcome, arrivals: Arrivals, where: str, refused_classes=()) -> None:

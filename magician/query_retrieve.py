@@ -169,7 +169,7 @@ def move_study(
             outcome = follow(
                 requests, lambda keys: association.send_c_move(keys, target.ae_title, MOVE), node, "C-MOVE", arrivals
             )
-    if outcome.completed == 0 and outcome.status in (0xA801, 0xC000) and not arrivals.failure:
+    if outcome.status in (0xA801, 0xC000) and not (outcome.completed or arrivals.came or arrivals.failure):
         raise_unknown_destination(outcome, node, target)
     where = f"{node} by C-MOVE to {target}"
     if receiver:

@@ -121,7 +121,9 @@ class Receiver:
         return self
 
     def __exit__(self, *exception) -> None:
-        stop_listening(self._server)
+        if self._server is not None:
+            stop_listening(self._server)
+            self._server = None
 
     @property
     def received(self) -> list[Path]:

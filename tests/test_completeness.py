@@ -15,7 +15,7 @@ from helpers import ct_series
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician import _files, _reception
+from magician import _arrivals, _files, _reception, practice_pacs, storage
 from magician._files import read_whole, save_dataset
 from magician.association import Node
 from magician.errors import (
@@ -443,15 +443,23 @@ def eventually(condition, seconds=5):
 # Progress bars
 
 
-def test_no_progress_bar_for_what_is_over_soon(pacs, tmp_path, capsys):
+def test_no_progress_bar_for_what_is_over_soon(pacs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("magician._progress.SHOW_AFTER_S", 600)
     get_study(pacs.node, STUDY_UID, tmp_path)
     store(pacs.node, SERIES)
     assert capsys.readouterr().err == ""
 
 
+def slowly(event, *arguments):
+    time.sleep(0.15)  # longer than the bar waits between two updates
+    return _reception.read_header(event, *arguments)
+
+
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
     monkeypatch.setattr("magician._progress.SHOW_AFTER_S", 0.001)
+    for module in (_arrivals, storage, practice_pacs):
+        monkeypatch.setattr(module, "read_header", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
         pacs.know(receiver.node)
         get_study(pacs.node, STUDY_UID, tmp_path / "got", progress=progress)
