@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pynetdicom import AE, evt
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from magician._messages import refuse_oversized
 from magician._reactor import mend_reactor
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 
@@ -87,6 +88,11 @@ class Connection(AssociationSocket):
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read a part of a PDU; fewer bytes only if the peer has closed the connection."""
+        try:
+            refuse_oversized(self.assoc, nr_bytes)
+        except OSError as error:
+            self.failure = error
+            raise
         read, started = bytearray(), time.monotonic()
         try:
             while len(read) < nr_bytes:

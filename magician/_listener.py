@@ -1,4 +1,9 @@
-"""The listening side of a connection; a part of `storage`, whose `start_listening` both listeners use."""
+"""A listener that stays up: a part of `storage`, whose `Receiver` and the practice PACS use it.
+
+pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header claims (PS3.8 9.3.1),
+makes two threads for whoever connects, and lets one stalling TLS handshake stop all. Here each of these has a bound,
+and what exceeds it is refused and logged.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,26 @@ import logging
 import socket
 import ssl
 import sys
+import threading
+import time
+from contextlib import suppress
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.transport import AssociationServer, AssociationSocket, ThreadedAssociationServer
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from magician._connection import Connection
+from magician._limits import Limits
+from magician._messages import receive_exactly, refuse_oversized
 from magician._reactor import mend_reactor
+from magician.association import MAX_PDU_BYTES, Node
+from magician.errors import MagicianError
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_S = 10
+LOOK_S = 0.05  # how often a listener looks whether it has been stopped
+GOODBYE_S = 1  # how long `stop_listening` lets the associations end by themselves
 REASONS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and this listener wants one",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
@@ -24,32 +39,79 @@ REASONS = {
 }
 
 
-class Listener(AE):
-    """An application entity that listens."""
+def connection_lost(event: evt.Event) -> None:
+    """End what is going on over a connection that has closed; the handler of EVT_CONN_CLOSE.
 
-    def make_server(self, *arguments, server_class: type | None = None, **keywords) -> AssociationServer:
-        return super().make_server(*arguments, server_class=_Server, **keywords)
+    pynetdicom notices in the thread that is busy sending, and so would wait for an answer to each further object.
+    """
+    event.assoc.is_established = False
+    event.assoc.dimse.msg_queue.put((None, None))  # what pynetdicom itself enters when the peer is gone
 
-    def _create_socket(self, assoc: Association, *arguments) -> AssociationSocket:
-        """For the associations that a listener asks for itself: those of a C-MOVE."""
-        mend_reactor(assoc)
-        return super()._create_socket(assoc, *arguments)
+
+class _BoundedSocket(AssociationSocket):
+    """The socket of one caller."""
+
+    def __init__(self, accepted: AssociationSocket, limits: Limits) -> None:
+        vars(self).update(vars(accepted))
+        self._limits = limits
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read a part of a PDU; pynetdicom closes the connection on an `OSError`."""
+        refuse_oversized(self.assoc, nr_bytes, self._limits.object_bytes)
+        return receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
+
+class _Handler(RequestHandler):
+    """Makes an association of a connection."""
+
+    def _create_association(self):
+        association = super()._create_association()
+        association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
+        association.dul.socket.socket.settimeout(self.server.limits.idle_s)
+        return association
 
 
 class _Server(ThreadedAssociationServer):
-    """Shakes hands with each caller in a thread of the caller's own: pynetdicom lets one that stalls stop all."""
+    """Hands each connection to a thread of its own, the TLS handshake included."""
 
-    daemon_threads = True
+    def __init__(self, *args, limits: Limits, **keywords) -> None:
+        self.limits = limits
+        self._shaking_hands = 0
+        self._count_lock = threading.Lock()
+        super().__init__(*args, request_handler=_Handler, **keywords)
 
     def get_request(self) -> tuple[socket.socket, tuple]:
-        return self.socket.accept()
-
-    def finish_request(self, request: socket.socket, client_address: tuple) -> None:
+        connection, address = self.socket.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.limits.associate_s)
         if self.ssl_context:
-            request.settimeout(HANDSHAKE_S)
-            request = self.ssl_context.wrap_socket(request, server_side=True)
-            request.settimeout(None)
-        super().finish_request(request, client_address)
+            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def verify_request(self, request: socket.socket, client_address) -> bool:
+        """Take a connection, or close it because there are too many."""
+        with self._count_lock:
+            if self._shaking_hands + len(self.active_associations) >= 2 * self.limits.associations:
+                logger.warning("Closed a connection from %s: too many are open", client_address[0])
+                return False
+            self._shaking_hands += 1
+        return True
+
+    def finish_request(self, request: socket.socket, client_address) -> None:
+        try:
+            if isinstance(request, ssl.SSLSocket):
+                request.do_handshake()
+            super().finish_request(request, client_address)
+        finally:
+            with self._count_lock:
+                self._shaking_hands -= 1
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
         """Log why a caller was turned away; socketserver would print it."""
@@ -59,3 +121,74 @@ class _Server(ThreadedAssociationServer):
         else:
             why = REASONS.get(getattr(error, "reason", None), error)
         logger.warning("%s turned %s away: %s", self.ae_title, client_address[0], why)
+
+
+class Listener(AE):
+    """An application entity that listens, and that calls the destinations of a C-MOVE as every caller of ours does."""
+
+    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
+        mend_reactor(assoc)
+        return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
+
+
+class _OfferedContext(PresentationContext):
+    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every association."""
+
+    def __init__(self, template: PresentationContext) -> None:
+        vars(self).update(vars(template))
+
+    def __deepcopy__(self, memo: dict) -> _OfferedContext:
+        twin = _OfferedContext(self)
+        twin._transfer_syntax = list(self._transfer_syntax)
+        return twin
+
+
+def start_listening(
+    ae: Listener, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
+) -> tuple[_Server, Node]:
+    """Start the server thread of an application entity; returns the server and the node by which to reach it.
+
+    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
+
+    Raises
+    ------
+    MagicianError
+        If the address is taken or can't be had.
+    ValueError
+        If `host` is empty, which would mean every address of this computer; or if `tls` is a caller's context.
+    """
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
+    if not host:
+        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+    ae.maximum_pdu_size, ae.maximum_associations = MAX_PDU_BYTES, limits.associations
+    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = limits.associate_s, limits.idle_s, limits.idle_s
+    offered = [_OfferedContext(context) for context in ae.supported_contexts]
+    options = {"server_class": _Server, "limits": limits, "ssl_context": tls}
+    try:
+        handlers = [(evt.EVT_CONN_CLOSE, connection_lost), *handlers]
+        server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
+    except OSError as error:
+        raise MagicianError(
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
+            f"or leave the port out and a free one is found."
+        ) from error
+    ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
+    threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
+    reachable = "127.0.0.1" if host == "0.0.0.0" else host
+    return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+
+
+def stop_listening(server: _Server) -> None:
+    """Stop a server, and end the associations that are still open: politely at first, then by closing them."""
+    server.shutdown()
+    open_ones = server.active_associations
+    for association in open_ones:
+        association.abort(block=False)
+    deadline = time.monotonic() + GOODBYE_S
+    for association in open_ones:
+        association.join(max(0.0, deadline - time.monotonic()))
+    for association in open_ones:
+        if association.is_alive():
+            association.dul.socket._shutdown_socket()  # wakes a thread that is stuck in sending or receiving
+            association.join(GOODBYE_S)

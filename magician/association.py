@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,6 @@ from dataclasses import KW_ONLY, dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
@@ -127,15 +125,6 @@ class Node:
         return f"Node({str(self)!r}, local_ae_title={self.local_ae_title!r})"
 
 
-def disable_nagle(event: evt.Event) -> None:
-    """Set TCP_NODELAY on a new connection, as either side of it.
-
-    Without it each message waits for the acknowledgement of the one before, about 45 ms on many systems, which
-    makes sending five to ten times slower.
-    """
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 @contextmanager
 def associate(
     node: Node,
@@ -178,13 +167,28 @@ def associate(
     try:
         if not association.is_established:
             raise explain(association, node, wanted)
-        yield association
+        with lost_means_aborted(association, node):
+            yield association
         association.release()
     except BaseException:
         association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
     finally:
         association.dul.socket.close_for_certain()
+
+
+@contextmanager
+def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
+    """Raise `AssociationAborted` where pynetdicom raises `RuntimeError`: at a request on a lost association."""
+    try:
+        yield
+    except RuntimeError as error:
+        if association.is_established:
+            raise
+        seen = f"{node} ended the association before our request was sent."
+        raise AssociationAborted.of(
+            Finding("association", seen, "the PACS", "It may have stopped: try again.")
+        ) from error
 
 
 def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:

@@ -26,10 +26,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_orthanc(folder: Path, *, known: dict[str, int], settings: dict | None = None):
+def running_orthanc(
+    folder: Path, *, known: dict[str, int], settings: dict | None = None, started=lambda process: None
+):
     """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their ports.
 
-    `settings` are added to its configuration.
+    `settings` are added to its configuration; `started` is called with the process.
     """
     program = require_program("Orthanc")
     port = free_port()
@@ -55,6 +57,7 @@ def running_orthanc(folder: Path, *, known: dict[str, int], settings: dict | Non
         )
         try:
             _wait_for(port, process, folder / "orthanc.log")
+            started(process)
             yield Node("ORTHANC", "127.0.0.1", port)
         finally:
             process.terminate()

@@ -1,0 +1,216 @@
+"""Compressed studies, and studies that hold more than CT: each object arrives as it is stored, and can be read."""
+
+import io
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from helpers import ct_series, lung_segmentation, require_program, truth_labels, write_series
+from orthanc import free_port, running_orthanc
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pynetdicom import AllStoragePresentationContexts
+
+from magician import _retrieve
+from magician.association import Node
+from magician.errors import DimseFailure
+from magician.practice_pacs import PracticePacs
+from magician.query_retrieve import find_studies, get_study, move_study
+from magician.result import make_results
+from magician.storage import Receiver, store
+from magician.volume import read_series
+
+CT = ct_series(slices=6)
+STUDY_UID = CT[0].StudyInstanceUID
+SYNTAXES = [JPEGLosslessSV1, JPEGLossless, JPEGLSLossless, JPEG2000Lossless, RLELossless]
+DCMTK = {
+    JPEGLosslessSV1: ["dcmcjpeg", "+e1"],
+    JPEGLossless: ["dcmcjpeg", "+el"],
+    JPEGLSLossless: ["dcmcjpls"],
+    RLELossless: ["dcmcrle"],
+}
+
+
+def jpeg_2000(ds):
+    """Compress with Pillow's OpenJPEG: DCMTK has no JPEG 2000."""
+    stream = io.BytesIO()
+    Image.fromarray(ds.pixel_array).save(stream, "JPEG2000", no_jp2=True, irreversible=False)
+    ds.PixelData = encapsulate([stream.getvalue()])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    return ds
+
+
+def compressed_files(folder, syntax):
+    """The small CT in a transfer syntax, as programs that nobody here wrote make it."""
+    folder.mkdir()
+    for path in sorted(write_series(CT, folder / "plain").iterdir()):
+        made = folder / path.name
+        if syntax == JPEG2000Lossless:
+            jpeg_2000(dcmread(path)).save_as(made)
+        else:
+            program, *options = DCMTK[syntax]
+            subprocess.run([require_program(program), *options, path, made], check=True, timeout=60)
+        assert dcmread(made).file_meta.TransferSyntaxUID == syntax
+    return sorted(folder.glob("*.dcm"))
+
+
+def syntaxes_of(paths):
+    return {dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID for path in paths}
+
+
+@contextmanager
+def a_server(name, folder, known):
+    """A PACS, and what it calls the destinations of a C-MOVE."""
+    if name == "Orthanc":
+        (folder / "orthanc").mkdir()
+        with running_orthanc(folder / "orthanc", known=known) as node:
+            yield node
+    else:
+        with PracticePacs() as pacs:
+            for title, port in known.items():
+                pacs.know(Node(title, "127.0.0.1", port))
+            yield pacs.node
+
+
+@pytest.fixture(scope="module")
+def plain_hu(tmp_path_factory):
+    return read_series(write_series(CT, tmp_path_factory.mktemp("plain"))).hu
+
+
+@pytest.mark.parametrize("server", ["practice PACS", "Orthanc"])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_a_compressed_study_comes_back_as_it_was_sent(server, syntax, tmp_path, plain_hu):
+    files, inbox = compressed_files(tmp_path / "made", syntax), free_port()
+    with a_server(server, tmp_path, {"MAGICIAN": free_port(), "INBOX": inbox}) as node:
+        assert store(node, files).sent == 6
+        got = get_study(node, STUDY_UID, tmp_path / "got")
+        with Receiver(tmp_path / "moved", ae_title="INBOX", port=inbox) as receiver:
+            moved = move_study(node, STUDY_UID, receiver)
+    for retrieval, folder in ((got, tmp_path / "got"), (moved, tmp_path / "moved")):
+        assert syntaxes_of(retrieval.paths) == {syntax}
+        np.testing.assert_array_equal(read_series(folder).hu, plain_hu)
+
+
+def test_a_study_in_several_encodings_comes_back_as_it_was_sent(tmp_path, plain_hu):
+    files = [compressed_files(tmp_path / uid.keyword, uid)[i] for i, uid in enumerate(SYNTAXES)]
+    left = {ds.SOPInstanceUID for ds in CT} - {dcmread(path).SOPInstanceUID for path in files}
+    files += [ds for ds in CT if ds.SOPInstanceUID in left]
+    with a_server("Orthanc", tmp_path, {"MAGICIAN": free_port()}) as node:
+        assert store(node, files).sent == 6
+        retrieval = get_study(node, STUDY_UID, tmp_path / "got")
+    assert syntaxes_of(retrieval.paths) == {*SYNTAXES, CT[0].file_meta.TransferSyntaxUID}
+    np.testing.assert_array_equal(read_series(tmp_path / "got").hu, plain_hu)
+
+
+def run_dcmtk(program, *arguments):
+    command = [require_program(program), *map(str, arguments)]
+    return subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "option"), [(JPEGLosslessSV1, "-xs"), (JPEGLSLossless, "-xt"), (RLELossless, "-xr")]
+)
+def test_dcmtk_storescu_sends_compressed_objects(syntax, option, tmp_path):
+    files = compressed_files(tmp_path / "made", syntax)
+    with PracticePacs() as pacs:
+        where = ["-aec", pacs.node.ae_title, pacs.node.host, pacs.node.port]
+        run_dcmtk("storescu", option, *where, *files)
+        assert syntaxes_of(pacs.folder.glob("*.dcm")) == {syntax}
+        retrieval = get_study(pacs.node, STUDY_UID, tmp_path / "got")
+    assert syntaxes_of(retrieval.paths) == {syntax}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_dcmtk_getscu_takes_only_uncompressed_objects(syntax, tmp_path):
+    """The practice PACS decompresses for a caller who asks for nothing else."""
+    with PracticePacs() as pacs:
+        store(pacs.node, compressed_files(tmp_path / "made", syntax))
+        where = ["-aec", pacs.node.ae_title, pacs.node.host, pacs.node.port]
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_UID}"]
+        (tmp_path / "got").mkdir()
+        run_dcmtk("getscu", "-S", "-od", tmp_path / "got", *keys, *where)
+    got = {ds.SOPInstanceUID: ds for ds in map(dcmread, (tmp_path / "got").iterdir())}
+    assert len(got) == 6
+    assert all(np.array_equal(got[ds.SOPInstanceUID].pixel_array, ds.pixel_array) for ds in CT)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless], ids=lambda uid: uid.keyword)
+def test_dcmtk_storescp_takes_our_compressed_objects(syntax, tmp_path):
+    files, port = compressed_files(tmp_path / "made", syntax), free_port()
+    (tmp_path / "kept").mkdir()
+    command = [require_program("storescp"), "+xa", "-od", str(tmp_path / "kept"), "-aet", "STORESCP", str(port)]
+    process = subprocess.Popen(command)
+    try:
+        wait_for_port(port)
+        assert store(Node("STORESCP", "127.0.0.1", port), files).sent == 6
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert syntaxes_of((tmp_path / "kept").iterdir()) == {syntax}
+
+
+def wait_for_port(port):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("storescp did not start")
+
+
+@pytest.fixture(scope="module")
+def with_results(tmp_path_factory):
+    """The small CT and our results of it: Secondary Capture, Segmentation, Structured Report."""
+    volume = read_series(write_series(CT, tmp_path_factory.mktemp("ct")))
+    results = make_results(volume, lung_segmentation(volume, truth_labels(CT).astype(np.uint8)))
+    return [*CT, *results.all]
+
+
+@pytest.mark.parametrize("server", ["practice PACS", "Orthanc"])
+def test_a_study_with_our_results_comes_back_whole(server, with_results, tmp_path):
+    inbox = free_port()
+    with a_server(server, tmp_path, {"MAGICIAN": free_port(), "INBOX": inbox}) as node:
+        store(node, with_results)
+        got = get_study(node, STUDY_UID, tmp_path / "got")
+        with Receiver(tmp_path / "moved", ae_title="INBOX", port=inbox) as receiver:
+            moved = move_study(node, STUDY_UID, receiver)
+        (tmp_path / "got" / f"{with_results[-1].SOPInstanceUID}.dcm").unlink()
+        assert get_study(node, STUDY_UID, tmp_path / "got").received == len(with_results)
+    classes = {ds.SOPInstanceUID: ds.SOPClassUID for ds in with_results}
+    assert len(set(classes.values())) == 4
+    for retrieval in (got, moved):
+        assert {path.stem for path in retrieval.paths} == set(classes)
+
+
+def test_orthanc_is_offered_only_ct_and_the_refusal_is_named(with_results, tmp_path, monkeypatch):
+    """What a CT-only C-GET gets from Orthanc: nothing."""
+    offered = _retrieve.storage_contexts
+    monkeypatch.setattr(
+        "magician.query_retrieve.storage_contexts",
+        lambda arrivals: [context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID],
+    )
+    with a_server("Orthanc", tmp_path, {"MAGICIAN": free_port()}) as node:
+        store(node, with_results)
+        with pytest.raises(DimseFailure, match="did not agree to send .*Segmentation Storage"):
+            get_study(node, STUDY_UID, tmp_path / "got")
+
+
+def test_many_classes_still_fit_into_one_association(tmp_path):
+    """Forty kinds of objects in one study: at most 128 contexts, so fewer encodings of each."""
+    objects = []
+    for number, context in enumerate(AllStoragePresentationContexts[:40]):
+        (ds,) = ct_series(slices=1, rows=8, columns=8)
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = context.abstract_syntax
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        objects.append(ds)
+    with PracticePacs() as pacs:
+        pacs.add(objects)
+        assert len(find_studies(pacs.node)) == 1
+        assert get_study(pacs.node, STUDY_UID, tmp_path).received == 40
