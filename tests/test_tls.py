@@ -15,6 +15,7 @@ from orthanc import free_port, running_orthanc
 from peers import hangs_up, listening, says
 from pydicom import dcmread
 
+from magician._connection import Connection
 from magician.association import Node, echo
 from magician.diagnosis import diagnose
 from magician.errors import AssociationAborted, PacsTimeout, TlsFailure
@@ -169,6 +170,19 @@ def test_we_show_no_certificate(certificates, version):
 def test_our_certificate_is_of_an_authority_that_the_pacs_does_not_know(certificates, version):
     with tls_pacs(certificates.listen(mutual=True, version=version), certificates.call("stranger")) as node:
         fails(node, "we, or the PACS", "does not know the authority that signed our certificate")
+
+
+def test_the_refusal_of_our_certificate_is_lost_on_the_way(certificates, monkeypatch):
+    """As TLS 1.3 has it, the refusal comes after the handshake; a reset of the connection can overtake it."""
+
+    def reset(connection, nr_bytes):
+        connection.failure = ConnectionResetError()
+        raise connection.failure
+
+    monkeypatch.setattr(Connection, "recv", reset)
+    with tls_pacs(certificates.listen(mutual=True), certificates.call("stranger")) as node:
+        with pytest.raises(TlsFailure, match="does not know the authority that signed our certificate"):
+            echo(node)
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
