@@ -23,7 +23,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket, RequestH
 from magician._connection import Connection
 from magician._limits import Limits
 from magician._messages import receive_exactly, refuse_oversized
-from magician._reactor import mend_reactor
+from magician._reactor import mend_reactor, survive_nonsense
 from magician.association import MAX_PDU_BYTES, Node
 from magician.errors import MagicianError
 
@@ -46,6 +46,8 @@ def connection_lost(event: evt.Event) -> None:
     """
     event.assoc.is_established = False
     event.assoc.dimse.msg_queue.put((None, None))  # what pynetdicom itself enters when the peer is gone
+    if event.assoc.is_acceptor and event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(None)  # no association request will come any more
 
 
 class _BoundedSocket(AssociationSocket):
@@ -75,6 +77,7 @@ class _Handler(RequestHandler):
         association = super()._create_association()
         association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
         association.dul.socket.socket.settimeout(self.server.limits.idle_s)
+        survive_nonsense(association)
         return association
 
 

@@ -8,9 +8,14 @@ request, which nobody gets. Of 150 pairs of C-ECHO and C-FIND on a busy computer
 
 from __future__ import annotations
 
+import logging
 import threading
 
+from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_P_ABORT
+
+logger = logging.getLogger(__name__)
 
 
 class _Checkpoint:
@@ -39,3 +44,29 @@ class _Checkpoint:
 def mend_reactor(association: Association) -> None:
     """Make it safe to send one request after another on `association`, which must not have begun yet."""
     association._reactor_checkpoint = _Checkpoint(association)
+    survive_nonsense(association)
+
+
+def survive_nonsense(association: Association) -> None:
+    """End `association`, which must not have begun yet, when its peer sends what pynetdicom can't follow.
+
+    Some broken messages raise an exception in the thread that reads them (PS3.8 9.2 has an event for each, pynetdicom
+    not for all). The thread then dies, and who waits for an answer waits in vain.
+    """
+    machine, dul = association.dul.state_machine, association.dul
+    proceed = machine.do_action
+
+    def proceed_or_end(event: str) -> None:
+        try:
+            proceed(event)
+        except Exception as error:
+            logger.warning("Ended an association whose peer sent a broken message: %s: %s", type(error).__name__, error)
+            dul.socket.close()
+            if association.is_requestor or association.is_established:  # whoever listens does not expect it before
+                dul.to_user_queue.put(A_P_ABORT())
+            association.dimse.msg_queue.put((None, None))
+            evt.trigger(association, evt.EVT_CONN_CLOSE, {"address": None})
+            machine.current_state = "Sta1"
+            dul.kill_dul()
+
+    machine.do_action = proceed_or_end
