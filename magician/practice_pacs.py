@@ -26,6 +26,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from magician._activity import Activity
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
 from magician.association import Node, check_ae_title, disable_nagle, is_loopback
@@ -41,6 +42,7 @@ from magician.storage import (
     receive,
     refuse_identified,
     start_listening,
+    stop_listening,
 )
 
 logger = logging.getLogger(__name__)
@@ -118,9 +120,9 @@ class PracticePacs:
         return self
 
     def stop(self) -> None:
-        """Stop listening and remove a temporary folder; harmless when it is stopped already."""
+        """Stop listening, end what is going on, and remove a temporary folder; harmless when it is stopped already."""
         if self._server is not None:
-            self._server.shutdown()
+            stop_listening(self._server)
             self._server = None
             self._close_folder()
 
@@ -212,6 +214,7 @@ class PracticePacs:
 
     def _handlers(self) -> list[tuple]:
         return [
+            *Activity(logger).handlers,
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),

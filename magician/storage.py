@@ -6,6 +6,7 @@ has been checked to be a UID, and appears in its folder whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -46,6 +47,10 @@ logger = logging.getLogger(__name__)
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
 SYNTAXES_TAKEN = [*UNCOMPRESSED, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED)]
+
+# Connections that may wait to be accepted: a class that runs the same cell at once. The socketserver's own 5 would let
+# the others try again after a second, and after some seconds in vain.
+CALLERS_WAITING = 128
 
 # Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
 SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0124
@@ -130,11 +135,32 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
         server = ae.start_server((host, port), block=False, evt_handlers=handlers, contexts=offered)
     except OSError as error:
         raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
-            f"or leave the port out and a free one is found."
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
         ) from error
+    server.socket.listen(CALLERS_WAITING)
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "Stop what uses this port, or choose another: port 0 finds a free one."
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
+    return "The host must be an address of this computer."
+
+
+def stop_listening(server) -> None:
+    """Stop a server that `start_listening` started, and break off the associations that are still open.
+
+    pynetdicom would leave them open, and a process does not end before they do.
+    """
+    server.shutdown()
+    associations = server.active_associations
+    for association in associations:
+        association.abort(block=False)  # a caller that does not read must not keep the others waiting
+    for association in associations:
+        association.join(timeout=1)
 
 
 class Receiver:
@@ -180,7 +206,7 @@ class Receiver:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._server.shutdown()
+        stop_listening(self._server)
 
     @property
     def received(self) -> list[Path]:
