@@ -40,7 +40,8 @@ class Activity:
             (evt.EVT_ACCEPTED, self._begin),
             (evt.EVT_DIMSE_RECV, self._count, [RECEIVED]),
             (evt.EVT_DIMSE_SENT, self._count, [SENT]),
-            (evt.EVT_CONN_CLOSE, self._end),
+            (evt.EVT_RELEASED, self._end, ["released"]),
+            (evt.EVT_ABORTED, self._end, ["broken off"]),
             (evt.EVT_REJECTED, self._refused),
         ]
 
@@ -52,12 +53,11 @@ class Activity:
         if name:
             self._counts[event.assoc][name] += 1
 
-    def _end(self, event: evt.Event) -> None:
+    def _end(self, event: evt.Event, how: str) -> None:
         counts = self._counts.pop(event.assoc, None)
         if counts is not None:
             what = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing asked"
-            end = "released" if event.assoc.is_released else "broken off"
-            self._logger.info("%s: %s; %s", _caller(event.assoc), what, end)
+            self._logger.info("%s: %s; %s", _caller(event.assoc), what, how)
 
     def _refused(self, event: evt.Event) -> None:
         self._logger.info("%s: refused (%s)", _caller(event.assoc), event.assoc.acceptor.primitive.reason_str)
