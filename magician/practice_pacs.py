@@ -2,12 +2,13 @@
 
 It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (Study Root) as PS3.4 says, and it is strict where strictness
 teaches something: it insists on its AE title, and it sends by C-MOVE only to destinations that it knows. It is made
-for teaching, not for patients: nothing is encrypted or backed up.
+for teaching, not for patients: nothing is backed up, and connections are encrypted only when it is given `tls`.
 """
 
 from __future__ import annotations
 
 import logging
+import ssl
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,8 @@ class PracticePacs:
         it keeps them in a temporary one, which `stop` removes.
     allowed_ae_titles : sequence of str, optional
         Who may call. Free on loopback; beyond it the list is required.
+    tls : ssl.SSLContext, optional
+        Take encrypted connections only, with this server's context (PS3.15 Annex B).
 
     Examples
     --------
@@ -87,8 +90,9 @@ class PracticePacs:
         port: int = 0,
         folder=None,
         allowed_ae_titles: Sequence[str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
+        self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
         self._folder_wanted = None if folder is None else Path(folder)
         self._allowed = None if allowed_ae_titles is None else [check_ae_title(title) for title in allowed_ae_titles]
         if not is_loopback(host) and not self._allowed:
@@ -113,7 +117,9 @@ class PracticePacs:
         if self._server is None:
             self._open_folder()
             try:
-                self._server, self._node = start_listening(self._make_ae(), self._host, self._port, self._handlers())
+                self._server, self._node = start_listening(
+                    self._make_ae(), self._host, self._port, self._handlers(), self._tls
+                )
             except BaseException:
                 self._close_folder()
                 raise
@@ -134,7 +140,10 @@ class PracticePacs:
 
     @property
     def node(self) -> Node:
-        """How to reach this PACS."""
+        """How to reach this PACS.
+
+        A caller of one with TLS adds a client's context of its own: ``dataclasses.replace(pacs.node, tls=context)``.
+        """
         self._require_started()
         return self._node
 
@@ -145,7 +154,7 @@ class PracticePacs:
         return self._folder
 
     def know(self, node: Node) -> None:
-        """Enter a C-MOVE destination: from now on this AE title means this host and port.
+        """Enter a C-MOVE destination: from now on this AE title means this host and port, with the node's `tls`.
 
         To a destination on another computer it sends only objects that say PatientIdentityRemoved=YES.
         """
@@ -274,7 +283,8 @@ class PracticePacs:
         keywords = ["SOPClassUID", "PatientIdentityRemoved"]
         headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []]
         contexts = contexts_for(headers) or [build_context(Verification)]
-        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": [NODELAY]}
+        tls = (destination.tls, destination.host) if destination.tls else None
+        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": [NODELAY], "tls_args": tls}
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -116,8 +117,10 @@ class _OfferedContext(PresentationContext):
         return twin
 
 
-def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
+def start_listening(ae: AE, host: str, port: int, handlers: list[tuple], tls: ssl.SSLContext | None = None):
     """Start the server thread of an application entity; returns the server and the node by which to reach it.
+
+    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
 
     Raises
     ------
@@ -132,7 +135,9 @@ def start_listening(ae: AE, host: str, port: int, handlers: list[tuple]):
     try:
         handlers = [(evt.EVT_CONN_OPEN, disable_nagle), *handlers]
         offered = [_OfferedContext(context) for context in ae.supported_contexts]
-        server = ae.start_server((host, port), block=False, evt_handlers=handlers, contexts=offered)
+        server = ae.start_server(
+            (host, port), block=False, evt_handlers=handlers, contexts=offered, ssl_context=tls
+        )
     except OSError as error:
         raise MagicianError(
             f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
@@ -178,18 +183,29 @@ class Receiver:
         The address to listen on. The default, loopback, can be reached from this computer only.
     port : int
         0 takes a free port.
+    tls : ssl.SSLContext, optional
+        Take encrypted connections only, with this server's context (PS3.15 Annex B).
 
     Attributes
     ----------
     node : Node
-        How to reach this receiver.
+        How to reach this receiver. A caller of one with TLS adds a client's context of its own:
+        ``dataclasses.replace(receiver.node, tls=context)``.
     received : list of Path
         The files that have arrived so far, in order of arrival.
     """
 
-    def __init__(self, folder, *, ae_title: str = "MAGICIAN", host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        folder,
+        *,
+        ae_title: str = "MAGICIAN",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
+        self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
         self._arrived: dict[Path, None] = {}
         self._lock = threading.Lock()
         self._server = None
@@ -202,7 +218,7 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._server, self.node = start_listening(ae, self._host, self._port, handlers)
+        self._server, self.node = start_listening(ae, self._host, self._port, handlers, self._tls)
         return self
 
     def __exit__(self, *exception) -> None:
