@@ -19,7 +19,7 @@ from magician._classroom import (
     read_names,
     table,
 )
-from magician.association import is_loopback
+from magician.association import check_ae_title, is_loopback
 from magician.errors import MagicianError
 from magician.practice_pacs import PracticePacs
 
@@ -32,11 +32,13 @@ BEYOND_LOOPBACK = (
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 if something has to be changed first."""
     options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us in the background
         signal.signal(number, signal.default_int_handler)
     try:
         serve(options)
-    except (MagicianError, OSError, ValueError) as error:
+    except (MagicianError, OSError) as error:
         print(f"magician {options.command}: {error}", file=sys.stderr)
         return 2
     return 0
@@ -53,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     where = pacs.add_argument_group("where it listens, and who may call")
     where.add_argument("--ae-title", default="CLASS", help="its name (CLASS)")
     where.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1: this computer only)")
-    where.add_argument("--port", type=int, default=11112, help="the port (11112); 0 takes a free one")
+    where.add_argument("--port", type=_port, default=11112, help="the port (11112); 0 takes a free one")
     where.add_argument(
         "--allow",
         metavar="AETITLE",
@@ -76,13 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a TCP port: a whole number from 1 to 65535, or 0.")
+    return int(text)
+
+
 def serve(options: argparse.Namespace) -> None:
     """Serve a practice PACS until the process is told to stop."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
+    _check_titles(options)
     _check_exposure(options)
-    names = options.study + (read_names(options.studies_from) if options.studies_from else [])
-    studies = learners_studies(names)
+    studies = learners_studies(options.study + (read_names(options.studies_from) if options.studies_from else []))
     _check_folder(options.folder)
     pacs = PracticePacs(
         ae_title=options.ae_title,
@@ -95,11 +101,24 @@ def serve(options: argparse.Namespace) -> None:
         with pacs:
             _say_where(pacs, options)
             _hold(pacs, studies)
-            while True:
-                time.sleep(3600)
+            wait_for_the_end()
     except KeyboardInterrupt:
-        kept = f"its files lie in {options.folder.resolve()}" if options.folder else "its files are gone with it"
-        _say(f"\nStopped; {kept}.")
+        _say("", f"Stopped. {_where_files_lie(options)}")
+
+
+def wait_for_the_end() -> None:
+    """Do nothing until the process is interrupted; the PACS has threads of its own."""
+    while True:
+        time.sleep(0.5)  # a signal that comes just before a sleep is heard after it
+
+
+def _check_titles(options: argparse.Namespace) -> None:
+    for option, titles in (("--ae-title", [options.ae_title]), ("--allow", options.allow)):
+        for title in titles:
+            try:
+                check_ae_title(title)
+            except ValueError as error:
+                raise MagicianError(f"{option}: {error} Choose another.") from error
 
 
 def _check_exposure(options: argparse.Namespace) -> None:
@@ -137,10 +156,11 @@ def _check_folder(folder: Path | None) -> None:
 
 def _say_where(pacs: PracticePacs, options: argparse.Namespace) -> None:
     node = pacs.node if options.host != "0.0.0.0" else replace(pacs.node, host=address_of_this_computer())
-    _say(f"{node.ae_title} listens on {options.host}, port {node.port}.")
-    if not is_loopback(options.host):
-        _say(_exposure())
-    _say("\nIn the notebook of each learner:", *instructions(node, options.allow))
+    if is_loopback(options.host):
+        _say(f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only.")
+    else:
+        _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure()}")
+    _say("", "In the notebook of each learner:", *instructions(node, options.allow))
     if options.allow:
         _say(f"Who may call: {', '.join(options.allow)}.")
 
@@ -152,9 +172,15 @@ def _hold(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
             _say(f"Computing study {number} of {len(studies)}, for {study.name} ...")
             pacs.add(study.compute(progress=sys.stderr.isatty()))
     if studies:
-        _say("\nThe accession number is made from the learner's name, which is written nowhere else than here:")
-        _say(*table(studies, pacs.folder))
-    _say(f"\nReady. Files lie in {pacs.folder.resolve()}. Ctrl-C stops it.")
+        _say("", *table(studies, pacs.folder))
+        _say("An accession number is made from the learner's name; the name itself is written into no object.")
+    _say("", f"Ready; Ctrl-C stops it. Files lie in {pacs.folder.resolve()}.")
+
+
+def _where_files_lie(options: argparse.Namespace) -> str:
+    if options.folder is None:
+        return "Its files are gone with it; --folder would have kept them."
+    return f"Files lie in {options.folder.resolve()}; the same --folder serves them again."
 
 
 def _say(*lines: str) -> None:

@@ -72,8 +72,19 @@ def learners_studies(names: Iterable[str]) -> list[LearnersStudy]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a text file, one in a line; empty lines do not count."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors put a mark before UTF-8
+    """The names in a text file, one in a line; empty lines do not count.
+
+    Raises
+    ------
+    MagicianError
+        If the file can't be read as text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors put a mark before UTF-8
+    except (OSError, UnicodeDecodeError) as error:
+        raise MagicianError(
+            f"{path} can't be read ({error}): it must be a text file in UTF-8 with a name in each line."
+        ) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -100,7 +111,7 @@ def instructions(node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = Fa
     lines += [
         '  Cell 5    "accession_number": the learner\'s own',
         "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; C-MOVE is for the notebook's own PACS",
-        f'  Cell 12   target = Node.parse("{node}"{keywords})   to send results here',
+        "  Cell 12   target = pacs   # to send results here",
     ]
     return lines
 
