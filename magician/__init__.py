@@ -23,6 +23,7 @@ from magician.errors import (
     SeriesError,
     ServiceNotAccepted,
     StudyNotFound,
+    TlsFailure,
     UnknownMoveDestination,
     WeightsUnavailable,
     describe_status,
@@ -33,6 +34,7 @@ from magician.query_retrieve import Retrieval, find_instances, find_series, find
 from magician.result import Results, make_results, read_segmentation, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.storage import Receiver, Stored, accepted_contexts, store
+from magician.tls import client_tls, server_tls
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
 __all__ = [
@@ -59,10 +61,12 @@ __all__ = [
     "Stored",
     "StudyNotFound",
     "TeachingStudy",
+    "TlsFailure",
     "UnknownMoveDestination",
     "WeightsUnavailable",
     "accepted_contexts",
     "associate",
+    "client_tls",
     "compare",
     "contact_sheet",
     "describe_status",
@@ -80,6 +84,7 @@ __all__ = [
     "read_series",
     "save",
     "segment_lungs",
+    "server_tls",
     "show_table",
     "store",
     "teaching_study",

@@ -19,19 +19,19 @@ from dataclasses import KW_ONLY, dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
+from magician._connection import Requestor, look_up
+from magician._failures import explain
 from magician.errors import (
     AssociationAborted,
-    AssociationRejected,
     DimseFailure,
-    MagicianError,
+    Finding,
     PacsTimeout,
-    PacsUnreachable,
     ServiceNotAccepted,
     describe_status,
 )
@@ -77,7 +77,7 @@ class Node:
         How many seconds to wait for a TCP connection, for an answer to our association request, and for the
         next answer to a request on the association.
     tls : ssl.SSLContext, optional
-        Encrypt the connection with this context (PS3.15 Annex B).
+        Encrypt the connection with this context, see `magician.tls.client_tls` (PS3.15 Annex B).
 
     Raises
     ------
@@ -104,6 +104,8 @@ class Node:
             raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
         if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
             raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
+        if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError("tls is a context for the side that listens; a node needs a caller's: client_tls(...).")
 
     @classmethod
     def parse(cls, text: str, **keywords) -> Node:
@@ -161,33 +163,26 @@ def associate(
 
     Raises
     ------
-    PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted, ServiceNotAccepted
+    PacsUnreachable, TlsFailure, PacsTimeout, AssociationRejected, AssociationAborted, ServiceNotAccepted
     """
-    attempt = _Attempt(node)
-    ae = AE(ae_title=node.local_ae_title)
-    ae.connection_timeout, ae.acse_timeout, ae.dimse_timeout = node.connect_s, node.associate_s, node.dimse_s
-    ae.network_timeout = None  # dimse_s governs; a second clock would only race with it
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
-    association = ae.associate(
-        attempt.address,
+    association = Requestor(node).associate(
+        look_up(node),
         node.port,
         contexts=wanted,
         ae_title=node.ae_title,
         max_pdu=MAX_PDU_BYTES,
         ext_neg=[_receiver_role(uid) for uid in storage_roles],
-        tls_args=(node.tls, node.host) if node.tls else None,
-        evt_handlers=[(evt.EVT_CONN_OPEN, attempt.connected), *handlers],
+        evt_handlers=list(handlers),
     )
     try:
         if not association.is_established:
-            raise attempt.explain(association, wanted)
+            raise explain(association, node, wanted)
         yield association
         association.release()
     except BaseException:
         association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
-    finally:
-        attempt.close()
 
 
 def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
@@ -196,101 +191,14 @@ def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
     return role
 
 
-class _Attempt:
-    """Watches one association request, so that a failure can be explained."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.socket: socket.socket | None = None
-        self.address = self._look_up()
-        self.started = time.monotonic()
-
-    def _look_up(self) -> str:
-        try:
-            found = socket.getaddrinfo(self.node.host, self.node.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise PacsUnreachable(
-                f"The host name {self.node.host!r} of {self.node} is not known to this computer ({error}). "
-                f"Check its spelling; inside a hospital, try the IP address."
-            ) from error
-        return min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]  # IPv4 first, as most PACS listen
-
-    def connected(self, event: evt.Event) -> None:
-        self.socket = event.assoc.dul.socket.socket
-        self.started = time.monotonic()
-        disable_nagle(event)
-
-    def close(self) -> None:
-        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
-        if self.socket is not None:
-            self.socket.close()
-
-    def explain(self, association: Association, wanted: list[PresentationContext]) -> MagicianError:
-        """Tell why the association was not established: the table of situations, one error for each."""
-        node, seconds = self.node, time.monotonic() - self.started
-        answer = association.acceptor.primitive
-        if self.socket is None:
-            return self._no_connection(seconds)
-        if association.is_rejected:
-            return self._rejected(answer)
-        if answer is not None and answer.result == 0x00:
-            names = ", ".join(dict.fromkeys(context.abstract_syntax.name for context in wanted))
-            return ServiceNotAccepted(
-                f"{node} accepted the association but none of the services that we asked for ({names}). "
-                f"Its administrator must switch them on for {node.local_ae_title!r}, or this is the wrong server."
-            )
-        if seconds >= 0.95 * node.associate_s:
-            return PacsTimeout(
-                f"{node.host}:{node.port} accepted the connection, then did not answer our association request "
-                f"within {node.associate_s:g} s (associate_s). Is this port a DICOM port, and is the PACS awake?"
-            )
-        return AssociationAborted(
-            f"{node.host}:{node.port} closed the connection without a DICOM answer. Is this a DICOM port? A web "
-            f"server or a port that expects TLS does this; so does a PACS that refuses our IP address."
-        )
-
-    def _no_connection(self, seconds: float) -> MagicianError:
-        node = self.node
-        if seconds >= 0.95 * node.connect_s:
-            return _NoAnswerToConnect(
-                f"No answer from {node.host}:{node.port} within {node.connect_s:g} s (connect_s): a wrong host, or "
-                f"a firewall that drops packets. Ask the network's administrator to let this computer reach it."
-            )
-        tls = " If the port speaks plain DICOM, leave tls out; else check the certificates." if node.tls else ""
-        return PacsUnreachable(
-            f"Nothing listens on {node.host}:{node.port}. Is the PACS started, and are host and port right?{tls}"
-        )
-
-    def _rejected(self, answer) -> AssociationRejected:
-        node, reason = self.node, answer.reason_str
-        if "Called AE" in reason:
-            advice = (
-                f"It does not go by the AE title {node.ae_title!r}. Ask its administrator for the exact title "
-                f"(letter case counts) and put it into the node."
-            )
-        elif "Calling AE" in reason:
-            advice = (
-                f"It does not know us as {node.local_ae_title!r}. Ask its administrator to add this AE title, or "
-                f"set local_ae_title to one that it knows."
-            )
-        else:
-            advice = "Its administrator can see the cause in its log; when it is only busy, try again later."
-        return AssociationRejected(
-            f"{node.host}:{node.port} answered but refused the association ({answer.result_str}: {reason}). {advice}"
-        )
-
-
-class _NoAnswerToConnect(PacsUnreachable, PacsTimeout):
-    """No TCP connection, and that only after a time-out: both are true."""
-
-
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:
     """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for this SOP class."""
     if not any(context.abstract_syntax == sop_class_uid for context in association.accepted_contexts):
-        raise ServiceNotAccepted(
-            f"{node} accepted the association but not {UID(sop_class_uid).name}. Its administrator must switch "
-            f"this service on for {node.local_ae_title!r}, or another way must be taken."
+        seen = f"{node} accepted the association but not {UID(sop_class_uid).name}."
+        change = (
+            f"Its administrator must switch this service on for {node.local_ae_title!r}, or another way must be taken."
         )
+        raise ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))
 
 
 def status_of(response: Dataset, node: Node, service: str, started: float) -> int:
@@ -312,15 +220,16 @@ def status_of(response: Dataset, node: Node, service: str, started: float) -> in
     if "Status" in response:
         return response.Status
     if time.monotonic() - started >= 0.95 * node.dimse_s:
-        raise PacsTimeout(
-            f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s). It may be overloaded: try "
-            f"again, or give it more time."
-        )
-    raise AssociationAborted(
-        f"{node} ended the association instead of answering our {service}. Many PACS do this when they let "
-        f"{node.local_ae_title!r} connect but not {service.removeprefix('C-').lower()}: ask its administrator to "
-        f"allow that (in Orthanc: DicomModalities). It may also have stopped."
+        seen = f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s)."
+        change = "It may be overloaded: try again, or give it more time."
+        raise PacsTimeout.of(Finding(service, seen, "the PACS", change))
+    seen = f"{node} ended the association instead of answering our {service}."
+    change = (
+        f"Many PACS do this when they let {node.local_ae_title!r} connect but not "
+        f"{service.removeprefix('C-').lower()}: ask its administrator to allow that (in Orthanc: DicomModalities). It "
+        f"may also have stopped."
     )
+    raise AssociationAborted.of(Finding(service, seen, "the PACS", change))
 
 
 def echo(node: Node) -> int:
@@ -340,5 +249,7 @@ def echo(node: Node) -> int:
         started = time.monotonic()
         status = status_of(association.send_c_echo(), node, "C-ECHO", started)
     if status != 0x0000:
-        raise DimseFailure(f"{node} answered our C-ECHO with {describe_status(status)}.", status)
+        seen = f"{node} answered our C-ECHO with {describe_status(status)}."
+        change = "Its administrator can see the cause in its log."
+        raise DimseFailure.of(Finding("C-ECHO", seen, "the PACS", change), status)
     return status

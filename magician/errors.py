@@ -5,6 +5,7 @@ Every function of this package either does what it says or raises one of these:
     MagicianError
     ├── PacsUnreachable         no TCP connection: nothing listens there, or a wrong host
     ├── PacsTimeout             something is there and does not answer in time
+    ├── TlsFailure              connected, but not encrypted: a certificate, or only one side speaks TLS
     ├── AssociationRejected     it answered, and refused: an AE title it does not accept
     ├── AssociationAborted      the connection ended without an answer: perhaps no DICOM port
     ├── ServiceNotAccepted      associated, but it does not offer the service that we need
@@ -29,10 +30,54 @@ Catch the one that you can do something about, or all of them:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a connection, and who can mend it.
+
+    Attributes
+    ----------
+    layer : str
+        Where it stopped: one of `LAYERS`.
+    seen : str
+        What happened.
+    side : str
+        Who must change something: ``"we"``, ``"the PACS"``, ``"the network"``, or two of them.
+    change : str
+        What they must change.
+    """
+
+    layer: str
+    seen: str
+    side: str
+    change: str
+
+
+# From the cable upwards; each needs the ones before it
+LAYERS = (
+    "host name", "TCP", "TLS", "association", "presentation contexts", "C-ECHO", "C-FIND", "C-GET", "C-MOVE", "C-STORE",
+)  # fmt: skip
 
 
 class MagicianError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    Attributes
+    ----------
+    finding : Finding or None
+        For an error of a connection: its cause in parts, from which `magician.diagnosis.diagnose` makes a table.
+    """
+
+    finding: Finding | None = None
+
+    @classmethod
+    def of(cls, finding: Finding, *arguments) -> MagicianError:
+        """Make an error of this kind whose message is the finding; `arguments` are those after the message."""
+        error = cls(f"{finding.seen} {finding.change}", *arguments)
+        error.finding = finding
+        return error
 
 
 class PacsUnreachable(MagicianError):
@@ -41,6 +86,10 @@ class PacsUnreachable(MagicianError):
 
 class PacsTimeout(MagicianError):
     """The peer accepted the connection, or a request, and then stayed silent for too long."""
+
+
+class TlsFailure(MagicianError):
+    """The two sides could not agree on encryption, or on each other's certificate (PS3.15 Annex B)."""
 
 
 class AssociationRejected(MagicianError):

@@ -8,10 +8,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from helpers import ct_series
 from orthanc import free_port
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import CTImageStorage, Verification
 
 from magician.association import Node, associate, echo, is_loopback
 from magician.errors import (
@@ -21,9 +22,11 @@ from magician.errors import (
     PacsTimeout,
     PacsUnreachable,
     ServiceNotAccepted,
+    TlsFailure,
 )
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_studies
+from magician.storage import store
 
 
 @contextmanager
@@ -106,7 +109,7 @@ def test_port_belongs_to_a_web_server():
     with socketserver.TCPServer(("127.0.0.1", 0), WebServer) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        with pytest.raises(AssociationAborted, match="Is this a DICOM port"):
+        with pytest.raises(AssociationAborted, match="as a web server does. Is this a DICOM port"):
             echo(Node("PACS", "127.0.0.1", server.server_address[1], associate_s=5))
         thread.join()
 
@@ -118,6 +121,49 @@ def test_peer_never_answers_the_association_request():
         node = Node("PACS", "127.0.0.1", listener.getsockname()[1], associate_s=0.5)
         with pytest.raises(PacsTimeout, match=r"did not answer our association request within 0.5 s \(associate_s\)"):
             echo(node)
+
+
+def test_peer_answers_the_association_request_a_byte_at_a_time():
+    """Each byte comes in time, and the answer never."""
+    stop = threading.Event()
+
+    def trickle(listener):
+        peer, _ = listener.accept()
+        with peer:
+            while not stop.wait(0.1):
+                peer.sendall(b"\x02")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, args=[listener])
+        thread.start()
+        node = Node("PACS", "127.0.0.1", listener.getsockname()[1], associate_s=0.5)
+        try:
+            with pytest.raises(AssociationAborted, match="a broken message"):
+                echo(node)
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_peer_stops_reading_while_we_send():
+    """Its TCP buffers fill up, and then a plain ``socket.send`` would wait for ever."""
+    stop = threading.Event()
+
+    def deaf(event):
+        event.assoc.dul._is_transport_event = lambda: stop.wait(20) and False
+
+    image = ct_series(slices=1, rows=512, columns=512)[0]
+    image.Rows *= 8
+    image.Columns *= 8
+    image.PixelData *= 64  # 32 MB, more than the buffers of both sides hold
+    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage]) as node:
+        started = time.monotonic()
+        try:
+            with pytest.raises(PacsTimeout, match=r"did not answer our C-STORE within 0.6 s \(dimse_s\)"):
+                store(node, [image])
+            assert time.monotonic() - started < 10
+        finally:
+            stop.set()
 
 
 def test_pacs_never_answers_the_echo():
@@ -157,7 +203,7 @@ def test_echo_is_refused():
 def test_tls_is_spoken_to_a_plain_port():
     with scp() as node:
         tls = Node("PEER", "127.0.0.1", node.port, associate_s=2, tls=ssl.create_default_context())
-        with pytest.raises(PacsUnreachable, match="leave tls out"):
+        with pytest.raises(TlsFailure, match="does not speak TLS.*leave tls out"):
             echo(tls)
 
 

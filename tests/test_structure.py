@@ -15,6 +15,7 @@ PACKAGE = Path(magician.__file__).parent
 # that import it, and may import what all of them may.
 MAY_IMPORT = {
     "errors": set(),
+    "tls": {"errors"},
     "association": {"errors"},
     "storage": {"association", "errors"},
     "query_retrieve": {"storage", "association", "errors"},
