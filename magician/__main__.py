@@ -22,6 +22,7 @@ from magician._classroom import (
 from magician.association import check_ae_title, is_loopback
 from magician.errors import MagicianError
 from magician.practice_pacs import PracticePacs
+from magician.tls import server_tls
 
 BEYOND_LOOPBACK = (
     "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
@@ -64,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
         help="who may call; may be repeated; free on this computer, needed beyond it",
     )
     where.add_argument("--beyond-loopback", action="store_true", help="let other computers reach it, by --host")
+    tls = pacs.add_argument_group("encryption", "Files in PEM. Without a certificate nothing is encrypted.")
+    tls.add_argument("--tls-cert", metavar="FILE", type=Path, help="its certificate, which names this host")
+    tls.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key, if not in the same file")
+    tls.add_argument("--tls-ca", metavar="FILE", type=Path, help="the authority whose certificates callers must have")
     holds = pacs.add_argument_group("what it holds")
     holds.add_argument("--folder", type=Path, help="where it keeps its files; without one, until it stops")
     holds.add_argument(
@@ -96,6 +101,7 @@ def serve(options: argparse.Namespace) -> None:
         port=options.port,
         folder=options.folder,
         allowed_ae_titles=options.allow or None,
+        tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca) if options.tls_cert else None,
     )
     try:
         with pacs:
@@ -131,12 +137,21 @@ def _check_exposure(options: argparse.Namespace) -> None:
     elif not options.beyond_loopback or not options.allow:
         raise MagicianError(
             f"On {options.host} other computers could reach this PACS. If you mean that, say --beyond-loopback, and "
-            f"--allow AETITLE for each title that may call. {_exposure()}"
+            f"--allow AETITLE for each title that may call. {_exposure(options)}"
         )
+    if options.tls_cert is None and (options.tls_key or options.tls_ca):
+        raise MagicianError("--tls-key and --tls-ca need --tls-cert, the certificate of this PACS.")
 
 
-def _exposure() -> str:
-    return BEYOND_LOOPBACK.format(encryption="Nothing is encrypted.")
+def _exposure(options: argparse.Namespace) -> str:
+    """What it means to be reached from other computers."""
+    if options.tls_ca:
+        encryption = "They need a certificate of the authority in --tls-ca, and connections are encrypted."
+    elif options.tls_cert:
+        encryption = "Connections are encrypted."
+    else:
+        encryption = "Nothing is encrypted (--tls-cert changes that)."
+    return BEYOND_LOOPBACK.format(encryption=encryption)
 
 
 def _check_folder(folder: Path | None) -> None:
@@ -159,10 +174,14 @@ def _say_where(pacs: PracticePacs, options: argparse.Namespace) -> None:
     if is_loopback(options.host):
         _say(f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only.")
     else:
-        _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure()}")
-    _say("", "In the notebook of each learner:", *instructions(node, options.allow))
+        _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure(options)}")
+    _say("", "In the notebook of each learner:", *instructions(node, options.allow, **_tls_of_learners(options)))
     if options.allow:
         _say(f"Who may call: {', '.join(options.allow)}.")
+
+
+def _tls_of_learners(options: argparse.Namespace) -> dict[str, bool]:
+    return {"tls": options.tls_cert is not None, "mutual_tls": options.tls_ca is not None}
 
 
 def _hold(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:

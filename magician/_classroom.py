@@ -88,7 +88,9 @@ def read_names(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def instructions(node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = False) -> list[str]:
+def instructions(
+    node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = False, mutual_tls: bool = False
+) -> list[str]:
     """The lines of the notebook that a learner changes, to work with this PACS.
 
     Parameters
@@ -97,17 +99,21 @@ def instructions(node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = Fa
         The PACS, as learners reach it.
     allowed_ae_titles : sequence of str
         Who may call; empty for everybody.
-    tls : bool
-        Whether it takes encrypted connections only.
+    tls, mutual_tls : bool
+        Whether it takes encrypted connections only, and whether callers need a certificate of their own.
     """
     keywords = ""
     if allowed_ae_titles and node.local_ae_title not in allowed_ae_titles:
         keywords += f', local_ae_title="{allowed_ae_titles[0]}"'
     if tls:
-        keywords += ", tls=client_tls(...)"
+        own = ', certificate="own.pem", key="own.key"' if mutual_tls else ""
+        keywords += f', tls=client_tls(ca="ca.pem"{own})'
     lines = [f'  Cell 3    PACS = "{node}"']
     if keywords:
         lines.append(f"            pacs = Node.parse(PACS{keywords})")
+    if tls:
+        lines.append("            after `from magician import client_tls`; ca.pem is the authority that signed the")
+        lines.append("            certificate of this PACS, or that certificate if it has signed itself")
     lines += [
         '  Cell 5    "accession_number": the learner\'s own',
         "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; C-MOVE is for the notebook's own PACS",

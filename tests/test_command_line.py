@@ -22,6 +22,7 @@ from magician.errors import AssociationRejected, MagicianError
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_studies, get_study
 from magician.storage import store
+from magician.tls import client_tls
 
 LEARNER = "Änne Xanthippe"
 
@@ -175,6 +176,40 @@ def test_notebooks_that_are_allowed_as_they_are_need_no_other_line():
     assert not any("local_ae_title" in line for line in lines)
 
 
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate that names this computer and has signed itself, and its key."""
+    certificate, key = tmp_path / "class.pem", tmp_path / "class.key"
+    command = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=class -keyout {key} -out {certificate}"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([require_program("openssl"), *command.split(), *names], check=True, capture_output=True, timeout=60)
+    return certificate, key
+
+
+def tls_keywords(printed, **files):
+    """What the printed line for Cell 3 says in tls=client_tls(...), with these files in place of those named there."""
+    named = dict(re.findall(r'(\w+)="([^"]*\.(?:pem|key))"', printed))
+    assert named.keys() == files.keys()
+    return {"tls": client_tls(**files)}
+
+
+def test_encrypted_the_notebook_line_says_how(certificate):
+    with Served("--tls-cert", certificate[0], "--tls-key", certificate[1]) as served:
+        keywords = tls_keywords(served.printed, ca=certificate[0])
+        assert echo(Node.parse(str(served.node), **keywords)) == 0x0000
+        with pytest.raises(MagicianError):
+            echo(served.node)
+
+
+def test_encrypted_and_callers_need_a_certificate(certificate):
+    own, key = certificate
+    with Served("--tls-cert", own, "--tls-key", key, "--tls-ca", own) as served:
+        keywords = tls_keywords(served.printed, ca=own, certificate=own, key=key)
+        assert echo(Node.parse(str(served.node), **keywords)) == 0x0000
+        with pytest.raises(MagicianError):
+            echo(Node.parse(str(served.node), tls=client_tls(ca=own)))
+
+
 # --------------------------------------------------------------------------------------- what has to be changed
 
 
@@ -242,6 +277,16 @@ def test_it_is_not_reached_from_other_computers_by_accident(more):
 
 def test_beyond_loopback_without_an_address():
     assert "--beyond-loopback needs --host" in refused("--beyond-loopback", "--allow", "ADA")
+
+
+def test_a_certificate_that_is_none(tmp_path):
+    file = tmp_path / "class.pem"
+    file.write_text("no certificate")
+    assert str(file) in refused("--tls-cert", file)
+
+
+def test_a_key_without_its_certificate(tmp_path):
+    assert "need --tls-cert" in refused("--tls-key", tmp_path / "class.key")
 
 
 def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
