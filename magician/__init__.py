@@ -33,7 +33,7 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import Retrieval, find_instances, find_series, find_studies, get_study, move_study
 from magician.result import Results, make_results, read_segmentation, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
-from magician.storage import Receiver, Stored, accepted_contexts, store
+from magician.storage import Limits, Receiver, Stored, accepted_contexts, store
 from magician.tls import client_tls, server_tls
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
@@ -43,6 +43,7 @@ __all__ = [
     "CTVolume",
     "DimseFailure",
     "IncompleteRetrieve",
+    "Limits",
     "LungSegmentation",
     "MagicianError",
     "Node",

@@ -1,15 +1,26 @@
-"""DICOM files by SOP Instance UID: safe names, and each file whole or not at all."""
+"""DICOM files by SOP Instance UID: safe names, each file whole or not at all, and telling whether one is."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import tempfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import data_element_generator
+from pydicom.uid import UID
+from pynetdicom.dsutils import split_dataset
+
+KEEP_FREE_BYTES = 64 * 1024**2  # a disk that is full to its last byte stops more than us
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+UNDEFINED_LENGTH = 0xFFFFFFFF  # ended by a delimiter instead (PS3.5 7.1.1)
 
 
 def is_uid(text: str) -> bool:
@@ -25,7 +36,19 @@ def instance_path(folder: Path, sop_instance_uid: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears under its name complete, or not at all."""
+    """Write a file so that it appears under its name complete, or not at all.
+
+    It is not forced onto the disk, which would take longer than a transfer: after a power cut it may be empty, and
+    `read_whole` finds that.
+
+    Raises
+    ------
+    OSError
+        If it can't be written; ENOSPC also when that would leave less than `KEEP_FREE_BYTES` on the disk.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < len(content) + KEEP_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"No space left: {free // 1024**2} MB are free", str(path.parent))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -43,3 +66,38 @@ def save_dataset(dataset: Dataset, folder: Path) -> Path:
     path = instance_path(folder, dataset.SOPInstanceUID)
     write_whole(path, buffer.getvalue())
     return path
+
+
+def folder_size(folder: Path) -> tuple[int, int]:
+    """How many instances lie in a folder, and their bytes."""
+    sizes = [path.stat().st_size for path in folder.glob("*.dcm")]
+    return len(sizes), sum(sizes)
+
+
+def read_whole(path: Path) -> Dataset:
+    """Read a DICOM file that must not be cut short; pydicom's ``dcmread`` returns what is left of one that is.
+
+    Raises
+    ------
+    EOFError
+        If an element ends before its length, or an image has no pixels.
+    Exception
+        Whatever pydicom says of a file that is no DICOM.
+    """
+    meta, start = split_dataset(path)
+    syntax = meta.TransferSyntaxUID
+    content = path.read_bytes()[start:]
+    if syntax.is_deflated:
+        content = zlib.decompress(content, -zlib.MAX_WBITS)
+    buffer, elements, end = BytesIO(content), {}, 0
+    for element in data_element_generator(buffer, syntax.is_implicit_VR, syntax.is_little_endian):
+        if isinstance(element, RawDataElement) and element.length not in (len(element.value or b""), UNDEFINED_LENGTH):
+            raise EOFError(f"{path} ends in the middle of {element.tag}.")
+        elements[element.tag], end = element, buffer.tell()
+    dataset = Dataset(elements)
+    if end < len(content):
+        raise EOFError(f"{path} ends in the middle of an element.")
+    is_image = "Rows" in dataset or "Image" in UID(dataset.SOPClassUID).name
+    if is_image and not any(keyword in dataset for keyword in PIXELS):
+        raise EOFError(f"{path} ends before the pixels of its image.")
+    return dataset

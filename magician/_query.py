@@ -9,7 +9,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from magician.association import Node, associate, status_of
-from magician.errors import DimseFailure, StudyNotFound, describe_status
+from magician.errors import DimseFailure, MagicianError, StudyNotFound, describe_status
 
 # What a query asks to be told about each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
 STUDY_ANSWERS = [
@@ -22,6 +22,8 @@ SERIES_ANSWERS = [
     "NumberOfSeriesRelatedInstances",
 ]  # fmt: skip
 INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
+
+MOST_MATCHES = 100_000  # a peer that never ends its answer must not fill our memory
 
 
 def find_studies(
@@ -113,6 +115,8 @@ def find(association: Association, node: Node, identifier: Dataset) -> list[Data
         started = time.monotonic()
         if status in (0xFF00, 0xFF01):
             matches.append(match)
+            if len(matches) > MOST_MATCHES:
+                raise MagicianError(f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: ask for less.")
         elif status != 0x0000:
             raise DimseFailure(f"{node} answered our C-FIND with {in_words(response, 'C-FIND')}.", status)
     return matches

@@ -30,26 +30,16 @@ from pynetdicom.sop_class import (
 from magician._activity import Activity
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
+from magician._listening import DEFAULT_LIMITS, Limits, Room, connection_lost, start_listening, stop_listening
+from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_header
 from magician.association import Node, check_ae_title, disable_nagle, is_loopback
 from magician.errors import MagicianError
-from magician.storage import (
-    NOT_AUTHORISED,
-    NOT_MATCHING,
-    NOT_UNDERSTOOD,
-    SUCCESS,
-    SYNTAXES_TAKEN,
-    contexts_for,
-    read_header,
-    receive,
-    refuse_identified,
-    start_listening,
-    stop_listening,
-)
+from magician.storage import SYNTAXES_TAKEN, contexts_for, refuse_identified
 
 logger = logging.getLogger(__name__)
 
 MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
-NODELAY = (evt.EVT_CONN_OPEN, disable_nagle)
+FOR_A_MOVE = [(evt.EVT_CONN_OPEN, disable_nagle), (evt.EVT_CONN_CLOSE, connection_lost)]
 INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
 
 
@@ -72,6 +62,8 @@ class PracticePacs:
         Who may call. Free on loopback; beyond it the list is required.
     tls : ssl.SSLContext, optional
         Take encrypted connections only, with this server's context (PS3.15 Annex B).
+    limits : Limits
+        What its callers may take: sizes, numbers, seconds.
 
     Examples
     --------
@@ -91,7 +83,9 @@ class PracticePacs:
         folder=None,
         allowed_ae_titles: Sequence[str] | None = None,
         tls: ssl.SSLContext | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self._limits = limits
         self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
         self._folder_wanted = None if folder is None else Path(folder)
         self._allowed = None if allowed_ae_titles is None else [check_ae_title(title) for title in allowed_ae_titles]
@@ -118,7 +112,7 @@ class PracticePacs:
             self._open_folder()
             try:
                 self._server, self._node = start_listening(
-                    self._make_ae(), self._host, self._port, self._handlers(), self._tls
+                    self._make_ae(), self._host, self._port, self._handlers(), limits=self._limits, tls=self._tls
                 )
             except BaseException:
                 self._close_folder()
@@ -126,7 +120,7 @@ class PracticePacs:
         return self
 
     def stop(self) -> None:
-        """Stop listening, end what is going on, and remove a temporary folder; harmless when it is stopped already."""
+        """Stop listening and remove a temporary folder; harmless when it is stopped already."""
         if self._server is not None:
             stop_listening(self._server)
             self._server = None
@@ -190,7 +184,7 @@ class PracticePacs:
             self._temporary = tempfile.TemporaryDirectory(prefix="practice-pacs-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._index = Index()
+        self._index, self._room = Index(), Room(self._limits, self._folder)
         for path in sorted(self._folder.glob("*.dcm")):
             try:
                 header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
@@ -210,7 +204,6 @@ class PracticePacs:
         ae = AE(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.require_calling_aet = self._allowed or []
-        ae.maximum_associations = 64
         ae.connection_timeout = 5  # to a C-MOVE destination that does not answer
         ae.add_supported_context(Verification)
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
@@ -232,23 +225,25 @@ class PracticePacs:
         ]
 
     def _store(self, event: evt.Event) -> int:
-        header = read_header(event, INDEXED)
-        if header is None:
-            return NOT_UNDERSTOOD
+        try:
+            self._keep(event, read_header(event, INDEXED))
+        except Refused as refusal:
+            logger.warning("Refused %s", refusal)
+            return refusal.status
+        return SUCCESS
+
+    def _keep(self, event: evt.Event, header: Dataset) -> None:
         if not self._may_hold(header):
-            logger.warning("Refused an object that does not say PatientIdentityRemoved=YES")
-            return NOT_AUTHORISED
+            raise Refused(NOT_AUTHORISED, "an object that does not say PatientIdentityRemoved=YES")
         if not _has_its_place(header):
-            logger.warning("Refused an object without proper study, series and instance UIDs")
-            return NOT_MATCHING
+            raise Refused(NOT_MATCHING, "an object without proper study, series and instance UIDs")
         with self._lock:
             known_in = self._index.study_of(header.SOPInstanceUID)
-            if known_in is not None:  # a PACS keeps the first object that it got under a UID
-                return SUCCESS if known_in == header.StudyInstanceUID else NOT_MATCHING
-            status = receive(event, self._folder, header)
-            if status == SUCCESS:
-                self._index.add(header, instance_path(self._folder, header.SOPInstanceUID))
-        return status
+            if known_in is None:
+                self._index.add(header, keep(event, self._folder, header, self._room.take))
+            elif known_in != header.StudyInstanceUID:
+                raise Refused(NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study")
+            # else nothing: a PACS keeps the first object that it got under a UID
 
     def _may_hold(self, header: Dataset) -> bool:
         return is_loopback(self._host) or header.get("PatientIdentityRemoved") == "YES"
@@ -284,7 +279,7 @@ class PracticePacs:
         headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []]
         contexts = contexts_for(headers) or [build_context(Verification)]
         tls = (destination.tls, destination.host) if destination.tls else None
-        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": [NODELAY], "tls_args": tls}
+        yield destination.host, destination.port, {"contexts": contexts, "evt_handlers": FOR_A_MOVE, "tls_args": tls}
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None

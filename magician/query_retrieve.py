@@ -1,66 +1,40 @@
 """Ask a PACS what it holds (`find_*`) and have it sent (`get_study`, `move_study`): Query/Retrieve, PS3.4 Annex C.
 
 All requests use the Study Root information model (PS3.4 C.6.2), the one that practically every PACS offers.
-A retrieve is complete or it raises: what should come is asked at image level first, and what came is compared.
+A retrieve is complete or it raises: what should come is asked at image level first, and what came is compared. Called
+again with the same folder, it fetches only what is missing.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from pydicom.dataset import Dataset
-from pydicom.uid import (
-    JPEG2000,
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
-)
 from pynetdicom import evt
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (
-    Comprehensive3DSRStorage,
-    CTImageStorage,
-    SecondaryCaptureImageStorage,
-    SegmentationStorage,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from magician._files import instance_path
-from magician._query import (
-    FIND,
-    INSTANCE_ANSWERS,
-    SERIES_ANSWERS,
-    find,
-    find_instances,
-    find_series,
-    find_studies,
-    in_words,
-    query,
-    require_uid,
+from magician._arrivals import Arrivals
+from magician._query import find_instances, find_series, find_studies
+from magician._retrieve import (
+    Outcome,
+    expected_instances,
+    first_failure,
+    identifiers,
+    last_response,
+    raise_if_incomplete,
+    raise_incomplete,
+    raise_unknown_destination,
+    storage_contexts,
 )
-from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, require_service, status_of
-from magician.errors import (
-    DimseFailure,
-    IncompleteRetrieve,
-    MagicianError,
-    NotDeidentified,
-    StudyNotFound,
-    UnknownMoveDestination,
-)
-from magician.storage import NOT_MATCHING, NOT_UNDERSTOOD, SUCCESS, Receiver, read_header, receive
+from magician.association import Node, associate, is_loopback, require_service
+from magician.errors import NotDeidentified
+from magician.storage import Receiver
 
 __all__ = ["Retrieval", "find_instances", "find_series", "find_studies", "get_study", "move_study"]
 
@@ -68,14 +42,6 @@ logger = logging.getLogger(__name__)
 
 GET = StudyRootQueryRetrieveInformationModelGet
 MOVE = StudyRootQueryRetrieveInformationModelMove
-
-# A PACS that does not tell the SOP classes of its images is offered these
-USUAL_CLASSES = [CTImageStorage, SegmentationStorage, Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
-# Objects are taken as they are stored: each encoding in a context of its own, so that the PACS need not convert
-USUAL_SYNTAXES = [
-    ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, RLELossless,
-    JPEGLossless, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit,
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,7 +53,7 @@ class Retrieval:
     expected : int
         Instances that the PACS holds, by C-FIND at image level.
     received : int
-        Instances that arrived.
+        Instances that are here now, those of an earlier call included.
     paths : tuple of Path
         Their files, in order of arrival; empty when they went to another node.
     """
@@ -97,7 +63,9 @@ class Retrieval:
     paths: tuple[Path, ...] = ()
 
 
-def get_study(node: Node, study_instance_uid: str, folder, *, series_instance_uid: str = "") -> Retrieval:
+def get_study(
+    node: Node, study_instance_uid: str, folder, *, series_instance_uid: str = "", progress: bool = True
+) -> Retrieval:
     """Retrieve a study over the connection that we open ourselves (C-GET, PS3.4 C.4.3).
 
     Nothing has to reach us from outside, so this works behind a firewall and on Colab.
@@ -107,14 +75,18 @@ def get_study(node: Node, study_instance_uid: str, folder, *, series_instance_ui
     node : Node
     study_instance_uid : str
     folder : path
-        Where files go, as ``<SOPInstanceUID>.dcm``; made if it does not exist.
+        Where files go, as ``<SOPInstanceUID>.dcm``; made if it does not exist. An instance that lies there already,
+        whole and of this study, is not fetched again.
     series_instance_uid : str
         Only this series.
+    progress : bool
+        Show a progress bar when it takes longer than two seconds.
 
     Raises
     ------
     IncompleteRetrieve
-        If fewer instances arrived than the PACS holds. What did arrive stays in `folder`.
+        If fewer instances arrived than the PACS holds. What did arrive stays in `folder`, and calling again fetches the
+        rest.
     StudyNotFound
         If the PACS holds no such instance.
     DimseFailure, ServiceNotAccepted
@@ -122,19 +94,28 @@ def get_study(node: Node, study_instance_uid: str, folder, *, series_instance_ui
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    expected = _expected_instances(node, study_instance_uid, series_instance_uid)
-    arrived: dict[str, Path] = {}
-    storage = _storage_contexts({sop_class for sop_class in expected.values() if sop_class})
+    expected = expected_instances(node, study_instance_uid, series_instance_uid)
+    arrivals = Arrivals(expected, study_instance_uid, folder)
+    if not arrivals.missing:
+        return _complete(arrivals)
+    storage = storage_contexts(arrivals)
     with associate(
         node,
         [build_context(GET), *storage],
         storage_roles=sorted({context.abstract_syntax for context in storage}),
-        handlers=[(evt.EVT_C_STORE, _keep, [folder, study_instance_uid, arrived])],
-    ) as association:
+        handlers=[(evt.EVT_C_STORE, arrivals.take)],
+    ) as association, arrivals.over(association, "C-GET", progress):
         require_service(association, node, GET)
-        responses = association.send_c_get(_retrieve_identifier(study_instance_uid, series_instance_uid), GET)
-        outcome = _last_response(responses, node, "C-GET")
-    return _complete_or_raise(outcome, expected, arrived, f"{node} by C-GET")
+        outcomes = []
+        for identifier in identifiers(arrivals, series_instance_uid):
+            responses = association.send_c_get(identifier, GET)
+            outcomes.append(last_response(responses, node, "C-GET", arrivals))
+            if outcomes[-1].error:
+                break
+        outcome = first_failure(outcomes)
+        refused_classes = arrivals.refused_classes(association)
+    raise_if_incomplete(outcome, arrivals, f"{node} by C-GET", refused_classes)
+    return _complete(arrivals, outcome)
 
 
 def move_study(
@@ -144,6 +125,7 @@ def move_study(
     *,
     series_instance_uid: str = "",
     allow_identified: bool = False,
+    progress: bool = True,
 ) -> Retrieval:
     """Tell a PACS to send a study to a third party, which may be ourselves (C-MOVE, PS3.4 C.4.2).
 
@@ -156,12 +138,15 @@ def move_study(
         The PACS that holds the study.
     study_instance_uid : str
     destination : Receiver or Node
-        Our own receiver (what arrived is compared) or another node (its counts are).
+        Our own receiver (what arrived is compared, and what lies in its folder already is not sent again) or another
+        node (the counts that the PACS tells are compared).
     series_instance_uid : str
         Only this series.
     allow_identified : bool
         Must be said for a `Node`, unless it and the PACS are both on this computer: a PACS is told only the AE title,
         looks up the address itself, and we can't see what it sends there.
+    progress : bool
+        Show a progress bar when a move to a receiver takes longer than two seconds.
 
     Raises
     ------
@@ -178,142 +163,41 @@ def move_study(
             f"was sent. If you may send patients' data there, or know that they are de-identified, say "
             f"allow_identified=True."
         )
-    expected = _expected_instances(node, study_instance_uid, series_instance_uid)
-    with associate(node, [MOVE]) as association:
-        identifier = _retrieve_identifier(study_instance_uid, series_instance_uid)
-        responses = association.send_c_move(identifier, target.ae_title, MOVE)
-        outcome = _last_response(responses, node, "C-MOVE")
-    if outcome.completed == 0 and outcome.status in (0xA801, 0xC000):
-        _raise_unknown_destination(outcome, node, target)
+    expected = expected_instances(node, study_instance_uid, series_instance_uid)
+    receiver = destination if isinstance(destination, Receiver) else None
+    arrivals = Arrivals(expected, study_instance_uid, receiver.folder if receiver else None)
+    if not arrivals.missing:
+        return _complete(arrivals)
+    watched = receiver.watched_by(arrivals) if receiver else nullcontext()
+    with associate(node, [MOVE]) as association, arrivals.over(association, "C-MOVE", progress and bool(receiver)):
+        outcomes = []
+        with watched:
+            for identifier in identifiers(arrivals, series_instance_uid):
+                responses = association.send_c_move(identifier, target.ae_title, MOVE)
+                outcomes.append(last_response(responses, node, "C-MOVE", arrivals))
+                if outcomes[-1].error:
+                    break
+    outcome = first_failure(outcomes)
+    if outcome.completed == 0 and outcome.status in (0xA801, 0xC000) and not arrivals.failure:
+        raise_unknown_destination(outcome, node, target)
     where = f"{node} by C-MOVE to {target}"
-    if isinstance(destination, Receiver):
-        arrived = {path.stem: path for path in destination.received}
-        return _complete_or_raise(outcome, expected, arrived, where)
-    if outcome.completed < len(expected):
-        _raise_incomplete(outcome, outcome.completed, len(expected), outcome.failed_uids, where)
+    if receiver:
+        raise_if_incomplete(outcome, arrivals, where)
+        return _complete(arrivals, outcome)
+    if outcome.completed < len(expected) or outcome.failed:
+        total = max(len(expected), outcome.completed + outcome.failed)
+        raise_incomplete(outcome, outcome.completed, total, outcome.failed_uids, where)
     _log_if_not_success(outcome)
     return Retrieval(len(expected), outcome.completed)
 
 
-def _retrieve_identifier(study_instance_uid: str, series_instance_uid: str) -> Dataset:
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = "SERIES" if series_instance_uid else "STUDY"
-    identifier.StudyInstanceUID = study_instance_uid
-    if series_instance_uid:
-        identifier.SeriesInstanceUID = series_instance_uid
-    return identifier
+def _complete(arrivals: Arrivals, outcome: Outcome | None = None) -> Retrieval:
+    if outcome is not None:
+        _log_if_not_success(outcome)
+    return Retrieval(len(arrivals.expected), len(arrivals.paths), tuple(arrivals.paths.values()))
 
 
-def _expected_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> dict[str, str]:
-    """Ask, before a retrieve, what should come: SOP Instance UIDs with their SOP classes ("" if not told)."""
-    expected: dict[str, str] = {}
-    with associate(node, [FIND]) as association:
-        study = {"StudyInstanceUID": require_uid(study_instance_uid)}
-        series_uids = [series_instance_uid]
-        if not series_instance_uid:
-            found = find(association, node, query("SERIES", study, SERIES_ANSWERS))
-            series_uids = [series.SeriesInstanceUID for series in found]
-        for uid in series_uids:
-            keys = {**study, "SeriesInstanceUID": uid}
-            for image in find(association, node, query("IMAGE", keys, INSTANCE_ANSWERS)):
-                expected[image.SOPInstanceUID] = image.get("SOPClassUID", "")
-    if not expected:
-        series = f", series {series_instance_uid}" if series_instance_uid else ""
-        raise StudyNotFound(f"{node} holds no images of study {study_instance_uid}{series}.")
-    return expected
-
-
-def _storage_contexts(sop_classes: set[str]) -> list[PresentationContext]:
-    """A context for each class and encoding, as many encodings as fit into one association."""
-    classes = sorted(sop_classes) or USUAL_CLASSES
-    room = (MAX_CONTEXTS - 1) // len(classes)
-    if room == 0:
-        raise MagicianError(f"The study holds {len(classes)} SOP classes, too many for one C-GET: get it by series.")
-    return [build_context(UID(uid), syntax) for uid in classes for syntax in USUAL_SYNTAXES[:room]]
-
-
-def _keep(event: evt.Event, folder: Path, study_instance_uid: str, arrived: dict[str, Path]) -> int:
-    """Answer one of the C-STORE requests of a C-GET."""
-    header = read_header(event)
-    if header is None:
-        return NOT_UNDERSTOOD
-    if header.get("StudyInstanceUID") != study_instance_uid:
-        logger.warning("Refused an object of another study than the one that we asked for")
-        return NOT_MATCHING
-    status = receive(event, folder, header)
-    if status == SUCCESS:
-        arrived[header.SOPInstanceUID] = instance_path(folder, header.SOPInstanceUID)
-    return status
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """How a C-GET or C-MOVE ended: its last response, or the error that stood in its place."""
-
-    service: str
-    status: int | None
-    words: str
-    completed: int = 0
-    failed_uids: tuple[str, ...] = field(default=())
-    error: MagicianError | None = None
-
-
-def _last_response(responses: Iterator, node: Node, service: str) -> _Outcome:
-    """Follow the pending responses of a retrieve to the last one (PS3.4 C.4.2.1.7)."""
-    started, completed = time.monotonic(), 0
-    for response, identifier in responses:
-        try:
-            status = status_of(response, node, service, started)
-        except MagicianError as error:
-            return _Outcome(service, None, str(error), completed, error=error)
-        started = time.monotonic()
-        completed = response.get("NumberOfCompletedSuboperations", 0) + response.get("NumberOfWarningSuboperations", 0)
-        if status != 0xFF00:
-            failed = identifier.get("FailedSOPInstanceUIDList") if identifier else None
-            failed = [failed] if isinstance(failed, str) else failed or []
-            return _Outcome(service, status, in_words(response, service), completed, tuple(failed))
-    raise AssertionError("pynetdicom ended a retrieve without a last response")
-
-
-def _complete_or_raise(outcome: _Outcome, expected: dict, arrived: dict[str, Path], where: str) -> Retrieval:
-    missing = [uid for uid in expected if uid not in arrived]
-    if missing:
-        _raise_incomplete(outcome, len(expected) - len(missing), len(expected), missing, where)
-    _log_if_not_success(outcome)
-    paths = tuple(path for uid, path in arrived.items() if uid in expected)
-    return Retrieval(len(expected), len(paths), paths)
-
-
-def _log_if_not_success(outcome: _Outcome) -> None:
+def _log_if_not_success(outcome: Outcome) -> None:
     """All images came, yet the last status may say more: for instance that the destination coerced some values."""
-    if outcome.status != SUCCESS:
+    if outcome.status != 0x0000:
         logger.warning("All images came, and the %s ended with: %s", outcome.service, outcome.words)
-
-
-def _raise_unknown_destination(outcome: _Outcome, node: Node, target: Node) -> NoReturn:
-    host = target.host
-    if is_loopback(host) and not is_loopback(node.host):
-        host = "the address of this computer"
-    orthanc = " (Orthanc says no more than this)" if outcome.status == 0xC000 else ""
-    raise UnknownMoveDestination(
-        f"{node} answered our C-MOVE with {outcome.words}{orthanc}: it does not know the AE title "
-        f"{target.ae_title!r}, or could not reach it. Its administrator must enter {target.ae_title!r} with host "
-        f"{host} and port {target.port}; a practice PACS learns it by .know(node). Or use C-GET.",
-        outcome.status,
-    )
-
-
-def _raise_incomplete(outcome: _Outcome, received: int, expected: int, missing, where: str) -> NoReturn:
-    """Raise for a retrieve that did not bring everything: the specific error if nothing came at all."""
-    if received == 0 and outcome.error is not None:
-        raise outcome.error
-    if received == 0 and outcome.status not in (None, SUCCESS, 0xB000, 0xFE00):
-        raise DimseFailure(f"Nothing came from {where}: {outcome.words}. Its log says why.", outcome.status)
-    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    raise IncompleteRetrieve(
-        f"Only {received} of {expected} images came from {where} ({outcome.words}). Missing: {listed or 'not told'}. "
-        f"Retrieve again; if it happens again, the log of the PACS says why.",
-        received,
-        expected,
-        missing,
-    )

@@ -1,20 +1,19 @@
 """Send objects to a PACS (`store`) and let a PACS send objects to us (`Receiver`): the Storage service, PS3.4 Annex B.
 
-What comes from a network is not to be trusted: a received object is named by its SOP Instance UID only after that
-has been checked to be a UID, and appears in its folder whole or not at all.
+What becomes of a received object is told in `magician._reception`.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -24,21 +23,23 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._files import instance_path, write_whole
+from magician._listening import DEFAULT_LIMITS, Limits, Room, start_listening, stop_listening
+from magician._progress import progress_bar
+from magician._reception import HEADER_KEYWORDS, SUCCESS, Refused, keep, read_header
 from magician.association import (
     MAX_CONTEXTS,
-    MAX_PDU_BYTES,
     Node,
     associate,
     check_ae_title,
-    disable_nagle,
     is_loopback,
     status_of,
 )
 from magician.errors import (
+    AssociationAborted,
     DimseFailure,
     MagicianError,
     NotDeidentified,
+    PacsTimeout,
     ServiceNotAccepted,
     describe_status,
 )
@@ -49,123 +50,12 @@ UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
 SYNTAXES_TAKEN = [*UNCOMPRESSED, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED)]
 
-# Connections that may wait to be accepted: a class that runs the same cell at once. The socketserver's own 5 would let
-# the others try again after a second, and after some seconds in vain.
-CALLERS_WAITING = 128
+class Watcher(Protocol):
+    """Who wants to know what a receiver gets; called in the thread of the association that brings it."""
 
-# Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
-SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0124
+    def arrived(self, path: Path) -> None: ...
 
-# What a receiver looks at before it keeps an object
-HEADER_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientIdentityRemoved"]
-
-
-def receive(event: evt.Event, folder: Path, header: Dataset) -> int:
-    """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``, byte for byte as it was sent.
-
-    Parameters
-    ----------
-    event : pynetdicom.events.Event
-        A C-STORE request.
-    folder : Path
-        It must exist.
-    header : Dataset
-        What `read_header` returned for the same event.
-
-    Returns
-    -------
-    int
-        The status to answer with: 0x0000, 0xA900 for an object that contradicts its request, 0xA700 when it could
-        not be written.
-    """
-    uid = str(header.get("SOPInstanceUID", ""))
-    if uid != event.request.AffectedSOPInstanceUID or header.get("SOPClassUID") != event.request.AffectedSOPClassUID:
-        logger.warning("Refused an object that is not what its C-STORE request says: %r", uid)
-        return NOT_MATCHING
-    try:
-        write_whole(instance_path(folder, uid), event.encoded_dataset())
-    except ValueError as error:
-        logger.warning("Refused an object: %s", error)
-        return NOT_MATCHING
-    except OSError as error:
-        logger.error("Could not write %s: %s", uid, error)
-        return OUT_OF_RESOURCES
-    return SUCCESS
-
-
-def read_header(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> Dataset | None:
-    """Read a few elements of the object of a C-STORE request; None if it can't be read as a data set."""
-    try:
-        header = dcmread(BytesIO(event.encoded_dataset()), stop_before_pixels=True, specific_tags=list(keywords))
-        for element in header:  # pydicom decodes values when they are looked at: make it look now
-            element.value  # noqa: B018
-    except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
-        logger.warning("Refused an object that can't be read as DICOM: %s", error)
-        return None
-    return header
-
-
-class _OfferedContext(PresentationContext):
-    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every association."""
-
-    def __init__(self, template: PresentationContext) -> None:
-        vars(self).update(vars(template))
-
-    def __deepcopy__(self, memo: dict) -> _OfferedContext:
-        twin = _OfferedContext(self)
-        twin._transfer_syntax = list(self._transfer_syntax)
-        return twin
-
-
-def start_listening(ae: AE, host: str, port: int, handlers: list[tuple], tls: ssl.SSLContext | None = None):
-    """Start the server thread of an application entity; returns the server and the node by which to reach it.
-
-    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
-
-    Raises
-    ------
-    MagicianError
-        If the address is taken or can't be had.
-    ValueError
-        If `host` is empty, which would mean every address of this computer.
-    """
-    if not host:
-        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
-    ae.maximum_pdu_size = MAX_PDU_BYTES
-    try:
-        handlers = [(evt.EVT_CONN_OPEN, disable_nagle), *handlers]
-        offered = [_OfferedContext(context) for context in ae.supported_contexts]
-        server = ae.start_server(
-            (host, port), block=False, evt_handlers=handlers, contexts=offered, ssl_context=tls
-        )
-    except OSError as error:
-        raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
-        ) from error
-    server.socket.listen(CALLERS_WAITING)
-    reachable = "127.0.0.1" if host == "0.0.0.0" else host
-    return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
-
-
-def _advice(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "Stop what uses this port, or choose another: port 0 finds a free one."
-    if error.errno == errno.EACCES:
-        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
-    return "The host must be an address of this computer."
-
-
-def stop_listening(server) -> None:
-    """Stop a server that `start_listening` started, and break off the associations that are still open.
-
-    pynetdicom would leave them open, and a process does not end before they do.
-    """
-    server.shutdown()
-    associations = server.active_associations
-    for association in associations:
-        association.abort(block=False)  # a caller that does not read must not keep the others waiting
-    for association in associations:
-        association.join(timeout=1)
+    def refused(self, refusal: Refused) -> None: ...
 
 
 class Receiver:
@@ -185,6 +75,8 @@ class Receiver:
         0 takes a free port.
     tls : ssl.SSLContext, optional
         Take encrypted connections only, with this server's context (PS3.15 Annex B).
+    limits : Limits
+        What its callers may take: sizes, numbers, seconds.
 
     Attributes
     ----------
@@ -203,10 +95,12 @@ class Receiver:
         host: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self._limits = Path(folder), limits
         self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
         self._arrived: dict[Path, None] = {}
+        self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
         self._server = None
 
@@ -218,7 +112,10 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._server, self.node = start_listening(ae, self._host, self._port, handlers, self._tls)
+        self._room = Room(self._limits, self.folder)
+        self._server, self.node = start_listening(
+            ae, self._host, self._port, handlers, limits=self._limits, tls=self._tls
+        )
         return self
 
     def __exit__(self, *exception) -> None:
@@ -229,15 +126,34 @@ class Receiver:
         with self._lock:
             return list(self._arrived)
 
-    def _store(self, event: evt.Event) -> int:
-        header = read_header(event)
-        if header is None:
-            return NOT_UNDERSTOOD
-        status = receive(event, self.folder, header)
-        if status == SUCCESS:
+    @contextmanager
+    def watched_by(self, watcher: Watcher) -> Iterator[None]:
+        """Tell `watcher` what arrives in the ``with`` block, and what can't be kept."""
+        with self._lock:
+            self._watchers.append(watcher)
+        try:
+            yield
+        finally:
             with self._lock:
-                self._arrived[instance_path(self.folder, header.SOPInstanceUID)] = None
-        return status
+                self._watchers.remove(watcher)
+
+    def _store(self, event: evt.Event) -> int:
+        try:
+            path = keep(event, self.folder, read_header(event), self._room.take)
+        except Refused as refusal:
+            logger.warning("Refused %s", refusal)
+            for watcher in self._watching():
+                watcher.refused(refusal)
+            return refusal.status
+        with self._lock:
+            self._arrived[path] = None
+        for watcher in self._watching():
+            watcher.arrived(path)
+        return SUCCESS
+
+    def _watching(self) -> list[Watcher]:
+        with self._lock:
+            return list(self._watchers)
 
 
 @dataclass(frozen=True)
@@ -266,7 +182,9 @@ class AcceptedContext:
     accepted: bool
 
 
-def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = False) -> Stored:
+def store(
+    node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = False, progress: bool = True
+) -> Stored:
     """Send objects to a PACS by C-STORE (PS3.4 Annex B).
 
     Parameters
@@ -276,6 +194,8 @@ def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = F
         Data sets need a complete ``file_meta``, as those read from a file have.
     allow_identified : bool
         Objects leave this computer only if each of them says PatientIdentityRemoved=YES, or if you say True here.
+    progress : bool
+        Show a progress bar when it takes longer than two seconds.
 
     Raises
     ------
@@ -303,7 +223,7 @@ def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = F
                 f"{node} does not accept {kinds}; nothing was sent. Its administrator must allow these kinds of "
                 f"objects, or leave them out."
             )
-        return _send(association, node, items, headers)
+        return _send(association, node, items, headers, progress)
 
 
 def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedContext]:
@@ -390,17 +310,10 @@ def _acceptance(association, headers: list[Dataset]) -> list[AcceptedContext]:
     return rows
 
 
-def _send(association, node: Node, items: list, headers: list[Dataset]) -> Stored:
+def _send(association, node: Node, items: list, headers: list[Dataset], progress: bool) -> Stored:
     warnings, failures, status = [], [], SUCCESS
-    for number, (item, header) in enumerate(zip(items, headers, strict=True)):
-        started = time.monotonic()
-        dataset = item if isinstance(item, Dataset) else dcmread(item)
-        try:
-            response = association.send_c_store(dataset)
-        except (ValueError, AttributeError) as error:  # pynetdicom's words for what it can't encode
-            sent = f"{number} of {len(items)} objects were sent"
-            raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent}.") from error
-        answer = status_of(response, node, "C-STORE", started)
+    for number, (item, header) in enumerate(zip(items, progress_bar("C-STORE", progress, over=headers), strict=True)):
+        answer = _send_one(association, node, item, header, f"{number} of {len(items)} objects were sent")
         words = f"{header.SOPInstanceUID}: {describe_status(answer, 'C-STORE')}"
         if answer >> 12 == 0xB:
             warnings.append(words)
@@ -415,3 +328,16 @@ def _send(association, node: Node, items: list, headers: list[Dataset]) -> Store
             status,
         )
     return Stored(len(items), tuple(warnings))
+
+
+def _send_one(association, node: Node, item, header: Dataset, sent_before: str) -> int:
+    """Send one object and return the status of the answer; an error says what was sent before."""
+    started = time.monotonic()
+    try:
+        response = association.send_c_store(item if isinstance(item, Dataset) else dcmread(item))
+        return status_of(response, node, "C-STORE", started)
+    except (ValueError, AttributeError) as error:  # pynetdicom's words for what it can't encode
+        raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}.") from error
+    except (PacsTimeout, AssociationAborted) as error:
+        error.args = (f"{error} Before that, {sent_before}.",)
+        raise

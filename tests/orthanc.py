@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_orthanc(folder: Path, *, known: dict[str, int]):
+def running_orthanc(folder: Path, *, known: dict[str, int], started=lambda process: None):
     """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their ports."""
     program = require_program("Orthanc")
     port = free_port()
@@ -51,6 +51,7 @@ def running_orthanc(folder: Path, *, known: dict[str, int]):
         )
         try:
             _wait_for(port, process, folder / "orthanc.log")
+            started(process)
             yield Node("ORTHANC", "127.0.0.1", port)
         finally:
             process.terminate()

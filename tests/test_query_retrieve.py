@@ -3,15 +3,13 @@
 import threading
 
 import pytest
+from faulty_pacs import SERIES, FaultyPacs
 from helpers import ct_series
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
 )
 
 from magician.association import Node
@@ -29,7 +27,6 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
 from magician.storage import Receiver
 
-SERIES = ct_series(slices=5)
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
 
 
@@ -38,44 +35,6 @@ def pacs():
     with PracticePacs() as pacs:
         pacs.add(SERIES)
         yield pacs
-
-
-class FaultyPacs:
-    """A Q/R SCP of pynetdicom's that promises all of SERIES and then sends what `behave` yields."""
-
-    def __init__(self, behave, *, promised=SERIES, destination=None):
-        self.behave, self.promised, self.destination = behave, promised, destination
-        self.ae = AE(ae_title="FAULTY")
-        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
-        self.ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
-        self.ae.add_requested_context(CTImageStorage)
-        self.ae.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
-
-    def __enter__(self):
-        handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get), (evt.EVT_C_MOVE, self.move)]
-        self.server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        return Node("FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=1)
-
-    def __exit__(self, *exception):
-        self.server.shutdown()
-
-    def find(self, event):
-        for ds in self.promised if event.identifier.QueryRetrieveLevel == "IMAGE" else self.promised[:1]:
-            answer = Dataset()
-            answer.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
-                setattr(answer, keyword, ds[keyword].value)
-            yield 0xFF00, answer
-
-    def get(self, event):
-        yield len(self.promised)
-        yield from self.behave(event)
-
-    def move(self, event):
-        yield self.destination or (None, None)
-        yield len(self.promised)
-        yield from self.behave(event)
 
 
 def test_study_is_found_by_its_accession_number(pacs):

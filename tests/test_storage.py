@@ -9,8 +9,8 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import AE, evt
 
-from magician import storage
-from magician._files import instance_path
+from magician import _reception
+from magician._files import instance_path, write_whole
 from magician.association import Node, associate
 from magician.errors import (
     AssociationRejected,
@@ -228,7 +228,7 @@ def test_disk_is_full(receiver, small_series, monkeypatch):
     def no_space(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_whole", no_space)
+    monkeypatch.setattr(_reception, "write_whole", no_space)
     with pytest.raises(DimseFailure, match="0xA700"):
         store(receiver.node, small_series[:2])
     assert receiver.received == []
@@ -242,7 +242,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="interrupted"):
-        storage.write_whole(path, b"content")
+        write_whole(path, b"content")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,228 @@
+"""A listener that stays up: limits on what one caller and all of them together may take; a part of `storage`.
+
+pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header claims (PS3.8 9.3.1)
+and makes two threads for whoever connects. Here each of these has a bound, and what exceeds it is refused and logged.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pynetdicom import AE, evt
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from magician._files import folder_size
+from magician._messages import receive_exactly, refuse_oversized
+from magician._reception import OUT_OF_RESOURCES, Refused
+from magician.association import MAX_PDU_BYTES, Node
+from magician.errors import MagicianError
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 0.05  # how often a listener looks whether it has been stopped
+GOODBYE_S = 1  # how long `stop_listening` lets the associations end by themselves
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a listener lets its callers take.
+
+    Attributes
+    ----------
+    object_bytes : int
+        The largest object; while it arrives it is held in memory.
+    total_bytes, instances : int
+        How much its folder may hold, and how many instances.
+    associations : int
+        How many callers at once. One more is refused with "local limit exceeded" (PS3.8 9.3.4); when twice as many
+        are connected, further connections are closed without an answer.
+    associate_s : float
+        How long a connection may be open before it asks for an association (the ARTIM timer, PS3.8 9.1.5).
+    idle_s : float
+        How long an association may be silent, and how long one PDU may take.
+    """
+
+    object_bytes: int = 1024**3
+    total_bytes: int = 64 * 1024**3
+    instances: int = 100_000
+    associations: int = 64
+    associate_s: float = 10
+    idle_s: float = 60
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Room:
+    """How much more a listener may keep in its folder; safe to use from several threads."""
+
+    def __init__(self, limits: Limits, folder) -> None:
+        self._limits = limits
+        self._instances, self._bytes = folder_size(folder)
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
+        with self._lock:
+            if self._instances >= self._limits.instances:
+                raise Refused(OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)")
+            if self._bytes + size > self._limits.total_bytes:
+                raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
+            self._instances += 1
+            self._bytes += size
+
+
+def connection_lost(event: evt.Event) -> None:
+    """End what is going on over a connection that has closed; the handler of EVT_CONN_CLOSE.
+
+    pynetdicom notices in the thread that is busy sending, and so would wait for an answer to each further object.
+    """
+    event.assoc.is_established = False
+    event.assoc.dimse.msg_queue.put((None, None))  # what pynetdicom itself enters when the peer is gone
+
+
+class _BoundedSocket(AssociationSocket):
+    """The socket of one caller."""
+
+    def __init__(self, accepted: AssociationSocket, limits: Limits) -> None:
+        vars(self).update(vars(accepted))
+        self._limits = limits
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read a part of a PDU; pynetdicom closes the connection on an `OSError`."""
+        refuse_oversized(self.assoc, nr_bytes, self._limits.object_bytes)
+        return receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
+
+    def _shutdown_socket(self) -> None:
+        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
+
+class _Handler(RequestHandler):
+    def _create_association(self):
+        association = super()._create_association()
+        association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
+        association.dul.socket.socket.settimeout(self.server.limits.idle_s)
+        return association
+
+
+class _Listener(ThreadedAssociationServer):
+    """Hands each connection to a thread of its own, the TLS handshake included."""
+
+    # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
+    # others try again after a second, and after some seconds in vain.
+    request_queue_size = 128
+
+    def __init__(self, *args, limits: Limits, **keywords) -> None:
+        self.limits = limits
+        self._shaking_hands = 0
+        self._count_lock = threading.Lock()
+        super().__init__(*args, request_handler=_Handler, **keywords)
+
+    def get_request(self) -> tuple[socket.socket, tuple]:
+        connection, address = self.socket.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.limits.associate_s)
+        if self.ssl_context:
+            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def verify_request(self, request: socket.socket, client_address) -> bool:
+        """Take a connection, or close it because there are too many."""
+        with self._count_lock:
+            if self._shaking_hands + len(self.active_associations) >= 2 * self.limits.associations:
+                logger.warning("Closed a connection from %s: too many are open", client_address[0])
+                return False
+            self._shaking_hands += 1
+        return True
+
+    def finish_request(self, request: socket.socket, client_address) -> None:
+        try:
+            if isinstance(request, ssl.SSLSocket):
+                request.do_handshake()
+            super().finish_request(request, client_address)
+        finally:
+            with self._count_lock:
+                self._shaking_hands -= 1
+
+    def handle_error(self, request: socket.socket, client_address) -> None:
+        logger.warning("A connection from %s came to nothing", client_address[0], exc_info=True)
+
+
+class _OfferedContext(PresentationContext):
+    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every association."""
+
+    def __init__(self, template: PresentationContext) -> None:
+        vars(self).update(vars(template))
+
+    def __deepcopy__(self, memo: dict) -> _OfferedContext:
+        twin = _OfferedContext(self)
+        twin._transfer_syntax = list(self._transfer_syntax)
+        return twin
+
+
+def start_listening(
+    ae: AE, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
+) -> tuple[_Listener, Node]:
+    """Start the server thread of an application entity; returns the server and the node by which to reach it.
+
+    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
+
+    Raises
+    ------
+    MagicianError
+        If the address is taken or can't be had.
+    ValueError
+        If `host` is empty, which would mean every address of this computer.
+    """
+    if not host:
+        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+    ae.maximum_pdu_size, ae.maximum_associations = MAX_PDU_BYTES, limits.associations
+    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = limits.associate_s, limits.idle_s, limits.idle_s
+    offered = [_OfferedContext(context) for context in ae.supported_contexts]
+    options = {"server_class": _Listener, "limits": limits, "ssl_context": tls}
+    try:
+        handlers = [(evt.EVT_CONN_CLOSE, connection_lost), *handlers]
+        server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
+    except OSError as error:
+        raise MagicianError(
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
+        ) from error
+    ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
+    threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
+    reachable = "127.0.0.1" if host == "0.0.0.0" else host
+    return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "Stop what uses this port, or choose another: port 0 finds a free one."
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
+    return "The host must be an address of this computer."
+
+
+def stop_listening(server: _Listener) -> None:
+    """Stop a server, and end the associations that are still open: politely at first, then by closing them."""
+    server.shutdown()
+    open_ones = server.active_associations
+    for association in open_ones:
+        association.abort(block=False)
+    deadline = time.monotonic() + GOODBYE_S
+    for association in open_ones:
+        association.join(max(0.0, deadline - time.monotonic()))
+    for association in open_ones:
+        if association.is_alive():
+            association.dul.socket._shutdown_socket()  # wakes a thread that is stuck in sending or receiving
+            association.join(GOODBYE_S)

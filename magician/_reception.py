@@ -1,0 +1,98 @@
+"""What is done with an object that a peer sends us, as a listener or during a C-GET; a part of `storage`.
+
+What comes from a network is not to be trusted: an object is named by its SOP Instance UID only after that has been
+checked to be a UID, and appears in its folder whole or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+
+from magician._files import instance_path, write_whole
+
+logger = logging.getLogger(__name__)
+
+# Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
+SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0124
+
+# What a receiver looks at before it keeps an object
+HEADER_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientIdentityRemoved"]
+
+
+class Refused(Exception):
+    """An object that we do not keep.
+
+    Attributes
+    ----------
+    status : int
+        What to answer to the C-STORE request.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def read_header(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> Dataset:
+    """Read a few elements of the object of a C-STORE request.
+
+    Raises
+    ------
+    Refused
+        With 0xC000, if it can't be read as a data set.
+    """
+    try:
+        header = dcmread(BytesIO(event.encoded_dataset()), stop_before_pixels=True, specific_tags=list(keywords))
+        for element in header:  # pydicom decodes values when they are looked at: make it look now
+            element.value  # noqa: B018
+    except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
+        raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
+    return header
+
+
+def keep(
+    event: evt.Event, folder: Path, header: Dataset, make_room: Callable[[int], None] = lambda size: None
+) -> Path:
+    """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``, byte for byte as it was sent.
+
+    Parameters
+    ----------
+    event : pynetdicom.events.Event
+        A C-STORE request.
+    folder : Path
+        It must exist.
+    header : Dataset
+        What `read_header` returned for the same event.
+    make_room : function of a number of bytes
+        Called before they are written; it may raise `Refused`.
+
+    Returns
+    -------
+    Path
+        Its file.
+
+    Raises
+    ------
+    Refused
+        With 0xA900 for an object that contradicts its request or has no proper UID; with 0xA700, from an `OSError`,
+        when it could not be written.
+    """
+    uid = str(header.get("SOPInstanceUID", ""))
+    if uid != event.request.AffectedSOPInstanceUID or header.get("SOPClassUID") != event.request.AffectedSOPClassUID:
+        raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
+    try:
+        path, content = instance_path(folder, uid), event.encoded_dataset()
+        make_room(len(content))
+        write_whole(path, content)
+    except ValueError as error:
+        raise Refused(NOT_MATCHING, f"an object: {error}") from error
+    except OSError as error:
+        raise Refused(OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}") from error
+    return path
