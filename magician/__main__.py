@@ -21,13 +21,16 @@ from magician._classroom import (
 )
 from magician.association import check_ae_title, is_loopback
 from magician.errors import MagicianError
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs import Limits, PracticePacs
 from magician.tls import server_tls
 
 BEYOND_LOOPBACK = (
     "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
     "passwords. {encryption} It takes only objects that say PatientIdentityRemoved=YES."
 )
+
+# A class larger than most; and patient, because all share one network, or the processors of one computer
+LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,6 +104,7 @@ def serve(options: argparse.Namespace) -> None:
         port=options.port,
         folder=options.folder,
         allowed_ae_titles=options.allow or None,
+        limits=LIMITS,
         tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca) if options.tls_cert else None,
     )
     try:

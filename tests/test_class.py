@@ -3,6 +3,8 @@
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from helpers import ct_series, lung_segmentation, truth_labels, write_series
@@ -13,7 +15,7 @@ from pynetdicom.sop_class import Verification
 
 from magician.association import Node, echo
 from magician.errors import AssociationRejected
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs import Limits, PracticePacs
 from magician.query_retrieve import find_instances, find_series, find_studies, get_study
 from magician.result import make_results
 from magician.storage import store
@@ -55,6 +57,13 @@ def all_at_once(work):
         return list(pool.map(one, range(LEARNERS)))
 
 
+@contextmanager
+def patient_pacs():
+    """A PACS for a class on a computer that is busy with other things too; yields it and a node that waits for it."""
+    with PracticePacs(limits=Limits(associate_s=120)) as pacs:
+        yield pacs, replace(pacs.node, connect_s=120, associate_s=120, dimse_s=600)
+
+
 def content(path):
     """The bytes of a file after its header (PS3.10 7.1)."""
     header = dcmread(path, stop_before_pixels=True).file_meta.FileMetaInformationGroupLength
@@ -67,12 +76,12 @@ def encoded(datasets):
 
 
 def test_thirty_learners_get_their_studies_at_once(studies, tmp_path):
-    with PracticePacs() as pacs:
+    with patient_pacs() as (pacs, node):
         pacs.add(ds for study in studies for ds in study)
 
         def retrieve(number):
-            (study,) = find_studies(pacs.node, accession_number=f"A{number}")
-            return get_study(pacs.node, study.StudyInstanceUID, tmp_path / str(number))
+            (study,) = find_studies(node, accession_number=f"A{number}")
+            return get_study(node, study.StudyInstanceUID, tmp_path / str(number), progress=False)
 
         all_at_once(retrieve)
     for number, study in enumerate(studies):
@@ -82,23 +91,24 @@ def test_thirty_learners_get_their_studies_at_once(studies, tmp_path):
 
 def test_thirty_learners_get_the_same_study_at_once(studies, tmp_path):
     study = studies[0]
-    with PracticePacs() as pacs:
+    uid = study[0].StudyInstanceUID
+    with patient_pacs() as (pacs, node):
         pacs.add(study)
-        all_at_once(lambda number: get_study(pacs.node, study[0].StudyInstanceUID, tmp_path / str(number)))
+        all_at_once(lambda number: get_study(node, uid, tmp_path / str(number), progress=False))
     for number in range(LEARNERS):
         assert {path.stem: content(path) for path in (tmp_path / str(number)).iterdir()} == encoded(study)
 
 
 def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
-    with PracticePacs() as pacs:
-        all_at_once(lambda number: store(pacs.node, results[number]))
-        assert len(find_studies(pacs.node)) == LEARNERS
+    with patient_pacs() as (pacs, node):
+        all_at_once(lambda number: store(node, results[number]))
+        assert len(find_studies(node)) == LEARNERS
         for number, sent in enumerate(results):
-            (study,) = find_studies(pacs.node, patient_name=f"Learner {number}^")
+            (study,) = find_studies(node, patient_name=f"Learner {number}^")
             found = [
                 instance.SOPInstanceUID
-                for series in find_series(pacs.node, study.StudyInstanceUID)
-                for instance in find_instances(pacs.node, study.StudyInstanceUID, series.SeriesInstanceUID)
+                for series in find_series(node, study.StudyInstanceUID)
+                for instance in find_instances(node, study.StudyInstanceUID, series.SeriesInstanceUID)
             ]
             assert sorted(found) == sorted(ds.SOPInstanceUID for ds in sent)
         kept = {path.stem: content(path) for path in pacs.folder.iterdir()}
@@ -107,9 +117,9 @@ def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
 
 def test_thirty_learners_send_the_same_object_at_once(studies):
     (ds, *_) = studies[0]
-    with PracticePacs() as pacs:
-        answers = all_at_once(lambda number: store(pacs.node, [ds]).sent)
-        (found,) = find_studies(pacs.node)
+    with patient_pacs() as (pacs, node):
+        answers = all_at_once(lambda number: store(node, [ds]).sent)
+        (found,) = find_studies(node)
         (kept,) = pacs.folder.iterdir()
         assert content(kept) == encoded([ds])[ds.SOPInstanceUID]
     assert answers == [1] * LEARNERS
