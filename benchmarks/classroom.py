@@ -88,11 +88,11 @@ def learn(learner: int, node: Node, results: list[Dataset]) -> Learned:
         everybody.wait()
         began = time.time()
         (study,) = find_studies(node, accession_number=f"L{learner}")
-        get_study(node, study.StudyInstanceUID, folder)
+        get_study(node, study.StudyInstanceUID, folder, progress=False)
         retrieved = time.time()
     everybody.wait()
     began_to_send = time.time()
-    store(node, own)
+    store(node, own, progress=False)
     return Learned(began, retrieved, began_to_send, time.time())
 
 

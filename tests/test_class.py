@@ -101,7 +101,7 @@ def test_thirty_learners_get_the_same_study_at_once(studies, tmp_path):
 
 def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
     with patient_pacs() as (pacs, node):
-        all_at_once(lambda number: store(node, results[number]))
+        all_at_once(lambda number: store(node, results[number], progress=False))
         assert len(find_studies(node)) == LEARNERS
         for number, sent in enumerate(results):
             (study,) = find_studies(node, patient_name=f"Learner {number}^")
@@ -118,7 +118,7 @@ def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
 def test_thirty_learners_send_the_same_object_at_once(studies):
     (ds, *_) = studies[0]
     with patient_pacs() as (pacs, node):
-        answers = all_at_once(lambda number: store(node, [ds]).sent)
+        answers = all_at_once(lambda number: store(node, [ds], progress=False).sent)
         (found,) = find_studies(node)
         (kept,) = pacs.folder.iterdir()
         assert content(kept) == encoded([ds])[ds.SOPInstanceUID]
