@@ -7,6 +7,7 @@ and what exceeds it is refused and logged.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
@@ -83,6 +84,10 @@ class _Handler(RequestHandler):
 
 class _Server(ThreadedAssociationServer):
     """Hands each connection to a thread of its own, the TLS handshake included."""
+
+    # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
+    # others try again after a second, and after some seconds in vain.
+    request_queue_size = 128
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
         self.limits = limits
@@ -173,13 +178,20 @@ def start_listening(
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
     except OSError as error:
         raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). Stop what uses this port, "
-            f"or leave the port out and a free one is found."
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
     threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+
+
+def _advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "Stop what uses this port, or choose another: port 0 finds a free one."
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
+    return "The host must be an address of this computer."
 
 
 def stop_listening(server: _Server) -> None:

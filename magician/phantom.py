@@ -120,6 +120,13 @@ def teaching_study(
     return TeachingStudy(datasets=images + scouts, truth=pixels.truth.copy())
 
 
+def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
+    """The SOP Instance UIDs of `teaching_study` with these arguments, in its order; no image is computed."""
+    patient = _Patient(str(seed), accession_number, disease=True, kernel="soft")
+    axial = [patient.uid(f"axial {index}") for index in reversed(range(_anatomy.SLICES))]
+    return axial + [patient.uid(f"localizer {number}") for number in (1, 2)]
+
+
 # ---------------------------------------------------------------------------------------------------- pixels
 
 

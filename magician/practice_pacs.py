@@ -28,6 +28,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from magician._activity import Activity
 from magician._connection import look_up
 from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
@@ -216,6 +217,7 @@ class PracticePacs:
 
     def _handlers(self) -> list[tuple]:
         return [
+            *Activity(logger).handlers,
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),

@@ -94,6 +94,11 @@ def test_every_instance_has_its_own_uid(study):
     assert [image.file_meta.MediaStorageSOPInstanceUID for image in study.datasets] == uids
 
 
+def test_uids_are_known_before_an_image_is_computed(study):
+    uids = phantom.instance_uids(seed=0, accession_number="1400059968")
+    assert uids == [image.SOPInstanceUID for image in study.datasets]
+
+
 def test_images_are_numbered_from_head_to_feet(study):
     positions = [float(image.ImagePositionPatient[2]) for image in axial(study)]
     assert np.allclose(np.diff(positions), -3.0)

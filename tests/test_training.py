@@ -85,3 +85,11 @@ def test_inference_is_measured_beside_lungmask():
     assert "stock R231 / our R231" in shown
     memory = {line[2:30].strip(): float(line.split()[-2]) for line in shown.splitlines() if line.endswith(" GB")}
     assert 0.2 < memory["R231"] < 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_class_is_measured():
+    shown = run("benchmarks/classroom.py", "--slices", 3, "--learners", 1, 2).stdout
+    rows = [[float(figure) for figure in line.split()] for line in shown.splitlines()[-2:]]
+    assert [row[0] for row in rows] == [1, 2]
+    assert all(20 < at_rest <= peak < 1000 for *_, at_rest, peak in rows)

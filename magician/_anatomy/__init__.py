@@ -23,7 +23,7 @@ from magician._anatomy.spine import Spine
 from magician._anatomy.trees import LungTree, splat
 from magician._anatomy.wall import ChestWall
 
-__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICE_MM", "STEPS", "Chest", "make_chest"]
+__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICES", "SLICE_MM", "STEPS", "Chest", "make_chest"]
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 STEPS = 2 * SLICES  # each slice is drawn, and later its lungs

@@ -1,0 +1,214 @@
+"""The command line: ``python -m magician pacs`` serves one practice PACS for a class."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from magician._classroom import (
+    LearnersStudy,
+    address_of_this_computer,
+    instructions,
+    learners_studies,
+    read_names,
+    table,
+)
+from magician.association import check_ae_title, is_loopback
+from magician.errors import MagicianError
+from magician.practice_pacs import Limits, PracticePacs
+from magician.tls import server_tls
+
+BEYOND_LOOPBACK = (
+    "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
+    "passwords. {encryption} It takes only objects that say PatientIdentityRemoved=YES."
+)
+
+# A class larger than most; and patient, because all share one network, or the processors of one computer
+LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 2 if something has to be changed first."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us in the background
+        signal.signal(number, signal.default_int_handler)
+    try:
+        serve(options)
+    except (MagicianError, OSError) as error:
+        print(f"magician {options.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m magician", description="How to connect an AI algorithm to a PACS.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    pacs = commands.add_parser(
+        "pacs",
+        help="serve one practice PACS for a class",
+        description="Serve one practice PACS for a class, until Ctrl-C. It prints what learners must type.",
+    )
+    where = pacs.add_argument_group("where it listens, and who may call")
+    where.add_argument("--ae-title", default="CLASS", help="its name (CLASS)")
+    where.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1: this computer only)")
+    where.add_argument("--port", type=_port, default=11112, help="the port (11112); 0 takes a free one")
+    where.add_argument(
+        "--allow",
+        metavar="AETITLE",
+        action="append",
+        default=[],
+        help="who may call; may be repeated; free on this computer, needed beyond it",
+    )
+    where.add_argument("--beyond-loopback", action="store_true", help="let other computers reach it, by --host")
+    tls = pacs.add_argument_group("encryption", "Files in PEM. Without a certificate nothing is encrypted.")
+    tls.add_argument("--tls-cert", metavar="FILE", type=Path, help="its certificate, which names this host")
+    tls.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key, if not in the same file")
+    tls.add_argument("--tls-ca", metavar="FILE", type=Path, help="the authority whose certificates callers must have")
+    holds = pacs.add_argument_group("what it holds")
+    holds.add_argument("--folder", type=Path, help="where it keeps its files; without one, until it stops")
+    holds.add_argument(
+        "--study",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="hold a teaching study for this learner; may be repeated",
+    )
+    holds.add_argument("--studies-from", metavar="FILE", type=Path, help="the same for each line of a text file")
+    pacs.add_argument("-v", "--verbose", action="store_true", help="a line for each association: who, what, how many")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a TCP port: a whole number from 1 to 65535, or 0.")
+    return int(text)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve a practice PACS until the process is told to stop."""
+    _check_titles(options)
+    _check_exposure(options)
+    studies = learners_studies(options.study + (read_names(options.studies_from) if options.studies_from else []))
+    _check_folder(options.folder)
+    pacs = PracticePacs(
+        ae_title=options.ae_title,
+        host=options.host,
+        port=options.port,
+        folder=options.folder,
+        allowed_ae_titles=options.allow or None,
+        limits=LIMITS,
+        tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca) if options.tls_cert else None,
+    )
+    try:
+        with pacs:
+            _say_where(pacs, options)
+            _hold(pacs, studies)
+            wait_for_the_end()
+    except KeyboardInterrupt:
+        _say("", f"Stopped. {_where_files_lie(options)}")
+
+
+def wait_for_the_end() -> None:
+    """Do nothing until the process is interrupted; the PACS has threads of its own."""
+    while True:
+        time.sleep(0.5)  # a signal that comes just before a sleep is heard after it
+
+
+def _check_titles(options: argparse.Namespace) -> None:
+    for option, titles in (("--ae-title", [options.ae_title]), ("--allow", options.allow)):
+        for title in titles:
+            try:
+                check_ae_title(title)
+            except ValueError as error:
+                raise MagicianError(f"{option}: {error} Choose another.") from error
+
+
+def _check_exposure(options: argparse.Namespace) -> None:
+    """Refuse to be reached from other computers by accident."""
+    if is_loopback(options.host):
+        if options.beyond_loopback:
+            raise MagicianError(
+                "--beyond-loopback needs --host: an address of this computer, or 0.0.0.0 for all that it has."
+            )
+    elif not options.beyond_loopback or not options.allow:
+        raise MagicianError(
+            f"On {options.host} other computers could reach this PACS. If you mean that, say --beyond-loopback, and "
+            f"--allow AETITLE for each title that may call. {_exposure(options)}"
+        )
+    if options.tls_cert is None and (options.tls_key or options.tls_ca):
+        raise MagicianError("--tls-key and --tls-ca need --tls-cert, the certificate of this PACS.")
+
+
+def _exposure(options: argparse.Namespace) -> str:
+    """What it means to be reached from other computers."""
+    if options.tls_ca:
+        encryption = "They need a certificate of the authority in --tls-ca, and connections are encrypted."
+    elif options.tls_cert:
+        encryption = "Connections are encrypted."
+    else:
+        encryption = "Nothing is encrypted (--tls-cert changes that)."
+    return BEYOND_LOOPBACK.format(encryption=encryption)
+
+
+def _check_folder(folder: Path | None) -> None:
+    """Find out before the class does that nothing can be kept."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise MagicianError(
+            f"{folder} can't be written to ({error.strerror}): choose another --folder, or ask its owner for the right "
+            f"to write there."
+        ) from error
+
+
+def _say_where(pacs: PracticePacs, options: argparse.Namespace) -> None:
+    node = pacs.node if options.host != "0.0.0.0" else replace(pacs.node, host=address_of_this_computer())
+    if is_loopback(options.host):
+        _say(f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only.")
+    else:
+        _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure(options)}")
+    _say("", "In the notebook of each learner:", *instructions(node, options.allow, **_tls_of_learners(options)))
+    if options.allow:
+        _say(f"Who may call: {', '.join(options.allow)}.")
+
+
+def _tls_of_learners(options: argparse.Namespace) -> dict[str, bool]:
+    return {"tls": options.tls_cert is not None, "mutual_tls": options.tls_ca is not None}
+
+
+def _hold(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
+    """Put the studies into the PACS, and say who has which."""
+    for number, study in enumerate(studies, start=1):
+        if not study.is_held(pacs.folder):
+            _say(f"Computing study {number} of {len(studies)}, for {study.name} ...")
+            pacs.add(study.compute(progress=sys.stderr.isatty()))
+    if studies:
+        _say("", *table(studies, pacs.folder))
+        _say("An accession number is made from the learner's name; the name itself is written into no object.")
+    _say("", f"Ready; Ctrl-C stops it. Files lie in {pacs.folder.resolve()}.")
+
+
+def _where_files_lie(options: argparse.Namespace) -> str:
+    if options.folder is None:
+        return "Its files are gone with it; --folder would have kept them."
+    return f"Files lie in {options.folder.resolve()}; the same --folder serves them again."
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # at once, also into a file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

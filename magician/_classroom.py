@@ -1,0 +1,140 @@
+"""What a class needs from its PACS: a teaching study for each learner, and the lines that learners must type."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from magician._files import instance_path
+from magician.association import Node
+from magician.errors import MagicianError
+from magician.phantom import REVISION, instance_uids, teaching_study
+
+
+@dataclass(frozen=True)
+class LearnersStudy:
+    """The teaching study of one learner: ``teaching_study(seed=name)`` under an accession number of its own.
+
+    The name is written into no object and no file.
+    """
+
+    name: str
+
+    @property
+    def accession_number(self) -> str:
+        """Eight digits of the SHA-256 of the name: the same on every computer, and after a restart.
+
+        Another revision of the teaching study has other pixels, and gets other numbers.
+        """
+        digest = hashlib.sha256(f"{REVISION} {self.name}".encode()).digest()
+        return f"{int.from_bytes(digest) % 10**8:08d}"
+
+    def is_held(self, folder: Path) -> bool:
+        """Tell whether all objects lie in the folder of a PACS."""
+        return all(path.exists() for path in self._paths(folder))
+
+    def compute(self, *, progress: bool) -> list[Dataset]:
+        """Make its data sets; this takes some seconds."""
+        return teaching_study(seed=self.name, accession_number=self.accession_number, progress=progress).datasets
+
+    def patient_name(self, folder: Path) -> str:
+        """Read the name of the patient, who is not the learner."""
+        return str(dcmread(self._paths(folder)[0], stop_before_pixels=True).PatientName)
+
+    def _paths(self, folder: Path) -> list[Path]:
+        uids = instance_uids(seed=self.name, accession_number=self.accession_number)
+        return [instance_path(folder, uid) for uid in uids]
+
+
+def learners_studies(names: Iterable[str]) -> list[LearnersStudy]:
+    """One study for each different name.
+
+    Raises
+    ------
+    MagicianError
+        If two names have the same accession number: one in a hundred million pairs does.
+    """
+    holders: dict[str, str] = {}
+    studies = [LearnersStudy(name) for name in dict.fromkeys(names)]
+    for study in studies:
+        other = holders.setdefault(study.accession_number, study.name)
+        if other != study.name:
+            raise MagicianError(
+                f"{other!r} and {study.name!r} would have the same accession number: spell one of them differently."
+            )
+    return studies
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a text file, one in a line; empty lines do not count.
+
+    Raises
+    ------
+    MagicianError
+        If the file can't be read as text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors put a mark before UTF-8
+    except (OSError, UnicodeDecodeError) as error:
+        raise MagicianError(
+            f"{path} can't be read ({error}): it must be a text file in UTF-8 with a name in each line."
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def instructions(
+    node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = False, mutual_tls: bool = False
+) -> list[str]:
+    """The lines of the notebook that a learner changes, to work with this PACS.
+
+    Parameters
+    ----------
+    node : Node
+        The PACS, as learners reach it.
+    allowed_ae_titles : sequence of str
+        Who may call; empty for everybody.
+    tls, mutual_tls : bool
+        Whether it takes encrypted connections only, and whether callers need a certificate of their own.
+    """
+    keywords = ""
+    if allowed_ae_titles and node.local_ae_title not in allowed_ae_titles:
+        keywords += f', local_ae_title="{allowed_ae_titles[0]}"'
+    if tls:
+        own = ', certificate="own.pem", key="own.key"' if mutual_tls else ""
+        keywords += f', tls=client_tls(ca="ca.pem"{own})'
+    lines = [f'  Cell 3    PACS = "{node}"']
+    if keywords:
+        lines.append(f"            pacs = Node.parse(PACS{keywords})")
+    if tls:
+        lines.append("            after `from magician import client_tls`; ca.pem is the authority that signed the")
+        lines.append("            certificate of this PACS, or that certificate if it has signed itself")
+    lines += [
+        '  Cell 5    "accession_number": the learner\'s own',
+        "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; C-MOVE is for the notebook's own PACS",
+        "  Cell 12   target = pacs   # to send results here",
+    ]
+    return lines
+
+
+def table(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
+    """One line for each study: learner, accession number, patient."""
+    width = max([7, *(len(study.name) for study in studies)])
+    rows = [(study.name, study.accession_number, study.patient_name(folder)) for study in studies]
+    header = ("learner", "accession number", "patient")
+    return [f"  {name:{width}}  {number:16}  {patient}" for name, number, patient in [header, *rows]]
+
+
+def address_of_this_computer() -> str:
+    """The address under which this computer appears to others, as far as it can know itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; a UDP "connection" sends no packet
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
