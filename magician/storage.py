@@ -341,7 +341,7 @@ def _send_one(association, node: Node, item, header: Dataset, sent_before: str) 
     try:
         response = association.send_c_store(item if isinstance(item, Dataset) else dcmread(item))
         return status_of(response, node, "C-STORE", started)
-    except (ValueError, AttributeError) as error:  # pynetdicom's words for what it can't encode
+    except (ValueError, AttributeError, TypeError) as error:  # pynetdicom's words for what it can't encode
         raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}.") from error
     except (PacsTimeout, AssociationAborted) as error:
         error.args = (f"{error} Before that, {sent_before}.",)
