@@ -123,13 +123,13 @@ def test_peer_stops_reading_while_we_send():
     stop = threading.Event()
 
     def deaf(event):
-        event.assoc.dul._is_transport_event = lambda: stop.wait(60) and False
+        event.assoc.dul._is_transport_event = lambda: stop.wait(100) and False
 
     image = ct_series(slices=1, rows=512, columns=512)[0]
     image.Rows *= 8
     image.Columns *= 8
     image.PixelData *= 64  # 32 MB, more than the buffers of both sides hold
-    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage], dimse_s=0.6) as node:
+    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage], associate_s=100, dimse_s=0.6) as node:
         started = time.monotonic()
         try:
             with pytest.raises(PacsTimeout, match=r"did not answer our C-STORE within 0.6 s \(dimse_s\)"):
