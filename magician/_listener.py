@@ -85,8 +85,6 @@ class _Handler(RequestHandler):
 class _Server(ThreadedAssociationServer):
     """Hands each connection to a thread of its own, the TLS handshake included."""
 
-    request_queue_size = 128  # a class connects at the same moment; with socketserver's 5, most would wait for seconds
-
     # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
     # others try again after a second, and after some seconds in vain.
     request_queue_size = 128
