@@ -26,6 +26,30 @@ def free_port() -> int:
 
 
 @contextmanager
+def running(command: list, port: int, **options):
+    """Start a server program that listens on `port` of this computer; yields its process, and stops it at the end.
+
+    `options` are those of `subprocess.Popen`.
+    """
+    process = subprocess.Popen(list(map(str, command)), **options)
+    try:
+        deadline = time.monotonic() + 30
+        while not _takes_connections(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} did not start on port {port}")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _takes_connections(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
 def running_orthanc(
     folder: Path, *, known: dict[str, int], settings: dict | None = None, started=lambda process: None
 ):
@@ -51,26 +75,12 @@ def running_orthanc(
         **(settings or {}),
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
+    environment = {**os.environ, "TCP_NODELAY": "1"}
     with (folder / "orthanc.log").open("w") as log:
-        process = subprocess.Popen(
-            [program, str(folder / "orthanc.json")], stdout=log, stderr=log, env={**os.environ, "TCP_NODELAY": "1"}
-        )
         try:
-            _wait_for(port, process, folder / "orthanc.log")
-            started(process)
-            yield Node("ORTHANC", "127.0.0.1", port)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise RuntimeError(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
+            with running([program, folder / "orthanc.json"], port, stdout=log, stderr=log, env=environment) as process:
+                started(process)
+                yield Node("ORTHANC", "127.0.0.1", port)
+        except RuntimeError as error:
+            error.add_note((folder / "orthanc.log").read_text()[-2000:])
+            raise

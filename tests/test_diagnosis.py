@@ -1,14 +1,13 @@
 """The failure table: each situation with the layer at which it stops, what is seen, and whose turn it is."""
 
 import socket
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 from helpers import require_program
-from orthanc import free_port, running_orthanc
+from orthanc import free_port, running, running_orthanc
 from peers import ABORTED, hangs_up, listening, rejects, says, scp, swallowing
 from pydicom import Dataset
 from pynetdicom import evt
@@ -57,23 +56,8 @@ def test_receiver_is_a_storage_destination_and_that_is_no_fault(tmp_path):
 @contextmanager
 def dcmtk_server(*command):
     port = free_port()
-    process = subprocess.Popen([require_program(command[0]), *map(str, command[1:]), str(port)])
-    try:
-        wait_for(port)
+    with running([require_program(command[0]), *command[1:], port], port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(port):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"nothing came up on port {port}")
 
 
 def test_dcmtk_storescp_is_a_storage_destination(tmp_path):

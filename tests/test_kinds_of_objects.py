@@ -1,15 +1,13 @@
 """Compressed studies, and studies that hold more than CT: each object arrives as it is stored, and can be read."""
 
 import io
-import socket
 import subprocess
-import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from helpers import ct_series, lung_segmentation, require_program, truth_labels, write_series
-from orthanc import free_port, running_orthanc
+from orthanc import free_port, running, running_orthanc
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
@@ -145,24 +143,9 @@ def test_dcmtk_storescp_takes_our_compressed_objects(syntax, tmp_path):
     files, port = compressed_files(tmp_path / "made", syntax), free_port()
     (tmp_path / "kept").mkdir()
     command = [require_program("storescp"), "+xa", "-od", str(tmp_path / "kept"), "-aet", "STORESCP", str(port)]
-    process = subprocess.Popen(command)
-    try:
-        wait_for_port(port)
+    with running(command, port):
         assert store(Node("STORESCP", "127.0.0.1", port), files).sent == 6
-    finally:
-        process.terminate()
-        process.wait(10)
     assert syntaxes_of((tmp_path / "kept").iterdir()) == {syntax}
-
-
-def wait_for_port(port):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("storescp did not start")
 
 
 @pytest.fixture(scope="module")

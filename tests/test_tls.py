@@ -4,14 +4,13 @@ import select
 import socket
 import ssl
 import subprocess
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from certificates import Authority
 from helpers import ct_series, require_program, write_series
-from orthanc import free_port, running_orthanc
+from orthanc import free_port, running, running_orthanc
 from peers import hangs_up, listening, says
 from pydicom import dcmread
 
@@ -274,23 +273,8 @@ def test_dcmtk_caller_without_our_authority_is_turned_away(certificates):
 def dcmtk_storescp(folder, certificate, authority):
     port = free_port()
     command = [require_program("storescp"), *map(str, dcmtk_tls(certificate, authority)), "-od", str(folder), str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
+    with running(command, port, stderr=subprocess.DEVNULL):
         yield Node("STORESCP", "127.0.0.1", port, associate_s=30)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(port, process):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("storescp did not start")
 
 
 def test_we_store_to_dcmtk_storescp(certificates, tmp_path):
@@ -301,7 +285,7 @@ def test_we_store_to_dcmtk_storescp(certificates, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize(
+REFUSED = pytest.mark.parametrize(
     ("called", "side", "match"),
     [
         (lambda c: c.call(), "we", "wants (to see )?a certificate of ours"),
@@ -311,6 +295,9 @@ def test_we_store_to_dcmtk_storescp(certificates, tmp_path):
     ],
     ids=["no certificate", "wrong certificate", "wrong authority", "plain"],
 )
+
+
+@REFUSED
 def test_dcmtk_storescp_refuses_us(certificates, tmp_path, called, side, match):
     with dcmtk_storescp(tmp_path, certificates.server, certificates.ours) as node:
         fails(replace(node, tls=called(certificates)), side, match)
@@ -356,15 +343,6 @@ def test_orthanc_and_we_over_mutual_tls(orthanc, certificates, tmp_path):
         assert move_study(node, STUDY_UID, receiver).received == 3
 
 
-@pytest.mark.parametrize(
-    ("called", "side", "match"),
-    [
-        (lambda c: c.call(), "we", "wants (to see )?a certificate of ours"),
-        (lambda c: c.call("stranger"), "we, or the PACS", "does not know the authority|refuses our certificate"),
-        (lambda c: c.call("client", trust="theirs"), "we", "we do not know the authority"),
-        (lambda c: None, "we", "it expects TLS"),
-    ],
-    ids=["no certificate", "wrong certificate", "wrong authority", "plain"],
-)
+@REFUSED
 def test_orthanc_refuses_us(orthanc, certificates, called, side, match):
     fails(replace(orthanc[0], tls=called(certificates)), side, match)
