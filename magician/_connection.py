@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pynetdicom import AE, evt
-from pynetdicom.transport import AddressInformation, AssociationSocket
+from pynetdicom.transport import AddressInformation
 
 from magician._messages import refuse_oversized
 from magician._reactor import mend_reactor
+from magician._speed import WakefulSocket, quicken
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NoAnswerToConnect(PacsUnreachable, PacsTimeout):
     """No TCP connection, and that only after a time-out: both are true."""
 
 
-class Connection(AssociationSocket):
+class Connection(WakefulSocket):
     """A socket for one association that we ask for.
 
     Attributes
@@ -152,16 +153,6 @@ class Connection(AssociationSocket):
             self.socket = None
             self.event_queue.put("Evt17")  # transport connection closed
 
-    def close_for_certain(self) -> None:
-        """Close the socket: pynetdicom leaves it open in some of the ways in which an association ends."""
-        opened = self.socket
-        if opened is not None:
-            with suppress(OSError):  # it is not connected any more, or never was
-                opened.shutdown(socket.SHUT_RDWR)
-            opened.close()
-
-    _shutdown_socket = close_for_certain  # pynetdicom's name for it
-
 
 class Requestor(AE):
     """An application entity that calls one node, over a `Connection`."""
@@ -174,6 +165,7 @@ class Requestor(AE):
 
     def _create_socket(self, assoc, address: AddressInformation, tls_args: None) -> Connection:
         mend_reactor(assoc)
+        quicken(assoc)
         return Connection(assoc, address, self.node)
 
 

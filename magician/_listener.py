@@ -14,7 +14,6 @@ import ssl
 import sys
 import threading
 import time
-from contextlib import suppress
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -25,6 +24,7 @@ from magician._connection import Connection
 from magician._limits import Limits
 from magician._messages import receive_exactly, refuse_oversized
 from magician._reactor import mend_reactor, survive_nonsense
+from magician._speed import WakefulSocket, quicken
 from magician.association import MAX_PDU_BYTES, Node
 from magician.errors import MagicianError
 
@@ -51,7 +51,7 @@ def connection_lost(event: evt.Event) -> None:
         event.assoc.dul.to_user_queue.put(None)  # no association request will come any more
 
 
-class _BoundedSocket(AssociationSocket):
+class _BoundedSocket(WakefulSocket):
     """The socket of one caller."""
 
     def __init__(self, accepted: AssociationSocket, limits: Limits) -> None:
@@ -63,12 +63,14 @@ class _BoundedSocket(AssociationSocket):
         refuse_oversized(self.assoc, nr_bytes, self._limits.object_bytes)
         return receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
 
-    def _shutdown_socket(self) -> None:
-        """Close the socket for certain: pynetdicom leaves it open where the peer has closed it first."""
-        if self.socket is not None:
-            with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.close()
+    def send(self, bytestream: bytes) -> None:
+        """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
+        try:
+            self.socket.sendall(bytestream)
+        except (OSError, AttributeError):  # it has no socket any more when the peer was faster
+            self.event_queue.put("Evt17")  # transport connection closed
+        else:
+            evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
 
 
 class _Handler(RequestHandler):
@@ -79,6 +81,7 @@ class _Handler(RequestHandler):
         association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
         association.dul.socket.socket.settimeout(self.server.limits.idle_s)
         survive_nonsense(association)
+        quicken(association)
         return association
 
 
@@ -136,6 +139,7 @@ class Listener(AE):
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
         mend_reactor(assoc)
+        quicken(assoc)
         return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
 
 
@@ -205,5 +209,5 @@ def stop_listening(server: _Server) -> None:
         association.join(max(0.0, deadline - time.monotonic()))
     for association in open_ones:
         if association.is_alive():
-            association.dul.socket._shutdown_socket()  # wakes a thread that is stuck in sending or receiving
+            association.dul.socket.close_for_certain()  # wakes a thread that is stuck in sending or receiving
             association.join(GOODBYE_S)
