@@ -31,7 +31,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), str(REPOSITORY / "tests")]
 
-from magician import Node, associate, echo, find_instances, find_studies, get_study, save, store  # noqa: E402
+from magician import Node, associate, echo, find_instances, find_studies, get_study, store  # noqa: E402
+from magician._files import save_dataset  # noqa: E402
 from magician._query import FIND, STUDY_ANSWERS, find, query  # noqa: E402
 
 SLICES = 93
@@ -60,7 +61,8 @@ class Study:
         folder = self._folder / str(self._count)
         folder.mkdir()
         study, series = generate_uid(), generate_uid()
-        save([self._slice(study, series, number) for number in range(SLICES)], folder)
+        for number in range(SLICES):
+            save_dataset(self._slice(study, series, number), folder)
         return study, series, folder
 
     def _slice(self, study: str, series: str, number: int) -> Dataset:

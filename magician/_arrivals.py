@@ -17,7 +17,7 @@ from pynetdicom.association import Association
 
 from magician._files import instance_path, is_uid, read_whole
 from magician._progress import progress_bar
-from magician._reception import NOT_MATCHING, SUCCESS, Refused, keep, read_header
+from magician._reception import NOT_MATCHING, SUCCESS, Refused, keep, read_object
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +101,9 @@ class Arrivals:
         """Answer one of the C-STORE requests of a C-GET; the handler of that event."""
         try:
             self._offered()
-            header = read_header(event)
+            header, content = read_object(event)
             self._require_asked_for(header)
-            self.arrived(keep(event, self.folder, header))
+            self.arrived(keep(event, self.folder, header, content))
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             self.refused(refusal)

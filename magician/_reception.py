@@ -40,8 +40,15 @@ class Refused(Exception):
         self.status = status
 
 
-def read_header(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> Dataset:
+def read_object(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> tuple[Dataset, bytes]:
     """Read a few elements of the object of a C-STORE request.
+
+    Returns
+    -------
+    Dataset
+        Those elements.
+    bytes
+        The whole object as a DICOM file, its data set byte for byte as it was sent.
 
     Raises
     ------
@@ -49,18 +56,23 @@ def read_header(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> 
         With 0xC000, if it can't be read as a data set.
     """
     try:
-        header = dcmread(BytesIO(event.encoded_dataset()), stop_before_pixels=True, specific_tags=list(keywords))
+        content = event.encoded_dataset()
+        header = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(keywords))
         for element in header:  # pydicom decodes values when they are looked at: make it look now
             element.value  # noqa: B018
     except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
         raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
-    return header
+    return header, content
 
 
 def keep(
-    event: evt.Event, folder: Path, header: Dataset, make_room: Callable[[int], None] = lambda size: None
+    event: evt.Event,
+    folder: Path,
+    header: Dataset,
+    content: bytes,
+    make_room: Callable[[int], None] = lambda size: None,
 ) -> Path:
-    """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``, byte for byte as it was sent.
+    """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``.
 
     Parameters
     ----------
@@ -68,8 +80,8 @@ def keep(
         A C-STORE request.
     folder : Path
         It must exist.
-    header : Dataset
-        What `read_header` returned for the same event.
+    header, content
+        What `read_object` returned for the same event.
     make_room : function of a number of bytes
         Called before they are written; it may raise `Refused`.
 
@@ -88,7 +100,7 @@ def keep(
     if uid != event.request.AffectedSOPInstanceUID or header.get("SOPClassUID") != event.request.AffectedSOPClassUID:
         raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
     try:
-        path, content = instance_path(folder, uid), event.encoded_dataset()
+        path = instance_path(folder, uid)
         make_room(len(content))
         write_whole(path, content)
     except ValueError as error:

@@ -34,7 +34,7 @@ from magician._files import instance_path, is_uid, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, connection_lost, start_listening, stop_listening
-from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_header
+from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, keep, read_object
 from magician.association import Node, check_ae_title, is_loopback
 from magician.errors import MagicianError
 from magician.storage import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for, refuse_identified
@@ -227,13 +227,13 @@ class PracticePacs:
 
     def _store(self, event: evt.Event) -> int:
         try:
-            self._keep(event, read_header(event, INDEXED))
+            self._keep(event, *read_object(event, INDEXED))
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             return refusal.status
         return SUCCESS
 
-    def _keep(self, event: evt.Event, header: Dataset) -> None:
+    def _keep(self, event: evt.Event, header: Dataset, content: bytes) -> None:
         if not self._may_hold(header):
             raise Refused(NOT_AUTHORISED, "an object that does not say PatientIdentityRemoved=YES")
         if not _has_its_place(header):
@@ -241,7 +241,7 @@ class PracticePacs:
         with self._lock:
             known_in = self._index.study_of(header.SOPInstanceUID)
             if known_in is None:
-                self._index.add(header, keep(event, self._folder, header, self._room.take))
+                self._index.add(header, keep(event, self._folder, header, content, self._room.take))
             elif known_in != header.StudyInstanceUID:
                 raise Refused(NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study")
             # else nothing: a PACS keeps the first object that it got under a UID

@@ -26,7 +26,7 @@ from pynetdicom.sop_class import Verification
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, start_listening, stop_listening
 from magician._progress import track
-from magician._reception import HEADER_KEYWORDS, SUCCESS, Refused, keep, read_header
+from magician._reception import HEADER_KEYWORDS, SUCCESS, Refused, keep, read_object
 from magician.association import (
     MAX_CONTEXTS,
     Node,
@@ -143,7 +143,7 @@ class Receiver:
 
     def _store(self, event: evt.Event) -> int:
         try:
-            path = keep(event, self.folder, read_header(event), self._room.take)
+            path = keep(event, self.folder, *read_object(event), self._room.take)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             for watcher in self._watching():

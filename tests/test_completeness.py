@@ -452,14 +452,14 @@ def test_no_progress_bar_for_what_is_over_soon(pacs, tmp_path, capsys, monkeypat
 
 def slowly(event, *arguments):
     time.sleep(0.15)  # longer than the bar waits between two updates
-    return _reception.read_header(event, *arguments)
+    return _reception.read_object(event, *arguments)
 
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
     monkeypatch.setattr("magician._progress.DELAY_S", 0.001)
     for module in (_arrivals, storage, practice_pacs):
-        monkeypatch.setattr(module, "read_header", slowly)
+        monkeypatch.setattr(module, "read_object", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
         pacs.know(receiver.node)
         get_study(pacs.node, STUDY_UID, tmp_path / "got", progress=progress)
