@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from magician.association import Node
 
 LOOK_UP_S = 0.25  # how often a waiting socket looks whether it is still wanted
-READ_BYTES = 256 * 1024
 PDU_TYPES = range(1, 8)
 
 
@@ -94,16 +93,18 @@ class Connection(WakefulSocket):
         except OSError as error:
             self.failure = error
             raise
-        read, started = bytearray(), time.monotonic()
+        read, count, started = bytearray(nr_bytes), 0, time.monotonic()
         try:
-            while len(read) < nr_bytes:
-                with self._time_limit(started):
-                    piece = self.socket.recv(min(nr_bytes - len(read), READ_BYTES))
-                    if not piece:
-                        break
-                    read += piece
+            with memoryview(read) as room:
+                while count < nr_bytes:
+                    with self._time_limit(started):
+                        more = self.socket.recv_into(room[count:])
+                        if not more:
+                            break
+                        count += more
         finally:
-            self.first_bytes = self.first_bytes or bytes(read[:6])
+            self.first_bytes = self.first_bytes or bytes(read[: min(count, 6)])
+        del read[count:]
         return read
 
     def send(self, bytestream: bytes) -> None:

@@ -15,6 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
+from magician._encoding import file_meta
 from magician._files import instance_path, write_whole
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,21 @@ def read_object(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> 
         With 0xC000, if it can't be read as a data set.
     """
     try:
-        content = event.encoded_dataset()
+        content = _as_file(event)
         header = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(keywords))
         for element in header:  # pydicom decodes values when they are looked at: make it look now
             element.value  # noqa: B018
     except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
         raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
     return header, content
+
+
+def _as_file(event: evt.Event) -> bytes:
+    """The object of a C-STORE request as a DICOM file, its data set byte for byte as it was sent."""
+    request = event.request
+    syntax = event.context.transfer_syntax
+    before = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
+    return before + request.DataSet.getvalue()
 
 
 def keep(

@@ -1,0 +1,60 @@
+"""What is written anew for every object that comes in, put together from bytes; a part of `storage`.
+
+pynetdicom and pydicom encode these as they encode everything, element by element with all checks. For a series of
+images that took longer than writing the pixels to the disk.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+PREAMBLE = bytes(128) + b"DICM"
+COMMAND_FIELD, NO_DATA_SET = 0x8001, 0x0101  # PS3.7 9.3.1.2
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """What a DICOM file has before its data set: preamble, prefix, file meta information (PS3.10 7.1)."""
+    group = b"".join(
+        (
+            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _explicit(0x0002, b"UI", _even(sop_class_uid)),
+            _explicit(0x0003, b"UI", _even(sop_instance_uid)),
+            _explicit(0x0010, b"UI", _even(transfer_syntax_uid)),
+            _explicit(0x0012, b"UI", _even(PYNETDICOM_IMPLEMENTATION_UID)),
+            _explicit(0x0013, b"SH", _even(PYNETDICOM_IMPLEMENTATION_VERSION, b" ")),
+        )
+    )
+    return PREAMBLE + _explicit(0x0000, b"UL", struct.pack("<I", len(group))) + group
+
+
+def c_store_response(message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int) -> bytes:
+    """The command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian (PS3.7 6.3.1)."""
+    group = b"".join(
+        (
+            _implicit(0x0002, _even(sop_class_uid)),
+            _implicit(0x0100, struct.pack("<H", COMMAND_FIELD)),
+            _implicit(0x0120, struct.pack("<H", message_id)),
+            _implicit(0x0800, struct.pack("<H", NO_DATA_SET)),
+            _implicit(0x0900, struct.pack("<H", status)),
+            _implicit(0x1000, _even(sop_instance_uid)),
+        )
+    )
+    return _implicit(0x0000, struct.pack("<I", len(group))) + group
+
+
+def _explicit(element: int, vr: bytes, value: bytes) -> bytes:
+    """One element of group 0002 in explicit VR (PS3.5 7.1.2)."""
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
+
+
+def _implicit(element: int, value: bytes) -> bytes:
+    """One element of group 0000 in implicit VR (PS3.5 7.1.3)."""
+    return struct.pack("<HHI", 0x0000, element, len(value)) + value
+
+
+def _even(text: str, padding: bytes = b"\x00") -> bytes:
+    """A value of even length (PS3.5 6.2); a UID is padded with a zero byte."""
+    value = text.encode("latin-1")  # what a UID of a hostile peer was decoded with
+    return value + padding * (len(value) % 2)
