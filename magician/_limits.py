@@ -57,3 +57,9 @@ class Room:
                 raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
             self._instances += 1
             self._bytes += size
+
+    def give_back(self, size: int) -> None:
+        """Take back the count of an object that could not be written after all."""
+        with self._lock:
+            self._instances -= 1
+            self._bytes -= size

@@ -7,9 +7,10 @@ checked to be a UID, and appears in its folder whole or not at all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -17,6 +18,9 @@ from pynetdicom import evt
 
 from magician._encoding import file_meta
 from magician._files import instance_path, write_whole
+
+if TYPE_CHECKING:
+    from magician._limits import Room
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +83,7 @@ def keep(
     folder: Path,
     header: Dataset,
     content: bytes,
-    make_room: Callable[[int], None] = lambda size: None,
+    room: Room | None = None,
 ) -> Path:
     """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``.
 
@@ -91,8 +95,8 @@ def keep(
         It must exist.
     header, content
         What `read_object` returned for the same event.
-    make_room : function of a number of bytes
-        Called before they are written; it may raise `Refused`.
+    room : Room, optional
+        What the folder has room for: it may refuse the object.
 
     Returns
     -------
@@ -110,8 +114,14 @@ def keep(
         raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
     try:
         path = instance_path(folder, uid)
-        make_room(len(content))
-        write_whole(path, content)
+        if room is not None:
+            room.take(len(content))
+        try:
+            write_whole(path, content)
+        except OSError:
+            if room is not None:
+                room.give_back(len(content))
+            raise
     except ValueError as error:
         raise Refused(NOT_MATCHING, f"an object: {error}") from error
     except OSError as error:

@@ -241,7 +241,7 @@ class PracticePacs:
         with self._lock:
             known_in = self._index.study_of(header.SOPInstanceUID)
             if known_in is None:
-                self._index.add(header, keep(event, self._folder, header, content, self._room.take))
+                self._index.add(header, keep(event, self._folder, header, content, self._room))
             elif known_in != header.StudyInstanceUID:
                 raise Refused(NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study")
             # else nothing: a PACS keeps the first object that it got under a UID

@@ -143,7 +143,7 @@ class Receiver:
 
     def _store(self, event: evt.Event) -> int:
         try:
-            path = keep(event, self.folder, *read_object(event), self._room.take)
+            path = keep(event, self.folder, *read_object(event), self._room)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             for watcher in self._watching():
