@@ -1,71 +1,54 @@
-"""Which series lie in a folder, and which of them is the CT to read; the first half of :mod:`magician.volume`."""
+"""Which series lie in a folder: the first step of :mod:`magician.volume`."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.uid import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    MediaStorageDirectoryStorage,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import MediaStorageDirectoryStorage
 
+from magician._enhanced import ENHANCED, frames_of
 from magician._progress import track
 from magician.errors import SeriesError
 
 _logger = logging.getLogger(__name__)
 
+# What tells which images belong together, form a volume, and are worth reading
 _INDEX_TAGS = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-]
-
-
-@dataclass(frozen=True)
-class SeriesSummary:
-    """One series of a folder, in a form for a table.
-
-    Attributes
-    ----------
-    series_instance_uid, modality, description : str
-    images : int
-        Number of DICOM objects.
-    chosen : bool
-        Whether :func:`magician.volume.read_series` reads this one when it is not told which.
-    reason : str
-        One sentence: why it was chosen, or why not.
-    """
-
-    series_instance_uid: str
-    modality: str
-    description: str
-    images: int
-    chosen: bool
-    reason: str
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "Modality", "ImageType", "InstanceNumber", "PatientID", "AcquisitionNumber", "AcquisitionTime",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing", "Rows", "Columns",
+    "PhotometricInterpretation", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent",
+]  # fmt: skip
 
 
 @dataclass
 class Series:
-    """The files of one series, before anything but a few header elements has been read."""
+    """The files of one series, before anything but headers has been read.
+
+    Attributes
+    ----------
+    uid : str
+    headers, paths : list
+        One for each image; of an enhanced multi-frame image, one for each frame.
+    images : int
+        Number of DICOM objects.
+    fault : str
+        Why an object can't be taken apart; empty if all could.
+    slices : list of int
+        Which of the headers are no localizers.
+    """
 
     uid: str
     headers: list[Dataset]
     paths: list[Path]
+    images: int
+    fault: str = ""
 
     def __post_init__(self) -> None:
         first = self.headers[0]
@@ -73,39 +56,6 @@ class Series:
         self.description = str(first.get("SeriesDescription") or "")
         self.number = _series_number(first)
         self.slices = [i for i, header in enumerate(self.headers) if not is_localizer(header)]
-
-    def why_unreadable(self) -> str:
-        """Return why this can't be a CT volume, whoever asks for it; empty if it can."""
-        classes = {str(header.get("SOPClassUID")) for header in self.headers}
-        if classes == {EnhancedCTImageStorage}:
-            return "It is an enhanced multi-frame CT, which is not read here: ask the PACS for single images."
-        if SecondaryCaptureImageStorage in classes:
-            return "It holds secondary captures: pictures, without Hounsfield units or positions."
-        if classes != {CTImageStorage} or self.modality != "CT":
-            return f"It holds no CT images (modality {self.modality or 'not given'})."
-        if not self.slices:
-            return "It holds only localizers (scouts): pictures for planning the scan."
-        if len(self.slices) < 2:
-            return "It holds one image only, which has no thickness to measure."
-        return ""
-
-    def why_second_choice(self) -> str:
-        """Return why this is not read unless somebody asks for it; empty if it may be chosen."""
-        if why := self.why_unreadable():
-            return why
-        if any("DERIVED" in image_type(self.headers[i])[:1] for i in self.slices):
-            return "Its images are derived from other images (Image Type DERIVED)."
-        if not is_axial(self.headers[self.slices[0]]):
-            return "Its images are not axial."
-        return ""
-
-    def coverage_mm(self) -> float:
-        """Return how far the axial slices reach from feet to head in mm, as far as the headers say."""
-        try:
-            heights = [float(self.headers[i].ImagePositionPatient[2]) for i in self.slices]
-        except (AttributeError, TypeError, ValueError, IndexError):
-            return 0.0
-        return max(heights) - min(heights)
 
 
 def image_type(header: Dataset) -> list[str]:
@@ -117,15 +67,6 @@ def image_type(header: Dataset) -> list[str]:
 def is_localizer(header: Dataset) -> bool:
     """Say whether a CT image is a localizer (PS3.3 C.8.2.1.1.1)."""
     return "LOCALIZER" in image_type(header)
-
-
-def is_axial(header: Dataset) -> bool:
-    """Say whether the slice normal runs mostly along the body; also where no orientation is given."""
-    try:
-        axes = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    except (AttributeError, TypeError, ValueError):
-        return True  # the reader will say what is wrong with it
-    return int(np.argmax(np.abs(np.cross(*axes)))) == 2
 
 
 def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list[Series], list[Path]]:
@@ -148,6 +89,8 @@ def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list
             header = dcmread(path, stop_before_pixels=True, specific_tags=_INDEX_TAGS)
             if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
                 continue
+            if header.get("SOPClassUID") in ENHANCED:  # its functional groups are large, and seldom wanted
+                header = dcmread(path, stop_before_pixels=True)
             found[str(header.SeriesInstanceUID)].append((header, path))
         except Exception as error:  # pydicom raises many kinds for files that are cut short or forged
             _logger.warning("can't read the DICOM file %s: %s", path, error)
@@ -165,15 +108,23 @@ def _looks_like_dicom(path: Path) -> bool:
 
 def _make_series(uid: str, items: list[tuple[Dataset, Path]]) -> Series:
     unique: dict[str, Path] = {}
-    headers, paths = [], []
+    images = []
     for header, path in items:
         instance = str(header.get("SOPInstanceUID"))
         if instance in unique and path.read_bytes() == unique[instance].read_bytes():
             continue  # the same file twice; another file under the same UID is for the reader to refuse
         unique.setdefault(instance, path)
-        headers.append(header)
-        paths.append(path)
-    return Series(uid, headers, paths)
+        images.append((header, path))
+    try:
+        slices = [(part, path) for image, path in images for part in _parts(image)]
+        fault = ""
+    except Exception as error:  # ours, or whatever pydicom says about sequences that are none
+        slices, fault = images, str(error)
+    return Series(uid, [header for header, _ in slices], [path for _, path in slices], len(images), fault)
+
+
+def _parts(image: Dataset) -> Sequence[Dataset]:
+    return frames_of(image) if image.get("SOPClassUID") in ENHANCED else [image]
 
 
 def _series_number(header: Dataset) -> int:
@@ -181,32 +132,3 @@ def _series_number(header: Dataset) -> int:
         return int(header.SeriesNumber)
     except (AttributeError, TypeError, ValueError):  # missing, empty or no number: it only sorts a list
         return 0
-
-
-def choose(series: list[Series]) -> list[SeriesSummary]:
-    """Say of each series whether it is the one to read, and why."""
-    candidates = [one for one in series if not one.why_second_choice()]
-    studies = {str(one.headers[0].get("StudyInstanceUID")) for one in candidates}
-    best = None
-    if len(studies) == 1:
-        # Most images first, then the longer reach; the UID only so that the same folder gives the same answer.
-        best = min(candidates, key=lambda one: (-len(one.slices), -round(one.coverage_mm(), 1), one.uid))
-    return [
-        SeriesSummary(
-            one.uid, one.modality, one.description, len(one.paths), one is best, _reason(one, best, candidates)
-        )
-        for one in series
-    ]
-
-
-def _reason(one: Series, best: Series | None, candidates: list[Series]) -> str:
-    if why := one.why_second_choice():
-        return why
-    if best is None:
-        return "The folder holds CT of several studies: say which series to read."
-    what = f"{len(one.slices)} images over {one.coverage_mm():.0f} mm"
-    if one is not best:
-        return f"It holds {what}, not more than the chosen series."
-    if len(candidates) == 1:
-        return f"It is the only series of axial CT images: {what}."
-    return f"It holds the most axial CT images: {what}."

@@ -65,9 +65,11 @@ def numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
 
 
 def name(header: Dataset) -> str:
-    """Return what to call one image in a message: its number in the series, or its UID."""
+    """Return what to call one image in a message: its number in the series, or its UID; and which frame of it."""
     number = header.get("InstanceNumber")
-    return f"Image {number}" if number is not None else f"The image {header.get('SOPInstanceUID')}"
+    image = f"Image {number}" if number is not None else f"The image {header.get('SOPInstanceUID')}"
+    frame = getattr(header, "frame_number", None)
+    return image if frame is None else f"Frame {frame} of {image[0].lower()}{image[1:]}"
 
 
 def stack(headers: Sequence[Dataset]) -> Stack:

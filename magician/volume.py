@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom import Dataset, dcmread
-from pydicom.pixels import pixel_array
+from pydicom import Dataset
 
+from magician._choice import SeriesSummary, choose, why_unreadable
+from magician._enhanced import ENHANCED, frames_of
+from magician._pixels import decode, read_whole
 from magician._progress import track
-from magician._series import SeriesSummary, choose, find_series
-from magician._slices import name, numbers, stack
+from magician._series import Series, find_series
+from magician._slices import stack
 from magician.errors import SeriesError
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["CTVolume", "SeriesSummary", "list_series", "read_series", "window"]
 
 _logger = logging.getLogger(__name__)
-
-AIR_HU = -1024.0  # what stands for pixels outside the reconstructed field of view
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class CTVolume:
     hu : array of float32, shape (slices, rows, columns), in HU
         Slices from feet to head; of a series that is not axial, along its slice normal.
     headers : tuple of Dataset
-        The header of each slice in the same order, without its pixel data.
+        The header of each slice in the same order, without its pixel data. Of an enhanced multi-frame CT these are
+        made from the functional groups, one for each frame, with its ``frame_number``.
     spacing_mm : tuple of float
         Distance between neighbouring voxels: (slice, row, column).
     affine : array of float, shape (4, 4)
@@ -71,14 +72,18 @@ class CTVolume:
 def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> list[SeriesSummary]:
     """List the series in a folder and below it, and say which of them is the CT to read, and why.
 
-    Files that are not DICOM are ignored. At most one series is chosen: axial CT images that are not derived from
-    others; among several, the one with the most images. What takes more than two seconds shows a progress bar, unless
-    ``progress`` is False.
+    At most one series is chosen, for measuring lungs: axial CT images that are not derived from others, form an exact
+    volume, and show lungs. Among several, these count in turn: as much of the lungs as any other shows; no gaps between
+    slices; thin slices, as far down as 1 mm; a kernel that is not sharp; images made during the examination; no more
+    slices than needed; the lower series number. Some slices of each candidate are decoded to look for lungs.
+
+    Files that are not DICOM are ignored. What takes more than two seconds shows a progress bar, unless ``progress`` is
+    False.
 
     Returns
     -------
     list of SeriesSummary
-        In order of series number.
+        In order of series number. Each has a sentence that says why it was chosen, or why not.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> lis
         If there is no such folder, or no DICOM file in it.
     """
     series, _ = find_series(folder, progress=progress)
-    return choose(series)
+    return choose(series, progress=progress)
 
 
 def read_series(
@@ -123,91 +128,50 @@ def read_series(
             f"{len(damaged)} DICOM file(s) can't be read, and might belong to the series, for instance {damaged[0]}. "
             f"Retrieve the study again, or remove them."
         )
-    summaries = choose(series)
-    if series_instance_uid is None:
-        series_instance_uid = next((one.series_instance_uid for one in summaries if one.chosen), None)
-    wanted = next((one for one in series if one.uid == series_instance_uid), None)
-    if wanted is None:
-        what = f"no series {series_instance_uid}" if series_instance_uid else "no series that can be chosen"
-        raise SeriesError(f"There is {what} in {folder}. There is: {_inventory(summaries)}")
-    if why := wanted.why_unreadable():
+    wanted = _choose_one(series, series_instance_uid, folder, progress)
+    if why := why_unreadable(wanted):
         raise SeriesError(f"The series {wanted.uid} can't be read as a CT volume. {why}")
-    if len(wanted.slices) < len(wanted.paths):
-        _logger.info("left out %d localizer(s) of the series", len(wanted.paths) - len(wanted.slices))
-    return _read_slices([wanted.paths[i] for i in wanted.slices], progress)
+    if len(wanted.slices) < len(wanted.headers):
+        _logger.info("left out %d localizer(s) of the series", len(wanted.headers) - len(wanted.slices))
+    return _read_slices([wanted.headers[i] for i in wanted.slices], [wanted.paths[i] for i in wanted.slices], progress)
 
 
-def _inventory(summaries: list[SeriesSummary]) -> str:
-    return " ".join(
+def _choose_one(series: list[Series], uid: str | None, folder: str | os.PathLike[str], progress: bool) -> Series:
+    for one in series:
+        if one.uid == uid:
+            return one
+    summaries = choose(series, progress=progress)
+    for one, summary in zip(series, summaries, strict=True):
+        if uid is None and summary.chosen:
+            return one
+    what = f"no series {uid}" if uid else "no series that can be chosen"
+    there = " ".join(
         f"{one.series_instance_uid} ({one.modality or '?'}, {one.images} images): {one.reason}" for one in summaries
     )
+    raise SeriesError(f"There is {what} in {folder}. There is: {there}")
 
 
-def _read_slices(paths: list[Path], progress: bool) -> CTVolume:
-    headers = [_read_whole(path) for path in track(paths, "reading", "file", progress=progress)]
+def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> CTVolume:
+    """Read slices of which a first look has given these headers; a slice is a file, or a frame of one."""
+    images = {path: read_whole(path) for path in track(list(dict.fromkeys(paths)), "reading", "file", progress=progress)}
+    frames = {path: frames_of(image) for path, image in images.items() if image.get("SOPClassUID") in ENHANCED}
+    headers = [
+        frames[path][header.frame_number - 1] if path in frames else images[path]
+        for header, path in zip(headers, paths, strict=True)
+    ]
     where = stack(headers)
     headers = [headers[i] for i in where.order]
     paths = [paths[i] for i in where.order]
     hu = None
-    images = list(zip(headers, paths, strict=True))
-    for i, (header, path) in enumerate(track(images, "decoding", "slice", progress=progress)):
-        plane = _decode(header, path)
-        del header.PixelData  # or a volume would hold every image twice
+    slices = list(zip(headers, paths, strict=True))
+    for i, (header, path) in enumerate(track(slices, "decoding", "slice", progress=progress)):
+        plane = decode(images[path], header, path)
+        if path not in frames:
+            del header.PixelData  # or a volume would hold every image twice
         if hu is None:
             hu = np.empty((len(paths), *plane.shape), np.float32)
         hu[i] = plane
     return CTVolume(hu, tuple(headers), where.spacing_mm, where.affine, tuple(paths))
-
-
-def _read_whole(path: Path) -> Dataset:
-    try:
-        return dcmread(path)
-    except Exception as error:  # whatever pydicom says about a damaged file
-        raise SeriesError(f"The file {path} can't be read: {error}") from error
-
-
-def _decode(header: Dataset, path: Path) -> np.ndarray:
-    """Return one slice in HU, float32 (rows, columns)."""
-    if "PixelData" not in header:
-        raise SeriesError(f"{name(header)} has no pixel data; its file {path} may be cut short.")
-    slope, intercept = _rescale(header)
-    try:
-        raw = pixel_array(header, correct_unused_bits=False)
-        padding = _padding(header, raw)
-        plain = raw.ndim == 2 and header.HighBit == header.BitsStored - 1
-    except Exception as error:  # decoders raise what they like about damaged or unknown pixel data
-        raise SeriesError(f"The pixel data of {name(header)} ({path}) can't be decoded: {error}") from error
-    if not plain:
-        raise SeriesError(f"{name(header)} ({path}) is not a plain single-frame CT image.")
-    # Bits above the stored ones are not part of the value (PS3.5 8.1.1); shifting up and down repeats the sign.
-    unused = header.BitsAllocated - header.BitsStored
-    stored = raw << unused >> unused
-    hu = (stored * slope + intercept).astype(np.float32)
-    if padding is not None:
-        hu[padding] = AIR_HU
-    return hu
-
-
-def _rescale(header: Dataset) -> tuple[float, float]:
-    """Return slope and intercept in double precision, as far as the values are Hounsfield units."""
-    if header.get("RescaleType", "HU") not in ("HU", "US", "", None):
-        raise SeriesError(f"{name(header)} holds {header.RescaleType} and not Hounsfield units (Rescale Type).")
-    slope = float(numbers(header, "RescaleSlope", 1)[0])
-    if slope == 0:
-        raise SeriesError(f"{name(header)} has Rescale Slope 0.")
-    return slope, float(numbers(header, "RescaleIntercept", 1)[0])
-
-
-def _padding(header: Dataset, raw: np.ndarray) -> np.ndarray | None:
-    """Return which stored values the header declares as padding, or None."""
-    if header.get("PixelPaddingValue") is None:
-        return None
-    # Some headers give a negative value as unsigned, 63536 for -2000: read its bits as the pixels are.
-    low = high = np.array(int(header.PixelPaddingValue)).astype(raw.dtype)
-    if header.get("PixelPaddingRangeLimit") is not None:
-        limit = np.array(int(header.PixelPaddingRangeLimit)).astype(raw.dtype)
-        low, high = min(low, limit), max(low, limit)
-    return (raw >= low) & (raw <= high)
 
 
 def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
