@@ -103,7 +103,7 @@ def lung_share(hu: np.ndarray, pixel_mm: tuple[float, float]) -> float:
     """
     from scipy.ndimage import binary_opening, label
 
-    coarse = _average(hu, [max(1, min(int(_COARSE_MM / mm), size)) for mm, size in zip(pixel_mm, hu.shape, strict=True)])
+    coarse = _average(hu, [max(1, int(_COARSE_MM / mm)) for mm in pixel_mm])
     square = np.ones((3, 3))
     tissue = binary_opening(coarse > TISSUE_HU, square)  # loses the thin shell of the table
     if not tissue.any():
@@ -122,6 +122,7 @@ def lung_share(hu: np.ndarray, pixel_mm: tuple[float, float]) -> float:
 
 def _average(hu: np.ndarray, blocks: list[int]) -> np.ndarray:
     """Return the means of blocks of so many rows and columns; what is left over at the far edges is left out."""
+    blocks = [min(block, size) for block, size in zip(blocks, hu.shape, strict=True)]
     rows, columns = (size // block for size, block in zip(hu.shape, blocks, strict=True))
     whole = hu[: rows * blocks[0], : columns * blocks[1]]
     return whole.reshape(rows, blocks[0], columns, blocks[1]).mean(axis=(1, 3))

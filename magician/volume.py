@@ -73,9 +73,10 @@ def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> lis
     """List the series in a folder and below it, and say which of them is the CT to read, and why.
 
     At most one series is chosen, for measuring lungs: axial CT images that are not derived from others, form an exact
-    volume, and show lungs. Among several, these count in turn: as much of the lungs as any other shows; no gaps between
-    slices; thin slices, as far down as 1 mm; a kernel that is not sharp; images made during the examination; no more
-    slices than needed; the lower series number. Some slices of each candidate are decoded to look for lungs.
+    volume, and show lungs. Among several, these count in turn: as much of the lungs as any other shows; both
+    ends of them; no gaps between slices; thin slices, as far down as 1 mm; a kernel that is not sharp; images made
+    during the examination; no more slices than needed; the lower series number. Some slices of each candidate are
+    decoded to look for lungs.
 
     Files that are not DICOM are ignored. What takes more than two seconds shows a progress bar, unless ``progress`` is
     False.
@@ -153,7 +154,8 @@ def _choose_one(series: list[Series], uid: str | None, folder: str | os.PathLike
 
 def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> CTVolume:
     """Read slices of which a first look has given these headers; a slice is a file, or a frame of one."""
-    images = {path: read_whole(path) for path in track(list(dict.fromkeys(paths)), "reading", "file", progress=progress)}
+    files = list(dict.fromkeys(paths))
+    images = {path: read_whole(path) for path in track(files, "reading", "file", progress=progress)}
     frames = {path: frames_of(image) for path, image in images.items() if image.get("SOPClassUID") in ENHANCED}
     headers = [
         frames[path][header.frame_number - 1] if path in frames else images[path]
