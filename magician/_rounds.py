@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from magician._glimpse import Lungs
+from magician._glimpse import PRECISION_MM, Lungs
 from magician._series import Series, image_type
 from magician._slices import Stack, numbers
 from magician.errors import SeriesError
@@ -67,9 +67,9 @@ class Round(NamedTuple):
 
 
 ROUNDS = [
-    Round(  # a tenth is what lungs differ by between two breaths, and the precision of the look
+    Round(  # a tenth is what lungs differ by between two breaths; the look itself is off by up to so much at both ends
         lambda one: -one.lungs.height_mm,
-        lambda best: 0.9 * best,
+        lambda best: best + max(0.1 * -best, 2 * PRECISION_MM),
         lambda one, best: (
             f"It shows lungs over {one.lungs.height_mm:.0f} mm only; {best.called} over {best.lungs.height_mm:.0f} mm."
         ),
