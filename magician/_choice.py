@@ -73,6 +73,8 @@ def why_unreadable(series: Series) -> str:
         return "It is a dose report: numbers about the radiation, no images."
     if SecondaryCaptureImageStorage in classes:
         return "It holds secondary captures: pictures, without Hounsfield units or positions."
+    if CTImageStorage in classes and classes & ENHANCED:
+        return "It mixes single images and multi-frame images: ask the PACS for one kind of them."
     if not (classes == {CTImageStorage} or classes <= ENHANCED) or series.modality != "CT":
         kinds = ", ".join(sorted({UID(one).name for one in classes} - {"CT Image Storage"}))
         return f"It holds no CT images (modality {series.modality or 'not given'}){': ' + kinds if kinds else ''}."

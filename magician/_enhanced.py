@@ -56,7 +56,7 @@ def frames_of(image: Dataset) -> list[FrameHeader]:
     common = {element.tag: element for element in image if element.keyword not in _LEFT_OUT}
     frames = []
     for number, group in enumerate(groups, start=1):
-        frame = FrameHeader(common)
+        frame = FrameHeader(dict(common))  # pydicom would keep and change the very dict that it is given
         frame.frame_number = number
         for element in _elements(_GROUPS, group, shared[0]):
             frame.add(_renamed(element))

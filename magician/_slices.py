@@ -83,15 +83,13 @@ def stack(headers: Sequence[Dataset]) -> Stack:
     SeriesError
         Names the images and positions (mm along the slice normal, which is z for straight axial slices).
     """
-    for header in headers:
-        if header.get("PhotometricInterpretation") != "MONOCHROME2":
-            found = header.get("PhotometricInterpretation", "none")
-            raise SeriesError(f"{name(header)} has Photometric Interpretation {found}; CT needs MONOCHROME2.")
-    positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
+    positions = _positions(headers)
+    by_place = [headers[i] for i in np.lexsort(positions.T)]  # so that messages do not depend on the names of files
+    _check_grey_scale(by_place)
     for keyword, words in _MUST_AGREE.items():
-        _check_agreement(headers, keyword, words)
-    axes = _common(headers, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
-    pixel = _common(headers, "PixelSpacing", 2, 1e-4, "pixel spacings")
+        _check_agreement(by_place, keyword, words)
+    axes = _common(by_place, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
+    pixel = _common(by_place, "PixelSpacing", 2, 1e-4, "pixel spacings")
     if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:
         raise SeriesError(f"{name(headers[0])}: its rows and columns are not at right angles, or have no size.")
 
@@ -114,12 +112,36 @@ def stack(headers: Sequence[Dataset]) -> Stack:
     return Stack(order, (float(np.linalg.norm(step)), float(pixel[0]), float(pixel[1])), affine)
 
 
+def _positions(headers: Sequence[Dataset]) -> np.ndarray:
+    """Return where the first pixel of each image is, shape (images, 3) in mm."""
+    found, errors = [], []
+    for header in headers:
+        try:
+            found.append(numbers(header, "ImagePositionPatient", 3))
+        except SeriesError as error:
+            errors.append(str(error))
+    if errors:
+        more = f" So it is with {len(errors)} of {len(headers)} images." if len(errors) > 1 else ""
+        raise SeriesError(min(errors) + more)
+    return np.array(found)
+
+
+def _check_grey_scale(headers: Sequence[Dataset]) -> None:
+    """Refuse what is drawn dark on bright: whether its values are inverted, too, no header says."""
+    odd = [header for header in headers if header.get("PhotometricInterpretation") != "MONOCHROME2"]
+    if odd:
+        raise SeriesError(
+            f"{_span(odd)}: Photometric Interpretation is {odd[0].get('PhotometricInterpretation', 'not given')}; "
+            f"CT needs MONOCHROME2."
+        )
+
+
 def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> None:
     values: dict[str, list[Dataset]] = {}
     for header in headers:
         values.setdefault(str(header.get(keyword, "")), []).append(header)
     if len(values) > 1:
-        groups = "; ".join(f"{len(members)} from {_place(members[0])}" for members in values.values())
+        groups = "; ".join(map(_span, values.values()))
         raise SeriesError(f"The series mixes {len(values)} {words}: {groups}.")
     if not next(iter(values)) and keyword != "PatientID":  # which may be empty
         raise SeriesError(f"{name(headers[0])} has no {keyword}.")
@@ -134,6 +156,12 @@ def _common(headers: Sequence[Dataset], keyword: str, count: int, tolerance: flo
             f"{_place(headers[odd[0]])} has {values[odd[0]].tolist()} ({odd.size} of {len(headers)} differ)."
         )
     return values[0]
+
+
+def _span(headers: Sequence[Dataset]) -> str:
+    """Return how many images these are, and the first and last of them."""
+    ends = _place(headers[0]) if len(headers) == 1 else f"{_place(headers[0])} to {_place(headers[-1])}"
+    return f"{len(headers)} image{'s' * (len(headers) > 1)}, {ends}"
 
 
 def _place(header: Dataset, height: float | None = None) -> str:

@@ -132,6 +132,11 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
             f"The segmentation has shape {labels.shape}, the CT {volume.hu.shape} (slices, rows, columns): "
             f"bring the mask back to the grid of the CT first."
         )
+    if hasattr(volume.headers[0], "frame_number"):
+        raise ResultError(
+            "The volume comes from an enhanced multi-frame CT. Results refer to each CT image by its UID, which frames "
+            "do not have: ask the PACS for the series as single images, or have it converted, and read that."
+        )
     if len(volume.headers) != len(labels):
         raise ResultError(f"The CT volume has {len(labels)} slices but {len(volume.headers)} headers.")
     if not np.allclose(segmentation.spacing_mm, volume.spacing_mm, rtol=1e-4, atol=0):

@@ -367,7 +367,7 @@ def test_two_frames_of_reference(small_series, tmp_path):
         ds.FrameOfReferenceUID = "1.2.3"
     message = refused(small_series, tmp_path)
     assert "mixes 2 frames of reference" in message
-    assert "4 from Image" in message
+    assert "4 images, Image 1 at" in message
 
 
 @pytest.mark.parametrize(
