@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -23,6 +24,8 @@ from pynetdicom.dsutils import split_dataset
 
 KEEP_FREE_BYTES = 64 * 1024**2  # a disk that is full to its last byte stops more than us
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+TEMPORARY = ".part"
+LEFT_OVER_S = 3600  # nobody writes one file for so long
 UNDEFINED_LENGTH = 0xFFFFFFFF  # ended by a delimiter instead (PS3.5 7.1.1)
 
 
@@ -38,10 +41,29 @@ def instance_path(folder: Path, sop_instance_uid: str) -> Path:
     return folder / f"{sop_instance_uid}.dcm"
 
 
+def is_temporary(path: Path) -> bool:
+    """Tell whether this is a file of ours that is being written, or was when its writer was killed."""
+    return path.name.startswith(".") and path.suffix == TEMPORARY
+
+
+def open_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder to write files into, if it is not there, and remove what killed writers have left in it.
+
+    Younger temporary files stay: another program may be writing them. Nobody takes them for results meanwhile.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f".*{TEMPORARY}"):
+        with contextlib.suppress(OSError):  # somebody else's, or just gone
+            if time.time() - path.stat().st_mtime > LEFT_OVER_S:
+                path.unlink()
+    return folder
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name once the block is through, or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

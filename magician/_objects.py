@@ -77,7 +77,11 @@ class Run:
         return uid(self.key, *role)
 
     def common(self, role: str, series_number: int, description: str) -> dict[str, object]:
-        """Return the arguments that highdicom wants for every kind of object."""
+        """Return the arguments that highdicom wants for every kind of object.
+
+        Series Date and Time are left out: a run that is broken off and repeated puts objects of two times into one
+        series, and they must agree on what they say of it.
+        """
         import highdicom as hd
 
         processing = hd.ContributingEquipment(
@@ -94,8 +98,6 @@ class Run:
             "manufacturer_model_name": SOFTWARE,
             "software_versions": __version__,
             "device_serial_number": __version__,
-            "series_date": self.now.date(),
-            "series_time": self.now.time(),
             "content_date": self.now.date(),
             "content_time": self.now.time(),
             "contributing_equipment": [processing],
@@ -276,7 +278,7 @@ def _source_reference(source: Dataset) -> Dataset:
 
 def _finish(result: Dataset, run: Run) -> Dataset:
     """Give a result the time of its run also where highdicom asks the clock, and dates as plain text."""
-    for keyword in ("SeriesDate", "SeriesTime", "ContentDate", "ContentTime"):
+    for keyword in ("ContentDate", "ContentTime"):
         setattr(result, keyword, str(result[keyword].value))
     result.InstanceCreationDate = run.now.strftime("%Y%m%d")
     result.InstanceCreationTime = run.now.strftime("%H%M%S.%f")

@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from magician._enhanced import ENHANCED, frames_of
+from magician._files import is_temporary
 from magician._progress import track
 from magician.errors import SeriesError
 
@@ -83,7 +84,7 @@ def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list
     found: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)
     damaged = []
     for path in track(sorted(folder.rglob("*")), "looking for DICOM", "file", progress=progress):
-        if not (path.is_file() and _looks_like_dicom(path)):
+        if is_temporary(path) or not (path.is_file() and _looks_like_dicom(path)):
             continue
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=_INDEX_TAGS)

@@ -30,7 +30,7 @@ from pynetdicom.sop_class import (
 
 from magician._activity import Activity
 from magician._connection import look_up
-from magician._files import instance_path, is_uid, save_dataset
+from magician._files import instance_path, is_uid, open_folder, save_dataset
 from magician._index import KEYWORDS, LEVELS, Index
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, connection_lost, start_listening, stop_listening
@@ -185,7 +185,7 @@ class PracticePacs:
         if self._folder_wanted is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="practice-pacs-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
-        self._folder.mkdir(parents=True, exist_ok=True)
+        open_folder(self._folder)
         self._index, self._room = Index(), Room(self._limits, self._folder)
         for path in sorted(self._folder.glob("*.dcm")):
             try:

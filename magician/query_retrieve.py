@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (
 )
 
 from magician._arrivals import Arrivals
+from magician._files import open_folder
 from magician._query import find_instances, find_series, find_studies
 from magician._retrieve import (
     Outcome,
@@ -91,19 +92,21 @@ def get_study(
     DimseFailure, ServiceNotAccepted
         If the PACS refuses; and the errors of `magician.association.associate`.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = open_folder(folder)
     expected = expected_instances(node, study_instance_uid, series_instance_uid)
     arrivals = Arrivals(expected, study_instance_uid, folder)
     if not arrivals.missing:
         return _complete(arrivals)
     storage = storage_contexts(arrivals)
-    with associate(
-        node,
-        [build_context(GET), *storage],
-        storage_roles=sorted({context.abstract_syntax for context in storage}),
-        handlers=[(evt.EVT_C_STORE, arrivals.take)],
-    ) as association, arrivals.over(association, "C-GET", progress):
+    with (
+        associate(
+            node,
+            [build_context(GET), *storage],
+            storage_roles=sorted({context.abstract_syntax for context in storage}),
+            handlers=[(evt.EVT_C_STORE, arrivals.take)],
+        ) as association,
+        arrivals.over(association, "C-GET", progress),
+    ):
         require_service(association, node, GET)
         requests = identifiers(arrivals, series_instance_uid)
         outcome = follow(requests, lambda keys: association.send_c_get(keys, GET), node, "C-GET", arrivals)

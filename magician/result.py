@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from magician._files import is_uid, save_dataset
+from magician._files import is_uid, open_folder, save_dataset
 from magician._identity import check_alias, content_key, identify, learner_image
 from magician._objects import Run, overlay_objects, report_object, segmentation_object
 from magician._progress import track
@@ -87,7 +87,9 @@ def make_results(
     -------
     Results
         Complete objects, ready to be saved or sent. The same input gives the same UIDs; another mask, model,
-        software version or learner gives others.
+        software version or learner gives others. A second run therefore changes nothing in a PACS: it has these objects
+        already, and keeps the first that it got. The two differ in the time at which each object was made, and in
+        nothing else; what is said of a whole series holds no time, so that objects of both runs belong together.
 
     Raises
     ------
@@ -171,16 +173,16 @@ def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
 def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str], *, progress: bool = True) -> list[Path]:
     """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if it is not there.
 
-    Each file appears whole or not at all, also when it is interrupted; one of the same name is replaced. What takes
-    more than two seconds shows a progress bar, unless ``progress`` is False.
+    Each file appears whole or not at all, also when it is interrupted or killed; one of the same name is replaced. Of a
+    killed run a hidden ``.part`` file may be left: nothing here reads or sends it, and it is removed after an hour.
+    What takes more than two seconds shows a progress bar, unless ``progress`` is False.
 
     Raises
     ------
     ResultError
         If a UID is none, so that it can't be a file name, or an object can't be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = open_folder(folder)
     paths = []
     for dataset in track(datasets, "saving", "file", progress=progress):
         name = str(dataset.get("SOPInstanceUID", ""))

@@ -23,6 +23,7 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, ev
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
+from magician._files import is_temporary, open_folder
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, start_listening, stop_listening
 from magician._progress import track
@@ -107,7 +108,7 @@ class Receiver:
         self._server = None
 
     def __enter__(self) -> Receiver:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        open_folder(self.folder)
         ae = Listener(ae_title=self._ae_title)
         ae.require_called_aet = True
         ae.add_supported_context(Verification)
@@ -195,7 +196,8 @@ def store(
     ----------
     node : Node
     datasets_or_paths : iterable of Dataset or path
-        Data sets need a complete ``file_meta``, as those read from a file have.
+        Data sets need a complete ``file_meta``, as those read from a file have. The hidden ``.part`` files that a
+        killed program has left in a folder are passed over.
     allow_identified : bool
         Objects leave this computer only if each of them says PatientIdentityRemoved=YES, or if you say True here.
     progress : bool
@@ -270,7 +272,8 @@ def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
 def _listed(datasets_or_paths: Iterable) -> list:
     if isinstance(datasets_or_paths, (Dataset, str, Path)):
         raise TypeError("A list of data sets or files is needed: put the one into [ ], or list the folder's files.")
-    return list(datasets_or_paths)
+    items = list(datasets_or_paths)
+    return [item for item in items if isinstance(item, Dataset) or not is_temporary(Path(item))]
 
 
 def _kind(header: Dataset) -> tuple[str, tuple[str, ...]]:

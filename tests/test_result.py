@@ -564,8 +564,12 @@ def test_body_part_of_the_source_is_kept(small_series, tmp_path):
 
 def test_one_time_for_all_results(case):
     results = case.results().all
-    assert {str(r.SeriesDate) + str(r.SeriesTime) for r in results} == {"20260102030405"}
+    assert {str(r.InstanceCreationDate) + str(r.InstanceCreationTime) for r in results} == {"20260102030405.000000"}
     assert {str(r.ContentDate) + str(r.ContentTime) for r in results} == {"20260102030405"}
+
+
+def test_a_series_holds_no_time_of_its_run(case):
+    assert not any(keyword in r for r in case.results().all for keyword in ("SeriesDate", "SeriesTime"))
 
 
 def test_changing_one_result_changes_no_other(case):
