@@ -6,8 +6,9 @@ and prove nothing. Coordinates are DICOM's patient coordinates in mm, LPS.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 from pydicom import Dataset
@@ -17,6 +18,7 @@ from magician.errors import ResultError
 
 SIDES = ("right", "left")
 _LUNG_CODES = {"3341006": "right", "44029006": "left"}  # SNOMED CT: right lung, left lung
+_NOT_IMAGES = ("ReferencedPatientSequence", "ReferencedStudySequence", "ReferencedPerformedProcedureStepSequence")
 _BETWEEN_VOXELS = 0.1  # of a voxel: a pixel that is farther from every voxel lies between them
 
 
@@ -50,6 +52,11 @@ class Frame:
         """Volume of one voxel, as the SEG itself gives its size."""
         return float(np.linalg.norm(np.cross(self.down, self.right))) * self.slice_step_mm / 1000
 
+    def slice_in(self, grid: np.ndarray, shape: tuple[int, ...]) -> int:
+        """Return on which slice of a grid the middle of the frame lies."""
+        middle = self.at(*((n - 1) / 2 * np.ones(1) for n in shape))[:, 0]
+        return round(float((np.linalg.inv(grid) @ [*middle, 1])[0]))
+
     def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Return the patient coordinates of pixels, shape (3, pixels)."""
         return self.origin[:, None] + self.down[:, None] * row + self.right[:, None] * column
@@ -65,6 +72,25 @@ class Measured:
     segment: int
 
 
+def _or_say_that(what: str) -> Callable:
+    """Make a reader raise a ResultError that begins so: what came back from a PACS may lack anything."""
+
+    def decorate(read: Callable) -> Callable:
+        @wraps(read)
+        def reading(dataset: Dataset):
+            try:
+                return read(dataset)
+            except ResultError:
+                raise
+            except Exception as error:
+                raise ResultError(f"{what}: {type(error).__name__}: {error}") from error
+
+        return reading
+
+    return decorate
+
+
+@_or_say_that("The SEG can't be read")
 def frames_of(seg: Dataset) -> list[Frame]:
     """Read the frames of a SEG (PS3.3 A.51; C.7.6.16.2 for their geometry).
 
@@ -73,24 +99,20 @@ def frames_of(seg: Dataset) -> list[Frame]:
     ResultError
         If it can't be read.
     """
-    try:
-        shape = (int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
-        groups, shared = list(seg.PerFrameFunctionalGroupsSequence), seg.SharedFunctionalGroupsSequence[0]
-        needed = -(-int(np.prod(shape)) // 16) * 2  # bits, in an even number of bytes (PS3.5 8.1.1)
-        if len(groups) != shape[0] or len(seg.PixelData) != needed:
-            raise ResultError(
-                f"The SEG announces {shape[0]} frames, describes {len(groups)}, "
-                f"and holds {len(seg.PixelData)} bytes of pixels where it needs {needed}."
-            )
-        sides = {number: side for side, (number, _) in segments_of(seg).items()}
-        pixels = pixel_array(seg).reshape(shape).astype(bool)
-        return [_frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)]
-    except ResultError:
-        raise
-    except Exception as error:  # what came back from a PACS may lack anything
-        raise ResultError(f"The SEG can't be read: {type(error).__name__}: {error}") from error
+    shape = (int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
+    groups, shared = list(seg.PerFrameFunctionalGroupsSequence), seg.SharedFunctionalGroupsSequence[0]
+    needed = -(-int(np.prod(shape)) // 16) * 2  # bits, in an even number of bytes (PS3.5 8.1.1)
+    if len(groups) != shape[0] or len(seg.PixelData) != needed:
+        raise ResultError(
+            f"The SEG announces {shape[0]} frames, describes {len(groups)}, "
+            f"and holds {len(seg.PixelData)} bytes of pixels where it needs {needed}."
+        )
+    sides = {number: side for side, (number, _) in segments_of(seg).items()}
+    pixels = pixel_array(seg).reshape(shape).astype(bool)
+    return [_frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)]
 
 
+@_or_say_that("The segments of the SEG can't be read")
 def segments_of(seg: Dataset) -> dict[str, tuple[int, str]]:
     """Return the segment number and tracking UID of each lung, by the code of the segment."""
     found = {}
@@ -175,6 +197,7 @@ def volume_of(frames: list[Frame], side: str) -> float:
     return float(sum(frame.pixels.sum() * frame.voxel_ml for frame in frames if frame.side == side))
 
 
+@_or_say_that("The SR can't be read")
 def measured_by(sr: Dataset) -> dict[str, Measured]:
     """Read what an SR says of each lung (PS3.16 TID 1500: its measurement groups are of TID 1411).
 
@@ -183,10 +206,19 @@ def measured_by(sr: Dataset) -> dict[str, Measured]:
     ResultError
         If it can't be read.
     """
-    try:
-        return dict(_measured(group) for group in _groups(sr))
-    except Exception as error:  # what came back from a PACS may lack anything
-        raise ResultError(f"The SR can't be read: {type(error).__name__}: {error}") from error
+    return dict(_measured(group) for group in _groups(sr))
+
+
+@_or_say_that("The references can't be read")
+def referenced_by(dataset: Dataset) -> set[str]:
+    """Return every SOP Instance UID that an object refers to, but for those of its patient, study and procedure."""
+    found = set()
+    for element in dataset:
+        if element.keyword == "ReferencedSOPInstanceUID":
+            found.add(str(element.value))
+        elif element.VR == "SQ" and element.keyword not in _NOT_IMAGES:
+            found |= set().union(*map(referenced_by, element.value))
+    return found
 
 
 def _groups(item: Dataset) -> Iterator[Dataset]:
