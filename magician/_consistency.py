@@ -10,8 +10,8 @@ from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 # What all objects of one patient and one study say alike (PS3.3 C.7.1.1, C.7.2.1), and those of one series (C.7.3.1)
 ALIKE = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName",
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 ALIKE_IN_SERIES = ("Modality", "SeriesNumber", "SeriesDate", "SeriesTime", "SeriesDescription", "FrameOfReferenceUID")
 ELSEWHERE = ("ReferencedPatientSequence", "ReferencedStudySequence", "ReferencedPerformedProcedureStepSequence")

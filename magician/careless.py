@@ -21,11 +21,11 @@ __all__ = ["careless_overlay"]
 
 
 def careless_overlay(volume: CTVolume, segmentation: LungSegmentation, *, images: int = 3) -> list[Dataset]:
-    """Make Secondary Capture images of the middle slices, each with seven errors by dciodvfy and more that it can't see.
+    """Make Secondary Capture images of the middle slices, seven errors each, and more that no validator sees.
 
-    Missing are PatientOrientation, a body part or side, PlanarConfiguration, PixelRepresentation, ConversionType, and two
-    elements of the file meta information. The patient's name is no DICOM name. Nothing names the CT: there is a new
-    patient, a new study, and a time of the study that differs from image to image.
+    Missing are PatientOrientation, a body part or a side, PlanarConfiguration, PixelRepresentation, ConversionType, and
+    two elements of the file meta information. The patient's name is no DICOM name. Nothing names the CT: there is a
+    new patient, a new study, and a time of the study that differs from image to image.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _image(volume: CTVolume, labels: np.ndarray, index: int, number: int) -> Dat
     ds.PatientID = "123456"
     ds.PatientBirthDate = ds.PatientSex = ""
     ds.StudyDate, ds.StudyTime = "20260102", f"0304{number:02d}"
-    ds.StudyID = ds.AccessionNumber = ds.ReferringPhysicianName = ""
+    ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", ""
     ds.Modality = "CT"
     ds.Manufacturer = ""
     ds.SeriesNumber, ds.InstanceNumber = 1, number
