@@ -1,8 +1,8 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
 
 The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
-`segmentation`, `result`, `conformance`, `display`, `phantom`) know nothing of each other; they meet in the notebook, and
-in `verify`.
+`segmentation`, `result`, `conformance`, `display`, `phantom`) know nothing of each other; they meet in the notebook,
+and in `verify`.
 """
 
 __version__ = "0.1.0"

@@ -51,7 +51,7 @@ def _references(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iter
     if wrong:
         yield f"{len(wrong)} objects are referred to by another SOP class than theirs (PS3.3 10.8)"
     segments = {
-        str(one.SOPInstanceUID): {item.get("SegmentNumber") for item in one.get("SegmentSequence") or []}
+        str(one.get("SOPInstanceUID", "")): {item.get("SegmentNumber") for item in one.get("SegmentSequence") or []}
         for one in datasets
         if one.get("SOPClassUID") == SegmentationStorage
     }
