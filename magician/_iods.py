@@ -112,7 +112,7 @@ def _secondary_capture(dataset: Dataset) -> Iterator[str]:
     if "PatientOrientation" not in dataset and "ImageOrientationPatient" not in dataset:
         yield "PatientOrientation is missing, and there is no position (type 2C, PS3.3 C.7.6.1)"
     if not dataset.get("BodyPartExamined") and "Laterality" not in dataset:
-        yield "Laterality is missing, and no BodyPartExamined says that there are no two (type 2C, PS3.3 C.7.3.1)"
+        yield "Laterality is missing, and no BodyPartExamined tells that there is only one (type 2C, PS3.3 C.7.3.1)"
     if dataset.get("SamplesPerPixel", 1) > 1 and "PlanarConfiguration" not in dataset:
         yield "PlanarConfiguration is missing, and a pixel has several samples (type 1C, PS3.3 C.7.6.3)"
 

@@ -1,7 +1,7 @@
 """Overlay images as they are easily made, by filling in what comes to mind: to practise repairing them.
 
 This is the way in which many scripts make a DICOM object, the one of the article that the notebook follows among
-them. Every PACS that we know stores these images with 0x0000. Never send them anywhere:
+them. Orthanc and the practice PACS store these images with 0x0000. Never send them anywhere else:
 :func:`magician.result.make_results` makes proper ones.
 """
 

@@ -104,7 +104,7 @@ def test_the_solution_of_the_exercise_leaves_no_complaint(tmp_path):
     segmentation = lung_segmentation(volume, truth_labels(list(volume.headers)))
     (exercise,) = [source(cell) for cell in CODE if number(cell) == "14f"]
     (solution,) = [source(cell) for cell in CELLS if "The lines that are missing" in source(cell)]
-    lines = solution.split("```python\n")[1].split("```")[0]
+    lines = solution.split("<pre>\n")[1].split("</pre>")[0]
     names = {"careless_overlay": magician.careless_overlay, "check_conformance": magician.check_conformance}
     names |= {"volume": volume, "segmentation": segmentation, "print": lambda *arguments, sep: None}
     exec(exercise, names)
