@@ -1,13 +1,16 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
 
 The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
-`segmentation`, `result`, `display`, `phantom`) know nothing of each other; they meet in the notebook.
+`segmentation`, `result`, `conformance`, `display`, `phantom`) know nothing of each other; they meet in the notebook,
+and in `verify`.
 """
 
 __version__ = "0.1.0"
 
 from magician._threshold import threshold_lungs
 from magician.association import Node, associate, echo
+from magician.careless import careless_overlay
+from magician.conformance import Conformance, check_conformance
 from magician.diagnosis import Diagnosis, diagnose
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.errors import (
@@ -37,12 +40,14 @@ from magician.result import Results, make_results, read_segmentation, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.storage import Limits, Receiver, Stored, accepted_contexts, store
 from magician.tls import client_tls, server_tls
+from magician.verify import RoundTrip, verify_round_trip
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
 __all__ = [
     "AssociationAborted",
     "AssociationRejected",
     "CTVolume",
+    "Conformance",
     "Diagnosis",
     "DimseFailure",
     "IncompleteRetrieve",
@@ -59,6 +64,7 @@ __all__ = [
     "ResultError",
     "Results",
     "Retrieval",
+    "RoundTrip",
     "SegmentationError",
     "SeriesError",
     "SeriesSummary",
@@ -71,6 +77,8 @@ __all__ = [
     "WeightsUnavailable",
     "accepted_contexts",
     "associate",
+    "careless_overlay",
+    "check_conformance",
     "client_tls",
     "compare",
     "contact_sheet",
@@ -95,6 +103,7 @@ __all__ = [
     "store",
     "teaching_study",
     "threshold_lungs",
+    "verify_round_trip",
     "volumes_ml",
     "window",
     "window_viewer",

@@ -174,6 +174,7 @@ def learner_image(image: Dataset, identity: Identity, source_study_uid: str) -> 
 
 def _file_meta(dataset: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
     meta = FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # counted when it is written
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

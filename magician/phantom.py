@@ -217,6 +217,7 @@ class _Patient:
 def _ct_image(patient: _Patient, role: str, stored: bytes, rows: int, columns: int) -> Dataset:
     """Everything that an axial image and a localizer have in common (CT Image IOD, PS3.3 A.3)."""
     meta = FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # counted when it is written
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = patient.uid(role)

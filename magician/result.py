@@ -41,12 +41,15 @@ class Results:
         Structured report with the volume of each lung in mL.
     ct : list of Dataset
         The CT images, feet to head, if they were asked for.
+    labels : array of uint8, shape (slices, rows, columns), read-only
+        What they were made from, on the grid of the CT: 0 outside, 1 right lung, 2 left lung.
     """
 
     overlay: list[Dataset]
     seg: Dataset
     sr: Dataset
     ct: list[Dataset]
+    labels: np.ndarray
 
     @property
     def all(self) -> list[Dataset]:
@@ -103,7 +106,8 @@ def make_results(
     """
     _check_match(volume, segmentation)
     alias = check_alias(learner)
-    labels = np.ascontiguousarray(segmentation.labels, dtype=np.uint8)
+    labels = np.array(segmentation.labels, dtype=np.uint8, order="C")  # a copy, which stays what was sent
+    labels.flags.writeable = False
     model = (segmentation.model_name, segmentation.model_version, segmentation.weights_sha256)
     try:
         identity = identify(volume.headers, alias, volume.spacing_mm[0])
@@ -124,7 +128,7 @@ def make_results(
     if alias:
         study = str(volume.headers[0].StudyInstanceUID)
         ct = [learner_image(image, identity, study) for image in ct]
-    return Results(overlay, seg, sr, ct)
+    return Results(overlay, seg, sr, ct, labels)
 
 
 def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:

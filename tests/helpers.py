@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def interop_required() -> bool:
 
 def require_program(name: str) -> str:
     """Return the path of a program; where it is missing, skip (or fail, if interoperation is required)."""
-    found = shutil.which(name)
+    found = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)  # those that pip installs
     if found is None:
         reason = f"the program {name} is not installed"
         if interop_required():

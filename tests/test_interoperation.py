@@ -4,15 +4,19 @@ import os
 import subprocess
 
 import pytest
-from helpers import ct_series, require_program, write_series
+from helpers import ct_series, lung_segmentation, require_program, truth_labels, write_series
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
 from magician.association import Node, echo
+from magician.careless import careless_overlay
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
+from magician.result import make_results
 from magician.storage import Receiver, store
+from magician.verify import verify_round_trip
+from magician.volume import read_series
 
 SERIES = ct_series(slices=8)
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
@@ -152,3 +156,17 @@ def test_orthanc_does_not_know_us(orthanc):
     assert echo(stranger) == 0x0000
     with pytest.raises(AssociationAborted, match="ask its administrator to allow that"):
         find_studies(stranger)
+
+
+def test_results_come_back_from_orthanc_as_they_were_made(orthanc, tmp_path):
+    volume = read_series(write_series(SERIES, tmp_path))
+    results = make_results(volume, lung_segmentation(volume, truth_labels(list(volume.headers))))
+    store(orthanc, results.all)
+    proof = verify_round_trip(orthanc, volume, results)
+    assert proof.ok, proof
+
+
+def test_orthanc_takes_careless_images_without_a_word(orthanc, tmp_path):
+    volume = read_series(write_series(SERIES, tmp_path))
+    careless = careless_overlay(volume, lung_segmentation(volume, truth_labels(list(volume.headers))))
+    assert store(orthanc, careless).warnings == []

@@ -33,7 +33,7 @@ def tags(cell):
 def test_the_cells_have_the_numbers_of_the_article():
     numbers = [number(cell) for cell in CODE]
     assert [name for name in numbers if name.isdecimal()] == [str(i) for i in range(1, 17)]
-    assert {"9b", "10a", "10b", "10c", "10d", "13b"} <= set(numbers)
+    assert {"9b", "10a", "10b", "10c", "10d", "13b", "14c", "14d", "14e", "14f"} <= set(numbers)
 
 
 def test_at_least_twelve_cells_are_compared_with_what_they_print():
@@ -77,6 +77,40 @@ def test_a_figure_is_at_most_200_kb_and_the_notebook_at_most_a_megabyte():
 
 def test_no_widget_state_is_stored():
     assert "widgets" not in json.loads(PATH.read_text())["metadata"]
+
+
+def stored(name):
+    (cell,) = [cell for cell in CODE if number(cell) == name]
+    return "".join("".join(output.get("text") or output["data"]["text/plain"]) for output in cell["outputs"])
+
+
+def test_the_proof_that_is_stored_is_one():
+    assert "all 13 checks are ok" in stored("14c")
+    assert "NOT" not in stored("14c")
+
+
+def test_the_stored_outcomes_of_the_validator_are_those_that_the_text_tells_of():
+    assert stored("14d").count("0 errors, 0 warnings") == 4
+    assert "7 errors, 1 warning" in stored("14e")
+    assert stored("14f").endswith("\n7 complaints are left\n")
+
+
+def test_the_solution_of_the_exercise_leaves_no_complaint(tmp_path):
+    from helpers import ct_series, lung_segmentation, truth_labels, write_series
+
+    import magician
+
+    volume = magician.read_series(write_series(ct_series(), tmp_path))
+    segmentation = lung_segmentation(volume, truth_labels(list(volume.headers)))
+    (exercise,) = [source(cell) for cell in CODE if number(cell) == "14f"]
+    (solution,) = [source(cell) for cell in CELLS if "The lines that are missing" in source(cell)]
+    lines = solution.split("<pre>\n")[1].split("</pre>")[0]
+    names = {"careless_overlay": magician.careless_overlay, "check_conformance": magician.check_conformance}
+    names |= {"volume": volume, "segmentation": segmentation, "print": lambda *arguments, sep: None}
+    exec(exercise, names)
+    assert len(names["left"]) == 7
+    exec(exercise.replace("left = ", f"{lines}left = "), names)
+    assert names["left"] == ()
 
 
 def run_nbval(path):

@@ -36,7 +36,7 @@ def test_every_requirement_has_a_tested_version():
 
 def test_no_requirement_is_pinned_and_no_index_is_named():
     for line in requirement_lines("requirements.txt") + requirement_lines("requirements-dev.txt"):
-        assert "==" not in line
+        assert "==" not in line.split(";")[0]  # a marker after it may compare platforms
         assert "index" not in line
 
 

@@ -26,6 +26,9 @@ MAY_IMPORT = {
     "segmentation": {"volume", "errors"},
     "result": {"segmentation", "volume", "errors"},
     "display": {"segmentation", "volume"},
+    "conformance": {"errors"},
+    "careless": {"segmentation", "volume", "errors"},
+    "verify": {"result", "segmentation", "volume", "query_retrieve", "storage", "association", "errors"},
 }
 HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "scipy", "skimage"}
 

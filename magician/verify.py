@@ -1,0 +1,111 @@
+"""Prove that results arrived as they were meant: fetch them back from a PACS, and measure them again.
+
+That a PACS accepted an object says nothing about what is in it: a mask that is mirrored, a slice too high or in another
+patient is stored with 0x0000 like any other, and may even look plausible.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from magician._round_trip import Check, Looks
+from magician._table_of_checks import NOT_OK, OK, TableOfChecks
+from magician.association import Node
+from magician.query_retrieve import find_instances, find_series, get_study
+from magician.result import Results
+from magician.volume import CTVolume
+
+__all__ = ["Check", "RoundTrip", "verify_round_trip"]
+
+
+@dataclass(frozen=True, repr=False)
+class RoundTrip(TableOfChecks):
+    """What `verify_round_trip` found: a table in a notebook, and text elsewhere.
+
+    Attributes
+    ----------
+    node : Node
+        The PACS that held the results.
+    checks : tuple of Check
+    """
+
+    node: Node
+    checks: tuple[Check, ...]
+    _columns = ("what", "outcome", "expected", "found in the PACS")
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check is."""
+        return all(check.ok for check in self.checks)
+
+    def __getitem__(self, what: str) -> Check:
+        """One check by its name, as ``proof["frames"]``."""
+        return {check.what: check for check in self.checks}[what]
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        bad = [check.what for check in self.checks if not check.ok]
+        outcome = f"NOT what was sent: {', '.join(bad)}" if bad else f"all {len(self.checks)} checks are ok"
+        return f"Results fetched back from {self.node.ae_title}: {outcome}."
+
+    def _cells(self) -> list[list[str]]:
+        return [[check.what, OK if check.ok else NOT_OK, check.expected, check.found] for check in self.checks]
+
+
+def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progress: bool = True) -> RoundTrip:
+    """Fetch the SEG and the SR back from a PACS (C-GET), and hold them against the mask that they were made from.
+
+    The mask is rebuilt from the elements of the fetched objects alone: each frame lies where its own position,
+    orientation and pixel spacing say, in any order; which lung it is follows from the code of its segment. The code
+    that does this shares nothing with the code that writes. Expected values are measured in ``results.labels``, on
+    the positions in the headers of the CT. Of the overlay only the presence of its images is looked at.
+
+    Parameters
+    ----------
+    node : Node
+        The PACS to which `results` were sent. It must hold the CT too, to which they refer.
+    volume : CTVolume
+        The CT that was segmented; never a learner's copy.
+    results : Results
+        As `magician.result.make_results` gave them for this volume.
+    progress : bool
+        Show a progress bar when fetching takes longer than two seconds.
+
+    Returns
+    -------
+    RoundTrip
+        ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. What is wrong in an object,
+        or missing in the PACS, is a check that is not ok, and no error.
+
+    Raises
+    ------
+    MagicianError
+        If the PACS can't be asked: the errors of `magician.query_retrieve.find_series` and
+        `magician.query_retrieve.get_study`.
+
+    Notes
+    -----
+    PS3.3 C.7.6.2.1.1 and C.7.6.16.2 (positions in the patient), C.8.20.2 (Segmentation), PS3.16 TID 1500.
+    """
+    study = str(results.seg.StudyInstanceUID)
+    held = {
+        str(instance.SOPInstanceUID): str(series.SeriesInstanceUID)
+        for series in find_series(node, study)
+        for instance in find_instances(node, study, series.SeriesInstanceUID)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        seg, sr = (_fetch(node, study, one, held, Path(folder), progress) for one in (results.seg, results.sr))
+    return RoundTrip(node, tuple(Looks(volume, results, held, seg, sr).checks()))
+
+
+def _fetch(node: Node, study: str, sent: Dataset, held: dict, folder: Path, progress: bool) -> Dataset | None:
+    uid = str(sent.SOPInstanceUID)
+    if uid not in held:
+        return None
+    get_study(node, study, folder, series_instance_uid=held[uid], progress=progress)
+    return dcmread(folder / f"{uid}.dcm")
