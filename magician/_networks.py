@@ -23,6 +23,7 @@ from magician.errors import WeightsUnavailable
 if TYPE_CHECKING:
     import torch
 
+UNKNOWN = "not told"
 BUNDLED = Path(__file__).parent / "weights" / "lung_unet.safetensors"
 
 
@@ -34,6 +35,7 @@ class Network:
     name: str
     version: str
     sha256: str
+    trained_on: str
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
     if model == "R231":
         _r231.check_identity(path, sha256)
     try:
-        module, version = _bundled(content) if model == "bundled" else _r231_network(content)
+        module, version, trained_on = _bundled(content) if model == "bundled" else _r231_network(content, sha256)
     except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
         raise WeightsUnavailable(
             f"{path} does not hold weights of the network {model!r} ({type(error).__name__}: "
@@ -109,10 +111,10 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
         ) from error
     _save_work(module)
     module.eval().to(device=device, memory_format=torch.channels_last)
-    return Network(module, model, version or sha256[:8], sha256)
+    return Network(module, model, version or sha256[:8], sha256, trained_on)
 
 
-def _bundled(content: bytes) -> tuple[torch.nn.Module, str]:
+def _bundled(content: bytes) -> tuple[torch.nn.Module, str, str]:
     import json
 
     from safetensors.torch import load
@@ -124,16 +126,19 @@ def _bundled(content: bytes) -> tuple[torch.nn.Module, str]:
     # lungmask's blocks own residual_* layers that this form of the network never uses; they are not stored
     if unknown or any("residual_" not in name for name in missing):
         raise ValueError("the names of its tensors are those of another network")
-    return module, header.get("__metadata__", {}).get("version", "")
+    metadata = header.get("__metadata__", {})
+    phantoms = json.loads(metadata.get("training", "{}")).get("phantoms")
+    trained_on = f"{phantoms} computed phantoms, no patient" if phantoms else UNKNOWN
+    return module, metadata.get("version", ""), trained_on
 
 
-def _r231_network(content: bytes) -> tuple[torch.nn.Module, str]:
+def _r231_network(content: bytes, sha256: str) -> tuple[torch.nn.Module, str, str]:
     import torch
 
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     module = _unet(wf=6)
     module.load_state_dict(state)
-    return module, ""
+    return module, "", _r231.TRAINED_ON if sha256.startswith(_r231.hash_in_address()) else UNKNOWN
 
 
 def _save_work(module: torch.nn.Module) -> None:

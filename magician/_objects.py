@@ -19,6 +19,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from magician import __version__
 from magician._identity import DISCLAIMER, complete_body_part, uid
+from magician._legend import legend_strip
 from magician._overlay import WINDOW, paint, patient_orientation
 from magician._progress import track
 
@@ -32,6 +33,9 @@ ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 LUNG = Code("39607008", "SCT", "Lung")
 VOLUME = Code("118565006", "SCT", "Volume")
 MILLILITRE = Code("mL", "UCUM", "milliliter")
+ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
+MEAN = Code("373098007", "SCT", "Mean")
+HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Run:
         Digest of everything that changes the content; all UIDs derive from it.
     model : tuple of str
         Name, version and SHA-256 of the weights.
+    trained_on : str
+        What the weights were trained on.
     now : datetime
         Goes into every object, so that a run has one time.
     """
@@ -70,6 +76,7 @@ class Run:
     sources: Sequence[Dataset]
     key: str
     model: tuple[str, str, str]
+    trained_on: str
     now: datetime
 
     def uid(self, *role: object) -> UID:
@@ -104,13 +111,17 @@ class Run:
             "specific_character_set": "ISO_IR 192",
         }
 
+    def parameters(self) -> dict[str, str]:
+        """Return what tells these weights from all others, and what they were trained on."""
+        return {"weights_sha256": self.model[2], "trained_on": self.trained_on}
+
     def algorithm(self) -> highdicom.AlgorithmIdentificationSequence:
-        """Return which algorithm made the mask, with the hash of its weights (PS3.3 Table 10-19)."""
+        """Return which algorithm made the mask, its weights and their training (PS3.3 Table 10-19)."""
         import highdicom as hd
 
-        name, version, weights = self.model
+        name, version, _ = self.model
         return hd.AlgorithmIdentificationSequence(
-            name, codes.DCM.ArtificialIntelligence, version, MANUFACTURER, {"weights_sha256": weights}
+            name, codes.DCM.ArtificialIntelligence, version, MANUFACTURER, self.parameters()
         )
 
 
@@ -161,8 +172,14 @@ def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
     return _finish(seg, run)
 
 
-def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float]) -> Dataset:
-    """Make the structured report with the volume of each lung (PS3.3 A.35.13, PS3.16 TID 1500).
+def mean_densities(hu: np.ndarray, labels: np.ndarray) -> dict[int, float]:
+    """Return the mean of the HU of each lung, by its label; a lung without voxels has none."""
+    counts = np.bincount(labels.ravel(), minlength=3)
+    return {lung.label: float(hu[labels == lung.label].mean(dtype=float)) for lung in LUNGS if counts[lung.label]}
+
+
+def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float], densities: dict[int, float]) -> Dataset:
+    """Make the structured report with volume and mean density of each lung (PS3.3 A.35.13, PS3.16 TID 1500).
 
     The source is named as a series; a list of all its images would triple the size and tell a viewer nothing more.
     """
@@ -177,7 +194,8 @@ def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float]) -> Datas
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=sr.CodedConcept("24627-2", "LN", "CT Chest"),
         imaging_measurements=[
-            _lung_measurements(run, seg, lung, volumes_ml[lung.side.meaning.lower()]) for lung in LUNGS
+            _lung_measurements(run, seg, lung, volumes_ml[lung.side.meaning.lower()], densities.get(lung.label))
+            for lung in LUNGS
         ],
         title=codes.DCM.ImagingMeasurementReport,
     )
@@ -195,10 +213,14 @@ def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float]) -> Datas
     return _finish(document, run)
 
 
-def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float):
+def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float, mean_hu: float | None):
     from highdicom import sr
 
-    name, version, weights = run.model
+    name, version, _ = run.model
+    parameters = [f"{key}={value}" for key, value in run.parameters().items()]
+    measurements = [sr.Measurement(VOLUME, float(volume_ml), MILLILITRE)]
+    if mean_hu is not None:
+        measurements.append(sr.Measurement(ATTENUATION, round(mean_hu, 1), HOUNSFIELD, derivation=MEAN))
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(run.uid("tracking", lung.label), lung.words),
         referenced_segment=sr.ReferencedSegment(
@@ -210,13 +232,15 @@ def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float):
         finding_category=ANATOMY,
         finding_type=lung.code,
         finding_sites=[sr.FindingSite(LUNG, laterality=lung.side)],
-        algorithm_id=sr.AlgorithmIdentification(name, version, parameters=[f"weights_sha256={weights}"]),
-        measurements=[sr.Measurement(VOLUME, float(volume_ml), MILLILITRE)],
+        algorithm_id=sr.AlgorithmIdentification(name, version, parameters=parameters),
+        measurements=measurements,
     )
 
 
-def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray, *, progress: bool) -> list[Dataset]:
-    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue (PS3.3 A.8.1).
+def overlay_objects(
+    run: Run, hu: np.ndarray, labels: np.ndarray, volumes_ml: dict[str, float], *, progress: bool
+) -> list[Dataset]:
+    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue, a legend (PS3.3 A.8.1).
 
     They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names its source.
 
@@ -225,11 +249,20 @@ def overlay_objects(run: Run, hu: np.ndarray, labels: np.ndarray, *, progress: b
     run : Run
     hu : array, shape (slices, rows, columns), in HU
     labels : array of uint8, same shape
+    volumes_ml : dict
+        For the legend in the strip below each slice.
     progress : bool
         Show a progress bar if it takes more than two seconds.
     """
+    name, version, _ = run.model
+    lines = [
+        f"lungs: right {volumes_ml['right']:.0f} mL, left {volumes_ml['left']:.0f} mL",
+        f"by {name} {version}",
+        DISCLAIMER,
+    ]
+    legend = legend_strip(labels.shape[2], lines)
     slices = track(range(len(labels)), "overlay", "image", progress=progress)
-    return [_overlay_object(run, i, paint(hu[i], labels[i])) for i in slices]
+    return [_overlay_object(run, i, np.concatenate([paint(hu[i], labels[i]), legend])) for i in slices]
 
 
 def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:

@@ -9,7 +9,7 @@ from magician.volume import window
 
 WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
 _GREY = np.arange(256)[:, None]
-_TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)  # blue, vessels still visible
+TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)  # blue, vessels still visible
 _OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
 
 
@@ -29,7 +29,7 @@ def paint(hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: 
     grey = window(hu, center, width)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     lung = labels > 0
-    rgb[lung] = _TINT[grey[lung]]
+    rgb[lung] = TINT[grey[lung]]
     rgb[_border(labels)] = _OUTLINE
     return rgb
 

@@ -18,12 +18,18 @@ LICENCE = (
     "R231 (Hofmanninger et al. 2020, arXiv:2001.11767) is not part of magician. lungmask's code is Apache-2.0, but the "
     "paper calls the trained model GPL-3.0. Ask before you ship it with a product, or its results with a claim."
 )
+TRAINED_ON = "231 chest CT of patients (arXiv:2001.11767)"
 LARGEST = 200_000_000  # bytes; the file has 124 million
 PATIENCE_S = 30  # for an answer, and for each piece of the file
 # The name ends in the first digits of the SHA-256, by PyTorch's custom; the rest was never published
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.[^.]+$")
 
 _logger = logging.getLogger(__name__)
+
+
+def hash_in_address() -> str:
+    """The first digits of the SHA-256 of the published file."""
+    return HASH_IN_NAME.search(ADDRESS)[1]
 
 
 def cached_path() -> Path:

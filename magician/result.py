@@ -17,7 +17,7 @@ from pydicom import Dataset, dcmread
 
 from magician._files import is_uid, open_folder, save_dataset
 from magician._identity import check_alias, content_key, identify, learner_image
-from magician._objects import Run, overlay_objects, report_object, segmentation_object
+from magician._objects import Run, mean_densities, overlay_objects, report_object, segmentation_object
 from magician._progress import track
 from magician._rebuild import read_segmentation
 from magician.errors import ResultError
@@ -115,11 +115,13 @@ def make_results(
             identity.sources,
             content_key(volume.headers, labels, alias, *model),
             model,
+            segmentation.trained_on,
             now or datetime.now(),
         )
+        volumes = volumes_ml(segmentation)
         seg = segmentation_object(run, labels)
-        sr = report_object(run, seg, volumes_ml(segmentation))
-        overlay = overlay_objects(run, volume.hu, labels, progress=progress)
+        sr = report_object(run, seg, volumes, mean_densities(volume.hu, labels))
+        overlay = overlay_objects(run, volume.hu, labels, volumes, progress=progress)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(f"The results can't be made from these CT headers: {error}") from error
     for result in (*overlay, seg, sr):

@@ -50,6 +50,8 @@ class LungSegmentation:
         Where it ran, and in ``"fp32"`` or ``"bf16"``.
     seconds : float
         Wall time, loading of the network included.
+    trained_on : str
+        What the weights were trained on, in a few words.
     """
 
     labels: np.ndarray
@@ -60,6 +62,7 @@ class LungSegmentation:
     device: str
     precision: str
     seconds: float
+    trained_on: str = "not told"
 
 
 def segment_lungs(
@@ -129,6 +132,7 @@ def segment_lungs(
         device=where.type,
         precision=chosen,
         seconds=time.perf_counter() - started,
+        trained_on=network.trained_on,
     )
     _check_found(segmentation)
     return segmentation

@@ -282,8 +282,10 @@ def test_object_that_can_not_be_written():
 
 
 def test_pixels_cut_short(results, only_ours):
+    whole = len(results.overlay[0].PixelData)
     results.overlay[0].PixelData = results.overlay[0].PixelData[:-2]
-    assert complaints(results.overlay[0]) == ["PixelData has 13822 bytes, its attributes say 13824 (PS3.5 8.1.1)"]
+    words = f"PixelData has {whole - 2} bytes, its attributes say {whole} (PS3.5 8.1.1)"
+    assert complaints(results.overlay[0]) == [words]
 
 
 def test_segment_without_a_label(results, only_ours):

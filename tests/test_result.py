@@ -28,8 +28,12 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.uid import RLELossless
 
 import magician
+from magician import _objects
+from magician._legend import legend_strip
+from magician._overlay import TINT
 from magician.errors import ResultError
 from magician.result import Results, make_results, read_segmentation, save
+from magician.segmentation import volumes_ml
 from magician.volume import CTVolume, read_series, window
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
@@ -146,10 +150,13 @@ def test_right_lung_is_segment_one(case):
 
 
 def test_algorithm_is_named_with_its_weights(case):
-    seg = case.make(model_name="lungs", model_version="2.1", weights_sha256="ab" * 32).seg
+    trained_on = "512 computed phantoms, no patient"
+    facts = {"model_name": "lungs", "model_version": "2.1", "weights_sha256": "ab" * 32, "trained_on": trained_on}
+    seg = case.make(**facts).seg
     item = seg.SegmentSequence[1].SegmentationAlgorithmIdentificationSequence[0]
     assert (item.AlgorithmName, item.AlgorithmVersion) == ("lungs", "2.1")
     assert "ab" * 32 in item.AlgorithmParameters
+    assert trained_on in item.AlgorithmParameters
 
 
 def test_seg_slice_spacing_is_the_measured_one(small_series, tmp_path):
@@ -360,6 +367,20 @@ def test_sr_volume_is_in_millilitres(case, tmp_path):
     assert (measurement.name.value, measurement.unit.value) == ("118565006", "mL")
 
 
+@pytest.mark.parametrize(("words", "label"), [("Right lung", 1), ("Left lung", 2)])
+def test_sr_gives_the_mean_density_of_each_lung(words, label, case, tmp_path):
+    density = measured(save([case.results().sr], tmp_path)[0])[words].get_measurements()[1]
+    assert (density.name.value, density.unit.value) == ("112031", "[hnsf'U]")  # Attenuation Coefficient
+    assert density.derivation.meaning == "Mean"
+    assert density.value == pytest.approx(case.volume.hu[case.labels == label].mean(), abs=0.051)
+
+
+def test_sr_gives_no_density_of_a_lung_that_is_not_there(case, tmp_path):
+    right = np.where(case.labels == 1, case.labels, 0)
+    groups = measured(save([case.make(labels=right).sr], tmp_path)[0])
+    assert [len(groups[words].get_measurements()) for words in ("Right lung", "Left lung")] == [2, 1]
+
+
 @pytest.mark.parametrize(("words", "number"), [("Right lung", 1), ("Left lung", 2)])
 def test_sr_points_at_its_segment(words, number, case, tmp_path):
     results = case.results()
@@ -395,24 +416,65 @@ def test_overlay_is_numbered_from_feet_to_head(case):
     assert [image.InstanceNumber for image in case.results().overlay] == list(range(1, 13))
 
 
+def slice_of_overlay(case):
+    """The picture of slice 5 without the legend below it."""
+    return pixel_array(case.results().overlay[5])[: case.labels.shape[1]]
+
+
 def test_outside_the_lungs_is_the_windowed_ct(case):
-    rgb = pixel_array(case.results().overlay[5])
+    rgb = slice_of_overlay(case)
     outside = case.labels[5] == 0
     grey = window(case.volume.hu[5], 40, 400)
     assert (rgb[outside] == grey[outside][:, None]).all()
 
 
 def test_lungs_are_blue(case):
-    red, green, blue = pixel_array(case.results().overlay[5])[case.labels[5] > 0].astype(int).T
+    red, green, blue = slice_of_overlay(case)[case.labels[5] > 0].astype(int).T
     assert ((blue > red + 30) & (blue > green)).all()
 
 
 def test_border_of_the_lungs_shows_in_grey_too(case):
-    luma = pixel_array(case.results().overlay[5]) @ [0.299, 0.587, 0.114]
+    luma = slice_of_overlay(case) @ [0.299, 0.587, 0.114]
     lung = case.labels[5] > 0
     inner = lung & np.roll(lung, 1, 0) & np.roll(lung, -1, 0) & np.roll(lung, 1, 1) & np.roll(lung, -1, 1)
     assert luma[lung & ~inner].min() > luma[~lung].max() + 30
     assert luma[lung & ~inner].min() > luma[inner].max() + 100
+
+
+def test_a_legend_below_each_image_gives_volumes_model_and_warning(case, monkeypatch):
+    drawn = []
+
+    def strip(columns, lines):
+        drawn.append((columns, lines))
+        return legend_strip(columns, lines)
+
+    monkeypatch.setattr(_objects, "legend_strip", strip)
+    overlay = case.make().overlay
+    volumes = volumes_ml(lung_segmentation(case.volume, case.labels))
+    rows, columns = case.labels.shape[1:]
+    assert drawn == [
+        (
+            columns,
+            [
+                f"lungs: right {volumes['right']:.0f} mL, left {volumes['left']:.0f} mL",
+                "by test-model 1.0",
+                "RESEARCH - NOT FOR DIAGNOSIS",
+            ],
+        )
+    ]
+    expected = legend_strip(*drawn[0])
+    for image in overlay:
+        assert image.Columns == columns
+        np.testing.assert_array_equal(pixel_array(image)[rows:], expected)
+
+
+@pytest.mark.parametrize("columns", [128, 512, 1024])
+def test_a_line_of_the_legend_fits_in_its_width_and_shows_the_blue_of_lungs(columns):
+    strip = legend_strip(columns, ["Volumes of both lungs, right and left, in millilitres 56"])
+    assert strip.shape[1:] == (columns, 3)
+    assert (strip[:, -2:] == 0).all()  # nothing is cut off
+    assert (strip == TINT[90]).all(-1).any()
+    assert (strip == 255).all(-1).any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The strip below each image of the overlay series: what the colour means, and what it must not be used for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magician._overlay import TINT
+
+GROUND, INK = (0, 0, 0), (255, 255, 255)
+SWATCH_GREY = 90  # the blue of a lung with this grey level stands for all of them
+SMALLEST_PX = 8  # letters of fewer pixels can't be read; on a narrow image lines are cut off instead
+LETTERS_PER_LINE = 56  # that fit into a line
+
+
+def legend_strip(columns: int, lines: list[str]) -> np.ndarray:
+    """Draw lines of text, the first with a sample of the lungs' blue before it.
+
+    Parameters
+    ----------
+    columns : int
+        Width of the image that the strip is for; the size of the letters follows from it.
+    lines : list of str
+        Each of at most 56 letters.
+
+    Returns
+    -------
+    array of uint8, shape (rows, columns, 3)
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = max(SMALLEST_PX, round(1.7 * columns / LETTERS_PER_LINE))
+    pitch = round(1.35 * size)
+    strip = Image.new("RGB", (columns, len(lines) * pitch + pitch // 2), GROUND)
+    draw = ImageDraw.Draw(strip)
+    font = ImageFont.load_default(size)
+    blue = tuple(int(level) for level in TINT[SWATCH_GREY])
+    draw.rectangle((size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=INK)
+    for number, line in enumerate(lines):
+        draw.text((2 * size, pitch // 4 + number * pitch), line, INK, font)
+    return np.asarray(strip)
