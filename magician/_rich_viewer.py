@@ -25,6 +25,7 @@ from magician._window_viewer import Artist
 from magician.volume import CTVolume, window
 
 _HERE = Path(__file__).parent
+_SIDE = 512  # width of the picture for pages that run nothing
 
 
 class RichViewer(anywidget.AnyWidget):
@@ -91,13 +92,20 @@ class RichViewer(anywidget.AnyWidget):
         return {**data, "image/png": self._png()}, metadata
 
     def _png(self) -> bytes:
+        from PIL import ImageDraw
+
         artist = Artist(self._volume, self._labels)
         picture = artist.draw(
             self.plane, tuple(self.position), self.center, self.width, overlay=self.overlay, opacity=self.opacity
         )
+        height = round(_SIDE * picture.height / picture.width)
+        picture = picture.convert("RGB").resize((_SIDE, height))
+        pen = ImageDraw.Draw(picture)
+        places = [(8, height / 2, "lm"), (_SIDE - 8, height / 2, "rm"), (_SIDE / 2, 8, "mt"), (_SIDE / 2, height - 8, "mb")]
+        for letter, (x, y, anchor) in zip(self._planes[self.plane].letters, places, strict=True):
+            pen.text((x, y), letter, "white", anchor=anchor, font_size=16, stroke_width=1, stroke_fill="black")
         buffer = BytesIO()
-        # Forty colours are told from all of them by nobody, and take half the room in a notebook
-        picture.convert("RGB").quantize(40).save(buffer, format="png", optimize=True)
+        picture.quantize(64).save(buffer, format="png", optimize=True)  # half the room of all colours
         return buffer.getvalue()
 
     @cached_property

@@ -306,7 +306,9 @@ function show(model, store, el) {
       if (stale.has("palette")) painter.setPalette(palette(study, model.get("opacity")));
       painter.paint();
       stale.clear();
-      page.root.dataset.drawn = [model.get("plane"), index() + 1, model.get("center"), model.get("width")].join(" ");
+      page.root.dataset.drawn = [
+        model.get("plane"), index() + 1, model.get("center"), model.get("width"), model.get("overlay"), model.get("opacity"),
+      ].join(" ");
     }
     place();
     write(ready, complete);

@@ -72,7 +72,7 @@ class WindowViewer(VBox):
         self.letters = [Label() for _ in range(4)]
         left, right, top, bottom = self.letters
         middle = HBox([left, self.image, right], layout=Layout(align_items="center"))
-        framed = VBox([top, middle, bottom], layout=Layout(align_items="center", width="min-content"))
+        framed = VBox([top, middle, bottom], layout=Layout(align_items="center", width="max-content"))
         super().__init__([*said, self.plane, *controls, self._probe, framed])
 
         self._turn()
@@ -99,7 +99,7 @@ class WindowViewer(VBox):
         height, width = (shape[axis] * spacing for axis, spacing in zip(plane.axes[1:], plane.spacing_mm, strict=True))
         for label, letter in zip(self.letters, plane.letters, strict=True):
             label.value = letter
-        self.image.layout = Layout(width=f"{SIDE * width / max(height, width):.0f}px", max_width="100%")
+        self.image.layout = Layout(width=f"{SIDE * width / max(height, width):.0f}px")
         self._redraw()
 
     def _move(self, change) -> None:
