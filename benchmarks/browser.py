@@ -72,9 +72,9 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
             f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
             "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
         ]  # fmt: skip
-        quiet = Path(own, "JUPYTERLAB_SETTINGS_DIR", "@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
-        quiet.parent.mkdir(parents=True)
-        quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # nothing asks, nothing is fetched
+        settings = Path(own, "JUPYTERLAB_SETTINGS_DIR", "@jupyterlab", "apputils-extension")
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
         log = Path(own, "log")
         with log.open("w") as output:
             server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -143,5 +143,5 @@ def open_notebook(page, lab: Lab, notebook: str) -> None:
 
 
 def run_all(page) -> None:
-    """Do what the menu entry "Run All Cells" does, and come back when the last cell has run."""
+    """Do what the menu entry "Run All Cells" does, and come back when the last cell has run, or one has failed."""
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")

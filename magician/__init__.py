@@ -1,7 +1,7 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
 
 The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
-`segmentation`, `result`, `display`, `phantom`) know nothing of each other; they meet in the notebook.
+`segmentation`, `result`, `display`, `viewer`, `phantom`) know nothing of each other; they meet in the notebook.
 """
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ from magician.result import Results, make_results, read_segmentation, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.storage import Limits, Receiver, Stored, accepted_contexts, store
 from magician.tls import client_tls, server_tls
+from magician.viewer import ct_viewer
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "client_tls",
     "compare",
     "contact_sheet",
+    "ct_viewer",
     "describe_status",
     "diagnose",
     "dice",

@@ -101,9 +101,10 @@ class RichViewer(anywidget.AnyWidget):
         height = round(_SIDE * picture.height / picture.width)
         picture = picture.convert("RGB").resize((_SIDE, height))
         pen = ImageDraw.Draw(picture)
-        places = [(8, height / 2, "lm"), (_SIDE - 8, height / 2, "rm"), (_SIDE / 2, 8, "mt"), (_SIDE / 2, height - 8, "mb")]
-        for letter, (x, y, anchor) in zip(self._planes[self.plane].letters, places, strict=True):
-            pen.text((x, y), letter, "white", anchor=anchor, font_size=16, stroke_width=1, stroke_fill="black")
+        x, y = _SIDE / 2, height / 2
+        places = {"lm": (8, y), "rm": (_SIDE - 8, y), "mt": (x, 8), "mb": (x, height - 8)}
+        for letter, (anchor, place) in zip(self._planes[self.plane].letters, places.items(), strict=True):
+            pen.text(place, letter, "white", anchor=anchor, font_size=16, stroke_width=1, stroke_fill="black")
         buffer = BytesIO()
         picture.quantize(64).save(buffer, format="png", optimize=True)  # half the room of all colours
         return buffer.getvalue()

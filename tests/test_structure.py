@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "segmentation": {"volume", "errors"},
     "result": {"segmentation", "volume", "errors"},
     "display": {"segmentation", "volume"},
+    "viewer": {"segmentation", "volume"},
 }
-HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "scipy", "skimage"}
+HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage"}
 
 
 def is_module(name: str) -> bool:
@@ -95,7 +96,7 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_the_network_half_works_without_torch():
     code = (
         "import sys\n"
-        "for name in ('torch', 'lungmask', 'SimpleITK', 'highdicom', 'matplotlib', 'ipywidgets'):\n"
+        "for name in ('torch', 'lungmask', 'SimpleITK', 'highdicom', 'matplotlib', 'ipywidgets', 'anywidget'):\n"
         "    sys.modules[name] = None\n"  # an import of it now fails
         "from magician import PracticePacs, echo\n"
         "with PracticePacs() as pacs:\n"
