@@ -69,7 +69,8 @@ def test_slice_plane_and_position_agree(volume):
 
 
 IMPOSSIBLE = [
-    ("slice", 0), ("slice", 13), ("position", [0, 64, 0]), ("width", 0.5), ("center", float("nan")), ("plane", "oblique")
+    ("slice", 0), ("slice", 13), ("position", [0, 64, 0]), ("width", 0.5), ("center", float("nan")),
+    ("plane", "oblique"),
 ]  # fmt: skip
 
 
