@@ -72,6 +72,10 @@ class Session:
     def wait_for(self, drawn):
         self.page.wait_for_selector(f'.magician-viewer[data-drawn="{drawn}"]', timeout=TIMEOUT_MS)
 
+    def settle(self):
+        """Wait until the page has drawn what it was asked for: it draws once per frame."""
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def drawn(self):
         return self.rich.get_attribute("data-drawn")
 
@@ -242,25 +246,25 @@ def test_the_page_magnifies_and_moves_the_picture(lab):
     lab.page.mouse.move(x + 40, y, steps=4)
     lab.page.mouse.up()
     lab.page.keyboard.up("Shift")
-    lab.page.wait_for_timeout(100)
+    lab.settle()
     box = canvas.bounding_box()
     assert box["width"] == pytest.approx(whole["width"] * 1.25, abs=1)
     assert box["x"] + box["width"] / 2 == pytest.approx(x + 40, abs=1)
     lab.page.keyboard.down("Control")
     lab.page.mouse.wheel(0, 100)
     lab.page.keyboard.up("Control")
-    lab.page.wait_for_timeout(100)
+    lab.settle()
     assert canvas.bounding_box()["width"] < box["width"]
     assert lab.drawn() == "axial 6 40 400 false 1"
     lab.page.keyboard.press("r")
-    lab.page.wait_for_timeout(100)
+    lab.settle()
     assert canvas.bounding_box() == whole
 
 
 def test_the_value_under_the_mouse_is_told(lab, volume):
     box = lab.rich.locator("canvas").bounding_box()
     lab.page.mouse.move(box["x"] + 20.5 / 72 * box["width"], box["y"] + 30.5 / 64 * box["height"])
-    lab.page.wait_for_timeout(100)
+    lab.settle()
     assert lab.rich.locator(".value").text_content() == f"{volume.hu[5, 30, 20]:.0f} HU\nR 23, A 2, F 152 mm"
 
 
@@ -268,7 +272,7 @@ def test_letters_proportions_and_scale(lab):
     shown = {}
     for plane in ("axial", "coronal", "sagittal"):
         lab.page.get_by_label("plane", exact=True).select_option(plane)
-        lab.page.wait_for_timeout(100)
+        lab.settle()
         texts = [lab.rich.locator(f".{edge}").text_content() for edge in ("left", "right", "top", "bottom")]
         box = lab.rich.locator("canvas").bounding_box()
         shown[plane] = ("".join(texts), round(box["width"] / box["height"], 1))
