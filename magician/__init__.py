@@ -1,8 +1,8 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
 
 The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
-`segmentation`, `result`, `conformance`, `display`, `phantom`) know nothing of each other; they meet in the notebook,
-and in `verify`.
+`segmentation`, `result`, `conformance`, `display`, `viewer`, `phantom`) know nothing of each other; they meet in the
+notebook, and in `verify`.
 """
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes
 from magician.storage import Limits, Receiver, Stored, accepted_contexts, store
 from magician.tls import client_tls, server_tls
 from magician.verify import RoundTrip, verify_round_trip
+from magician.viewer import ct_viewer
 from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "client_tls",
     "compare",
     "contact_sheet",
+    "ct_viewer",
     "describe_status",
     "diagnose",
     "dice",

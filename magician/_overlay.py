@@ -1,19 +1,21 @@
-"""What a slice of the overlay looks like, and how it lies; used by :mod:`magician.result`."""
+"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.result` and the viewers."""
 
 from __future__ import annotations
 
 import numpy as np
 from pydicom import Dataset
 
-from magician.volume import window
+from magician.volume import CTVolume, window
 
 WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
 _GREY = np.arange(256)[:, None]
 TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)  # blue, vessels still visible
-_OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
+OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
 
 
-def paint(hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: float = WINDOW[1]) -> np.ndarray:
+def paint(
+    hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: float = WINDOW[1], opacity: float = 1
+) -> np.ndarray:
     """Return one slice, windowed, with its lungs in blue and outlined.
 
     Parameters
@@ -21,17 +23,34 @@ def paint(hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: 
     hu : array, shape (rows, columns), in HU
     labels : array of uint8, same shape, 0 outside the lungs
     center, width : float, in HU
+    opacity : float
+        From 0, no blue at all, to 1.
 
     Returns
     -------
     array of uint8, shape (rows, columns, 3)
     """
-    grey = window(hu, center, width)
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
-    lung = labels > 0
-    rgb[lung] = TINT[grey[lung]]
-    rgb[_border(labels)] = _OUTLINE
-    return rgb
+    kinds = pixel_kinds(labels).astype(np.uint16)
+    return palette(opacity).reshape(-1, 3).take(kinds * np.uint16(256) + window(hu, center, width), axis=0)
+
+
+def pixel_kinds(labels: np.ndarray) -> np.ndarray:
+    """Return 0 for pixels outside the lungs, 1 inside them, 2 on their outline; array of uint8."""
+    kinds = (labels > 0).astype(np.uint8)
+    kinds[_border(labels)] = 2
+    return kinds
+
+
+def palette(opacity: float = 1) -> np.ndarray:
+    """Return the colours of grey levels outside the lungs, inside them, and on their outline.
+
+    Returns
+    -------
+    array of uint8, shape (3, 256, 3): kind of pixel, grey level, colour
+    """
+    grey = np.repeat(_GREY, 3, axis=1)
+    blue = [grey + opacity * (colour - grey) for colour in (TINT.astype(float), OUTLINE.astype(float))]
+    return np.rint([grey, *blue]).astype(np.uint8)
 
 
 def _border(labels: np.ndarray) -> np.ndarray:
@@ -42,16 +61,31 @@ def _border(labels: np.ndarray) -> np.ndarray:
     return (inner > 0) & np.logical_or.reduce([inner != other for other in neighbours])
 
 
+def checked_labels(segmentation, volume: CTVolume) -> np.ndarray | None:
+    """Return the labels of a segmentation, or of an array of labels, on the grid of a volume.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape than the volume.
+    """
+    labels = getattr(segmentation, "labels", segmentation)
+    if labels is not None and np.shape(labels) != volume.hu.shape:
+        raise ValueError(f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}.")
+    return labels
+
+
 def patient_orientation(header: Dataset) -> tuple[str, str]:
     """Return to which side of the patient rows and columns run, such as ("L", "P") (PS3.3 C.7.6.1.1.1).
 
     An oblique direction is given by its letters in order of weight, ("LH", "P") for instance.
     """
     rows, columns = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    return _letters(rows), _letters(columns)
+    return letters(rows), letters(columns)
 
 
-def _letters(direction: np.ndarray) -> str:
+def letters(direction: np.ndarray) -> str:
+    """Return the letters of a direction in LPS, the weightiest first."""
     names = [("R", "L"), ("A", "P"), ("F", "H")]  # towards smaller and larger x, y, z in LPS
     weights = np.abs(direction)
     return "".join(

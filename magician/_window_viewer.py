@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ipywidgets import Checkbox, Image, IntSlider, Layout, VBox
+from ipywidgets import HTML, Button, Checkbox, FloatSlider, HBox, Image, IntSlider, Label, Layout, ToggleButtons, VBox
 
-from magician._overlay import paint
+from magician._coding import Coding
+from magician._overlay import palette, pixel_kinds
+from magician._planes import PRESETS, Plane, planes, where
 from magician.volume import CTVolume, window
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+SIDE = 512  # of the square that a picture fits into, in pixels of the screen
 
 
 class WindowViewer(VBox):
@@ -18,41 +26,182 @@ class WindowViewer(VBox):
 
     Attributes
     ----------
+    plane : ipywidgets.ToggleButtons
+        "axial", "coronal" or "sagittal".
     slice, center, width : ipywidgets.IntSlider
-        Slices are counted from 1 at the feet, as in a montage.
+        Slices are counted from 1 at the feet, as in a montage; in the other planes from the first row or column.
+    presets : dict of str to ipywidgets.Button
     overlay : ipywidgets.Checkbox
         Whether the lungs are drawn; not shown without a segmentation.
+    opacity : ipywidgets.FloatSlider
+        How much of the blue covers the grey, 0 to 1.
+    point : ipywidgets.Checkbox
+        Whether a cross marks a point, and its value is told.
+    down, across : ipywidgets.IntSlider
+        Where the point lies in the picture, counted from its upper left corner.
+    value : ipywidgets.HTML
+        The Hounsfield units there, and where that is in the patient.
     image : ipywidgets.Image
+    letters : list of ipywidgets.Label
+        The side of the patient at the left, right, upper and lower edge of the picture.
     """
 
-    def __init__(self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float) -> None:
-        self._volume, self._labels = volume, labels
+    def __init__(
+        self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float, *, note: str = ""
+    ) -> None:
+        self._volume, self._artist = volume, Artist(volume, labels)
+        self._position = tuple((count - 1) // 2 for count in volume.hu.shape)
         layout, style = Layout(width="480px"), {"description_width": "90px"}
         options = {"layout": layout, "style": style, "continuous_update": True}
-        count = len(volume.hu)
-        self.slice = IntSlider(value=(count + 1) // 2, min=1, max=count, description="slice", **options)
+        self.plane = ToggleButtons(options=list(self._artist.planes), style={"button_width": "90px"})
+        self.slice = IntSlider(min=1, description="slice", **options)
         self.center = IntSlider(value=round(center), min=-1200, max=1200, description="centre (WC)", **options)
         self.width = IntSlider(value=round(width), min=1, max=3000, description="width (WW)", **options)
+        self.presets = {name: Button(description=name, layout=Layout(width="90px")) for name in PRESETS}
         self.overlay = Checkbox(value=labels is not None, description="lungs in blue")
-        self.image = Image(format="jpeg", layout=Layout(width="512px"))
-        overlay = [] if labels is None else [self.overlay]
-        super().__init__([self.slice, self.center, self.width, *overlay, self.image])
-        for control in (self.slice, self.center, self.width, self.overlay):
+        self.opacity = FloatSlider(value=1, min=0, max=1, step=0.05, description="opacity", **options)
+        self.point = Checkbox(value=False, description="value at a point")
+        self.down = IntSlider(min=1, description="point, down", **options)
+        self.across = IntSlider(min=1, description="point, across", **options)
+        self.value = HTML()
+        self.image = Image(format="jpeg")
+        self._probe = VBox([self.down, self.across, self.value], layout=Layout(display="none"))
+        overlay = [] if labels is None else [self.overlay, self.opacity]
+        controls = [self.slice, self.center, self.width, HBox(list(self.presets.values())), *overlay, self.point]
+        said = [HTML(note)] if note else []
+        self.letters = [Label() for _ in range(4)]
+        left, right, top, bottom = self.letters
+        middle = HBox([left, self.image, right], layout=Layout(align_items="center"))
+        framed = VBox([top, middle, bottom], layout=Layout(align_items="center", width="max-content"))
+        super().__init__([*said, self.plane, *controls, self._probe, framed])
+
+        self._turn()
+        self.plane.observe(self._turn, names="value")
+        for name, button in self.presets.items():
+            button.on_click(lambda _, window=PRESETS[name]: self._set_window(*window))
+        for slider in (self.slice, self.down, self.across):
+            slider.observe(self._move, names="value")
+        for control in (self.center, self.width, self.overlay, self.opacity, self.point):
             control.observe(self._redraw, names="value")
-        self._redraw()
 
     def __repr__(self) -> str:
         return f"Viewer: {len(self._volume.hu)} slices; sliders for slice, window centre and window width"
 
+    def _turn(self, change=None) -> None:
+        """Show the other plane through the same point."""
+        plane, shape = self._artist.planes[self.plane.value], self._volume.hu.shape
+        self._turning = True  # the sliders move together, and only then say where the point is
+        places = plane.place(self._position, shape)
+        for slider, axis, place in zip((self.slice, self.down, self.across), plane.axes, places, strict=True):
+            slider.max = shape[axis]
+            slider.value = place + 1
+        self._turning = False
+        height, width = (shape[axis] * spacing for axis, spacing in zip(plane.axes[1:], plane.spacing_mm, strict=True))
+        for label, letter in zip(self.letters, plane.letters, strict=True):
+            label.value = letter
+        self.image.layout = Layout(width=f"{SIDE * width / max(height, width):.0f}px")
+        self._redraw()
+
+    def _move(self, change) -> None:
+        if not self._turning:
+            places = (self.slice.value - 1, self.down.value - 1, self.across.value - 1)
+            self._position = self._artist.planes[self.plane.value].voxel(places, self._volume.hu.shape)
+            self._redraw()
+
+    def _set_window(self, center: float, width: float) -> None:
+        with self.image.hold_sync():  # two sliders, one picture
+            self.center.value, self.width.value = center, width
+
     def _redraw(self, change=None) -> None:
+        picture = self._artist.draw(
+            self.plane.value,
+            self._position,
+            self.center.value,
+            self.width.value,
+            overlay=self.overlay.value,
+            opacity=self.opacity.value,
+            cross=self.point.value,
+        )
+        self._probe.layout.display = "" if self.point.value else "none"
+        if self.point.value:
+            self.value.value = (
+                f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {where(self._volume, self._position)}"
+            )
         buffer = BytesIO()
-        self._picture().save(buffer, format="jpeg", quality=90)
+        picture.save(buffer, format="jpeg", quality=90)
         self.image.value = buffer.getvalue()
 
-    def _picture(self):
+
+class Artist:
+    """Draws pictures of one volume: what moves the window only is drawn in about a millisecond.
+
+    Attributes
+    ----------
+    planes : dict of str to Plane
+    """
+
+    def __init__(self, volume: CTVolume, labels: np.ndarray | None) -> None:
+        self._volume, self._labels = volume, labels
+        self.planes, self.coding = planes(volume), Coding(volume.hu)
+        self._last: tuple = ()
+
+    def draw(
+        self,
+        plane: str,
+        position: tuple[int, int, int],
+        center: float,
+        width: float,
+        *,
+        overlay: bool = True,
+        opacity: float = 1,
+        cross: bool = False,
+    ) -> PIL.Image.Image:
+        """Draw one plane in true proportions, in grey, or in colours where there is an overlay.
+
+        Parameters
+        ----------
+        position : tuple of int
+            A voxel (slice, row, column) that the plane goes through.
+        opacity : float
+            Of the blue, 0 to 1.
+        cross : bool
+            Whether to mark that voxel.
+        """
         from PIL import Image as PillowImage
 
-        index, center, width = self.slice.value - 1, self.center.value, self.width.value
-        if self.overlay.value and self._labels is not None:
-            return PillowImage.fromarray(paint(self._volume.hu[index], self._labels[index], center, width))
-        return PillowImage.fromarray(window(self._volume.hu[index], center, width))
+        shown = self.planes[plane]
+        index, *place = shown.place(position, self._volume.hu.shape)
+        if self._last[:3] != (plane, index, overlay):
+            self._last = (plane, index, overlay, self._codes(shown, index, overlay))
+        grey = window(self.coding.values, center, width)
+        if overlay and self._labels is not None:
+            colours = np.zeros((3, len(grey), 4), np.uint8)  # the fourth byte fills up what Pillow calls RGBX
+            colours[..., :3] = palette(opacity)[:, grey]
+            pixels = colours.view(np.uint32).ravel().take(self._last[3])
+            picture = PillowImage.frombuffer("RGBX", pixels.shape[::-1], pixels, "raw", "RGBX", 0, 1)
+        else:
+            picture = PillowImage.fromarray(grey.take(self._last[3]))
+        scale = [spacing / min(shown.spacing_mm) for spacing in shown.spacing_mm]
+        size = [round(count * factor) for count, factor in zip(picture.size, scale[::-1], strict=True)]
+        if picture.size != tuple(size):
+            picture = picture.resize(size, PillowImage.Resampling.BILINEAR)
+        if cross:
+            _mark(picture, *((i + 0.5) * factor for i, factor in zip(place, scale, strict=True)))
+        return picture
+
+    def _codes(self, plane: Plane, index: int, overlay: bool) -> np.ndarray:
+        """Return which entry of the table of grey levels, or of colours, each pixel of a picture has."""
+        codes = self.coding.encode(plane.picture(self._volume.hu, index))
+        if not overlay or self._labels is None:
+            return codes
+        kinds = pixel_kinds(plane.picture(self._labels, index))
+        return kinds * np.uint32(len(self.coding.values)) + codes
+
+
+def _mark(picture: PIL.Image.Image, y: float, x: float) -> None:
+    from PIL import ImageDraw
+
+    pen, white = ImageDraw.Draw(picture), (255,) * len(picture.getbands())
+    for near, far in ((3, 12), (-12, -3)):
+        pen.line([(x + near, y), (x + far, y)], fill=white)
+        pen.line([(x, y + near), (x, y + far)], fill=white)

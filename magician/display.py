@@ -16,7 +16,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from magician._overlay import paint, patient_orientation
+from magician._overlay import checked_labels, paint, patient_orientation
 from magician.segmentation import LungSegmentation
 from magician.volume import CTVolume, window
 
@@ -110,7 +110,7 @@ def montage(
     """
     count = len(volume.hu)
     shown = np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
-    labels = _labels(segmentation, volume)
+    labels = checked_labels(segmentation, volume)
     images = [_slice(volume, labels, index, center, width) for index in shown]
     captions = [f"{index + 1}   {volume.affine[2] @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
     what = "the lungs in blue" if segmentation is not None else f"window centre {center:g}, width {width:g} HU"
@@ -136,7 +136,7 @@ def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, ce
     -------
     Picture
     """
-    images = [_slice(volume, _labels(mask, volume), index, center, width) for mask in masks.values()]
+    images = [_slice(volume, checked_labels(mask, volume), index, center, width) for mask in masks.values()]
     description = f"Slice {index + 1} of {len(volume.hu)} with, in blue, " + "; ".join(masks) + "."
     return Picture(_grid(images, list(masks), _sides(volume), columns=len(masks), tile=3.2), description)
 
@@ -164,15 +164,7 @@ def window_viewer(
     """
     from magician._window_viewer import WindowViewer
 
-    labels = None if segmentation is None else _labels(segmentation, volume)
-    return WindowViewer(volume, labels, center, width)
-
-
-def _labels(segmentation, volume: CTVolume) -> np.ndarray | None:
-    labels = getattr(segmentation, "labels", segmentation)
-    if labels is not None and np.shape(labels) != volume.hu.shape:
-        raise ValueError(f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}.")
-    return labels
+    return WindowViewer(volume, checked_labels(segmentation, volume), center, width)
 
 
 def _slice(volume: CTVolume, labels: np.ndarray | None, index: int, center: float, width: float) -> np.ndarray:

@@ -4,11 +4,15 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from helpers import FLIPPED, PRONE, ct_series, truth_labels, write_series
+from helpers import CORONAL, FLIPPED, OBLIQUE, PRONE, ct_series, truth_labels, write_series
+from ipywidgets import HTML
 from PIL import Image
 from pydicom import Dataset
 
+from magician._coding import Coding
 from magician._overlay import paint
+from magician._planes import planes
+from magician._window_viewer import WindowViewer
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.volume import read_series, window
 
@@ -120,6 +124,40 @@ def test_a_mask_of_another_shape_is_refused(volume, labels):
         montage(volume, labels[1:])
 
 
+@pytest.mark.parametrize(
+    ("orientation", "axial", "coronal", "sagittal"),
+    [
+        (None, "RLAP", "RLHF", "APHF"),
+        (PRONE, "LRPA", "RLHF", "APHF"),
+        (FLIPPED, "RLPA", "RLHF", "APHF"),
+        (CORONAL, "RLAP", "RLHF", "APHF"),
+    ],
+    ids=["axial", "prone", "flipped", "coronal"],
+)
+def test_the_edges_of_each_plane_are_named(tmp_path, orientation, axial, coronal, sagittal):
+    series = ct_series(orientation=orientation) if orientation else ct_series()
+    volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
+    seen = {name: "".join(plane.letters) for name, plane in planes(volume).items()}
+    assert seen == {"axial": axial, "coronal": coronal, "sagittal": sagittal}
+
+
+def test_letters_of_an_oblique_volume_tell_its_tilt(tmp_path):
+    volume = read_series(write_series(ct_series(orientation=OBLIQUE), tmp_path))
+    assert planes(volume)["axial"].letters == ("RA", "LP", "AFL", "PHR")
+
+
+@pytest.mark.parametrize(
+    "orientation", [PRONE, FLIPPED, CORONAL, OBLIQUE], ids=["prone", "flipped", "coronal", "oblique"]
+)
+def test_a_place_in_a_picture_is_the_voxel_that_is_shown_there(tmp_path, orientation):
+    series = ct_series(orientation=orientation, rows=20, columns=24)
+    volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
+    for plane in planes(volume).values():
+        picture, down, across = plane.place((3, 4, 5), volume.hu.shape)
+        assert plane.picture(volume.hu, picture)[down, across] == volume.hu[3, 4, 5]
+        assert plane.voxel((picture, down, across), volume.hu.shape) == (3, 4, 5)
+
+
 def pixels(viewer):
     return np.asarray(Image.open(BytesIO(viewer.image.value)), dtype=int)
 
@@ -166,6 +204,74 @@ def test_the_viewer_without_a_mask_offers_no_overlay(volume):
     assert viewer.overlay not in viewer.children
     viewer.overlay.value = True  # even so nothing breaks
     assert pixels(viewer).ndim == 2
+
+
+def test_a_preset_sets_centre_and_width(volume):
+    viewer = window_viewer(volume)
+    viewer.presets["bone"].click()
+    assert (viewer.center.value, viewer.width.value) == (400, 1800)
+    assert np.abs(pixels(viewer) - window(volume.hu[5], 400, 1800)).mean() < 4
+
+
+def test_the_blue_of_the_viewer_can_be_made_fainter(volume, labels):
+    viewer = window_viewer(volume, labels)
+    viewer.opacity.value = 0.5
+    assert np.abs(pixels(viewer) - paint(volume.hu[5], labels[5], opacity=0.5)).mean() < 6
+    viewer.opacity.value = 0
+    grey = np.repeat(window(volume.hu[5], 40, 400)[..., None], 3, axis=-1)
+    assert np.abs(pixels(viewer) - grey).mean() < 4
+
+
+def test_the_other_planes_are_shown_head_up_and_in_true_proportions(volume):
+    viewer = window_viewer(volume, center=-400, width=1200)
+    for plane, number, expected in [("coronal", 32, volume.hu[::-1, 31]), ("sagittal", 23, volume.hu[::-1, :, 22])]:
+        viewer.plane.value, viewer.slice.value = plane, number
+        shown = pixels(viewer)
+        assert shown.shape == (24, expected.shape[1])  # 3 mm between slices, 1.5 mm between pixels
+        expected = window(expected, -400, 1200)
+        assert np.abs(shown[1::2] - expected).mean() < 8
+        assert np.abs(shown[1::2] - expected[::-1]).mean() > 10
+
+
+def test_all_planes_go_through_the_same_point(volume):
+    viewer = window_viewer(volume)
+    viewer.point.value = True
+    viewer.slice.value, viewer.down.value, viewer.across.value = 4, 31, 21  # counted from 1
+    assert viewer.value.value.startswith(f"<b>{volume.hu[3, 30, 20]:.0f} HU</b> at R 23, A 2, F 158 mm")
+    viewer.plane.value = "coronal"
+    assert (viewer.slice.value, viewer.down.value, viewer.across.value) == (31, 9, 21)
+    assert viewer.value.value.startswith(f"<b>{volume.hu[3, 30, 20]:.0f} HU</b>")
+
+
+def test_a_cross_marks_the_point(volume):
+    viewer = window_viewer(volume, center=3000, width=10)  # all black
+    viewer.point.value = True
+    viewer.down.value, viewer.across.value = 41, 31
+    rows, columns = np.nonzero(pixels(viewer) > 128)
+    assert (rows.mean().round(), columns.mean().round()) == (40, 30)
+
+
+def test_a_window_that_moves_is_drawn_once_per_change(volume):
+    viewer = window_viewer(volume)
+    drawn = []
+    viewer.image.observe(drawn.append, names="value")
+    viewer.plane.value = "sagittal"
+    assert len(drawn) == 1
+
+
+def test_the_viewer_says_why_it_is_the_simple_one(volume):
+    viewer = WindowViewer(volume, None, 40, 400, note="Because.")
+    assert viewer.children[0].value == "Because."
+    assert not any(isinstance(child, HTML) for child in window_viewer(volume).children)
+
+
+def test_pixels_are_the_same_by_way_of_the_table_of_values(volume):
+    half = (volume.hu / 2).astype(np.float32)
+    many = np.random.default_rng(0).normal(0, 300, (9, 100, 100)).astype(np.float32)
+    for hu, off in [(volume.hu, 0), (half, 0), (many, 0.5)]:
+        coding = Coding(hu)
+        assert len(coding.values) <= 65536
+        assert np.abs(coding.values[coding.encode(hu)] - hu).max() <= off
 
 
 def test_the_viewers_text_says_nothing_that_changes(volume):

@@ -73,7 +73,18 @@ def test_the_readme_names_commands_that_the_makefile_has():
     assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
 
 
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_every_file_that_is_not_python_is_installed():
+    package = ROOT / "magician"
+    there = {path for path in package.glob("*") if path.is_file() and path.suffix != ".py"}
+    installed = {path for pattern in SETUPTOOLS["package-data"]["magician"] for path in package.glob(pattern)}
+    assert {path.name for path in there} >= {"_viewer.js", "_viewer.css"}
+    assert there - installed == set()
+
+
 def test_every_folder_of_the_package_is_installed():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = SETUPTOOLS["packages"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "magician").rglob("__init__.py")}
     assert set(packages) == {".".join(folder.parts) for folder in folders}

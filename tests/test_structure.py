@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "conformance": {"errors"},
     "careless": {"segmentation", "volume", "errors"},
     "verify": {"result", "segmentation", "volume", "query_retrieve", "storage", "association", "errors"},
+    "viewer": {"segmentation", "volume"},
 }
-HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "scipy", "skimage"}
+HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage"}
 
 
 def is_module(name: str) -> bool:
@@ -98,7 +99,7 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_the_network_half_works_without_torch():
     code = (
         "import sys\n"
-        "for name in ('torch', 'lungmask', 'SimpleITK', 'highdicom', 'matplotlib', 'ipywidgets'):\n"
+        "for name in ('torch', 'lungmask', 'SimpleITK', 'highdicom', 'matplotlib', 'ipywidgets', 'anywidget'):\n"
         "    sys.modules[name] = None\n"  # an import of it now fails
         "from magician import PracticePacs, echo\n"
         "with PracticePacs() as pacs:\n"

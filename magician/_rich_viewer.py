@@ -1,0 +1,154 @@
+"""The viewer that draws in the page; a file of its own because its class needs anywidget when it is defined.
+
+What the page and the kernel say to each other: traits, and pixels. The page asks for some slices, nearest first, by the
+message ``{"first": 40, "count": 8}``, counted from 0. The answer is the same with two buffers: codes (uint16, little
+endian, slices x rows x columns) and labels (uint8, the same shape, deflated; empty if there are none). It asks for
+``{"values": true}`` before, and gets the table of what the codes stand for (float64). Nothing else needs the kernel.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import anywidget
+import numpy as np
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, observe, validate
+
+from magician._coding import Coding
+from magician._overlay import OUTLINE, TINT
+from magician._planes import PRESETS, planes
+from magician._window_viewer import Artist
+from magician.volume import CTVolume, window
+
+_HERE = Path(__file__).parent
+_SIDE = 512  # width of the picture for pages that run nothing
+
+
+class RichViewer(anywidget.AnyWidget):
+    """A CT that the page draws: window, slices, planes and overlay without the kernel.
+
+    Every attribute below follows what is done in the page, and the page follows what Python sets.
+
+    Attributes
+    ----------
+    plane : str
+        "axial", "coronal" or "sagittal".
+    slice : int
+        Counted from 1; in the axial plane from the feet.
+    center, width : float, in HU
+    position : list of int
+        The voxel (slice, row, column), counted from 0, that all three planes go through.
+    overlay : bool
+        Whether the lungs are drawn.
+    opacity : float
+        How much of the blue covers the grey, 0 to 1.
+    """
+
+    _esm = _HERE / "_viewer.js"
+    _css = _HERE / "_viewer.css"
+
+    plane = Enum(["axial", "coronal", "sagittal"], "axial").tag(sync=True)
+    position = List(Int(), minlen=3, maxlen=3).tag(sync=True)
+    slice = Int()  # follows plane and position, so that the page need not keep three in step
+    center = Float().tag(sync=True)
+    width = Float().tag(sync=True)
+    overlay = Bool().tag(sync=True)
+    opacity = Float(1, min=0, max=1).tag(sync=True)
+    _study = Dict().tag(sync=True)
+
+    def __init__(self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float) -> None:
+        window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
+        self._volume, self._labels, self._planes = volume, labels, planes(volume)
+        study = {
+            "shape": volume.hu.shape,
+            "affine": volume.affine.tolist(),
+            "planes": {
+                name: {"axes": p.axes, "flips": p.flips, "spacing": p.spacing_mm, "letters": p.letters}
+                for name, p in self._planes.items()
+            },
+            "labels": labels is not None,
+            "start": [center, width],
+            "presets": PRESETS,
+            "tint": TINT.tolist(),
+            "outline": OUTLINE.tolist(),
+        }
+        middle = [(count - 1) // 2 for count in volume.hu.shape]
+        super().__init__(
+            _study=study, position=middle, slice=middle[0] + 1, center=center, width=width,
+            overlay=labels is not None,
+        )  # fmt: skip
+        self.on_msg(self._answer)
+
+    def __repr__(self) -> str:
+        return f"Viewer: {len(self._volume.hu)} slices; wheel for the slice, drag for the window, ? for all keys"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
+        """Add a picture, for pages that show notebooks without running them."""
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        return {**data, "image/png": self._png()}, metadata
+
+    def _png(self) -> bytes:
+        from PIL import ImageDraw
+
+        artist = Artist(self._volume, self._labels)
+        picture = artist.draw(
+            self.plane, tuple(self.position), self.center, self.width, overlay=self.overlay, opacity=self.opacity
+        )
+        height = round(_SIDE * picture.height / picture.width)
+        picture = picture.convert("RGB").resize((_SIDE, height))
+        pen = ImageDraw.Draw(picture)
+        x, y = _SIDE / 2, height / 2
+        places = {"lm": (8, y), "rm": (_SIDE - 8, y), "mt": (x, 8), "mb": (x, height - 8)}
+        for letter, (anchor, place) in zip(self._planes[self.plane].letters, places.items(), strict=True):
+            pen.text(place, letter, "white", anchor=anchor, font_size=16, stroke_width=1, stroke_fill="black")
+        buffer = BytesIO()
+        picture.quantize(64).save(buffer, format="png", optimize=True)  # half the room of all colours
+        return buffer.getvalue()
+
+    @cached_property
+    def _coding(self) -> Coding:
+        return Coding(self._volume.hu)
+
+    def _answer(self, _, content: dict, buffers: object) -> None:
+        if content.get("values"):
+            self.send({"values": True}, [self._coding.values.astype("<f8").tobytes()])
+            return
+        first, count = content["first"], content["count"]
+        chunk = slice(first, first + count)
+        codes = self._coding.encode(self._volume.hu[chunk]).astype("<u2", copy=False).tobytes()
+        labels = b"" if self._labels is None else zlib.compress(self._labels[chunk].astype(np.uint8).tobytes(), 1)
+        self.send({"first": first, "count": count}, [codes, labels])
+
+    @observe("plane", "position")
+    def _follow(self, change: dict) -> None:
+        self.slice = self.position[self._planes[self.plane].axes[0]] + 1
+
+    @observe("slice")
+    def _step(self, change: dict) -> None:
+        axis = self._planes[self.plane].axes[0]
+        self.position = [self.slice - 1 if i == axis else place for i, place in enumerate(self.position)]
+
+    @validate("slice")
+    def _is_a_slice(self, proposal: dict) -> int:
+        count = self._volume.hu.shape[self._planes[self.plane].axes[0]]
+        if not 1 <= proposal["value"] <= count:
+            raise TraitError(f"slice {proposal['value']}: the {self.plane} plane has slices 1 to {count}.")
+        return proposal["value"]
+
+    @validate("position")
+    def _is_a_voxel(self, proposal: dict) -> list[int]:
+        shape = self._volume.hu.shape
+        if not all(0 <= place < count for place, count in zip(proposal["value"], shape, strict=True)):
+            raise TraitError(f"position {proposal['value']}: the volume has {shape} voxels, counted from 0.")
+        return proposal["value"]
+
+    @validate("center", "width")
+    def _is_a_window(self, proposal: dict) -> float:
+        value, name = proposal["value"], proposal["trait"].name
+        if not math.isfinite(value) or (name == "width" and value < 1):
+            raise TraitError(f"{name} {value}: a window needs a finite center and a width of at least 1.")
+        return value

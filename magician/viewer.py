@@ -1,0 +1,75 @@
+"""A viewer to work with: wheel and mouse as at a workstation, where the notebook's page can run it.
+
+The page gets the pixels once and then draws by itself, so that a window follows the mouse however far away the kernel
+is. Where that is not possible, the viewer with sliders takes its place and says why.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magician._overlay import checked_labels
+from magician.segmentation import LungSegmentation
+from magician.volume import CTVolume
+
+if TYPE_CHECKING:
+    from magician._rich_viewer import RichViewer
+    from magician._window_viewer import WindowViewer
+
+__all__ = ["ct_viewer"]
+
+
+def ct_viewer(
+    volume: CTVolume,
+    segmentation: LungSegmentation | np.ndarray | None = None,
+    *,
+    center: float = 40,
+    width: float = 400,
+) -> RichViewer | WindowViewer:
+    """Show a CT to scroll and window with the mouse or the keyboard, in three planes.
+
+    Parameters
+    ----------
+    volume : CTVolume
+    segmentation : LungSegmentation, or array of uint8 on the grid of ``volume.hu``, optional
+        Its lungs can be shown in blue.
+    center, width : float, in HU
+        The window to begin with, and to come back to.
+
+    Returns
+    -------
+    RichViewer or WindowViewer
+        The latter, that of :func:`magician.window_viewer`, without anywidget, on Colab and in VS Code; it says why.
+        The former's ``slice``, ``center``, ``width`` and ``plane`` follow the page, and the page follows them.
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape than the volume, or the width is less than 1.
+    """
+    labels = checked_labels(segmentation, volume)
+    if why := _why_not_rich():
+        from magician._window_viewer import WindowViewer
+
+        note = f"The viewer with sliders: {why} Windowing by mouse needs JupyterLab or Jupyter Notebook, and anywidget."
+        return WindowViewer(volume, labels, center, width, note=note)
+    from magician._rich_viewer import RichViewer
+
+    return RichViewer(volume, labels, center, width)
+
+
+def _why_not_rich() -> str:
+    """Return why the page can't run the rich viewer, as far as a kernel can tell, or an empty text."""
+    if importlib.util.find_spec("anywidget") is None:
+        return "the package anywidget is not installed beside this kernel."
+    if "google.colab" in sys.modules:
+        return "Colab would have to fetch scripts from elsewhere for the other one."
+    if "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
+        if shell is not None and "__vsc_ipynb_file__" in shell.user_ns:  # which only VS Code sets
+            return "VS Code would have to fetch scripts from elsewhere for the other one."
+    return ""
