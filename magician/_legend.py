@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._overlay import TINT
+from magician._overlay import OUTLINE, TINT
 
 GROUND, INK = (0, 0, 0), (255, 255, 255)
-SWATCH_GREY = 90  # the blue of a lung with this grey level stands for all of them
 SMALLEST_PX = 8  # letters of fewer pixels can't be read; on a narrow image lines are cut off instead
 LETTERS_PER_LINE = 56  # that fit into a line
 
@@ -33,8 +32,8 @@ def legend_strip(columns: int, lines: list[str]) -> np.ndarray:
     strip = Image.new("RGB", (columns, len(lines) * pitch + pitch // 2), GROUND)
     draw = ImageDraw.Draw(strip)
     font = ImageFont.load_default(size)
-    blue = tuple(int(level) for level in TINT[SWATCH_GREY])
-    draw.rectangle((size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=INK)
+    blue, edge = (tuple(colour.tolist()) for colour in (TINT[0], OUTLINE))  # in the overlay's window lungs are black
+    draw.rectangle((size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=edge)
     for number, line in enumerate(lines):
         draw.text((2 * size, pitch // 4 + number * pitch), line, INK, font)
     return np.asarray(strip)

@@ -473,7 +473,7 @@ def test_a_line_of_the_legend_fits_in_its_width_and_shows_the_blue_of_lungs(colu
     strip = legend_strip(columns, ["Volumes of both lungs, right and left, in millilitres 56"])
     assert strip.shape[1:] == (columns, 3)
     assert (strip[:, -2:] == 0).all()  # nothing is cut off
-    assert (strip == TINT[90]).all(-1).any()
+    assert (strip == TINT[0]).all(-1).any()
     assert (strip == 255).all(-1).any()
 
 
