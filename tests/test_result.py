@@ -474,7 +474,7 @@ def test_a_line_of_the_legend_fits_in_its_width_and_shows_the_blue_of_lungs(colu
     assert strip.shape[1:] == (columns, 3)
     assert (strip[:, -2:] == 0).all()  # nothing is cut off
     assert (strip == TINT[0]).all(-1).any()
-    assert (strip == 255).all(-1).any()
+    assert (strip > 150).all(-1).any()  # letters
 
 
 @pytest.mark.parametrize(
