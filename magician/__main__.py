@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         serve(options)
-    except (MagicianError, OSError) as error:
+    except (MagicianError, OSError, ValueError) as error:
         print(f"magician {options.command}: {error}", file=sys.stderr)
         return 2
     return 0

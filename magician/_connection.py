@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from magician.association import Node
 
 LOOK_UP_S = 0.25  # how often a waiting socket looks whether it is still wanted
+PART_BYTES = 128 * 1024  # of a message; what a time-out is for is one part, however large the message
 PDU_TYPES = range(1, 8)
 
 
@@ -105,19 +106,25 @@ class Connection(WakefulSocket):
         finally:
             self.first_bytes = self.first_bytes or bytes(read[: min(count, 6)])
         del read[count:]
+        self.moved()
         return read
 
     def send(self, bytestream: bytes) -> None:
-        """Send a PDU; as pynetdicom wants it, a failure is an event and not an exception."""
-        left, started = memoryview(bytestream), time.monotonic()
+        """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
         try:
-            while left and self.socket is not None:
-                with self._time_limit(started):
-                    left = left[self.socket.send(left) :]
+            for start in range(0, len(bytestream), PART_BYTES):
+                self._send_part(memoryview(bytestream)[start : start + PART_BYTES])
         except OSError:
             self.event_queue.put("Evt17")  # transport connection closed
         else:
             evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
+
+    def _send_part(self, left: memoryview) -> None:
+        started = time.monotonic()
+        while left and self.socket is not None:
+            with self._time_limit(started):
+                left = left[self.socket.send(left) :]
+        self.moved()
 
     @contextmanager
     def _time_limit(self, started: float) -> Iterator[None]:
@@ -161,13 +168,20 @@ class Requestor(AE):
     def __init__(self, node: Node) -> None:
         super().__init__(ae_title=node.local_ae_title)
         self.node = node
+        self._connection: Connection | None = None
         self.connection_timeout, self.acse_timeout, self.dimse_timeout = node.connect_s, node.associate_s, node.dimse_s
         self.network_timeout = None  # dimse_s governs; a second clock would only race with it
 
     def _create_socket(self, assoc, address: AddressInformation, tls_args: None) -> Connection:
         mend_reactor(assoc)
         quicken(assoc)
-        return Connection(assoc, address, self.node)
+        self._connection = Connection(assoc, address, self.node)
+        return self._connection
+
+    def give_up(self) -> None:
+        """Close the connection of an association that was interrupted while it was being opened."""
+        if self._connection is not None:
+            self._connection.close_for_certain()
 
 
 def look_up(node: Node) -> str:

@@ -117,19 +117,30 @@ def read_whole(path: Path) -> Dataset:
         Whatever pydicom says of a file that is no DICOM.
     """
     meta, start = split_dataset(path)
-    syntax = meta.TransferSyntaxUID
-    content = path.read_bytes()[start:]
+    return whole_dataset(path.read_bytes()[start:], meta.TransferSyntaxUID, str(path))
+
+
+def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
+    """Read an encoded data set that must not be cut short; `name` is for the words of an error.
+
+    Raises
+    ------
+    EOFError
+        If an element ends before its length, or an image has no pixels.
+    Exception
+        Whatever pydicom says of what is no data set.
+    """
     if syntax.is_deflated:
         content = zlib.decompress(content, -zlib.MAX_WBITS)
     buffer, elements, end = BytesIO(content), {}, 0
     for element in data_element_generator(buffer, syntax.is_implicit_VR, syntax.is_little_endian):
         if isinstance(element, RawDataElement) and element.length not in (len(element.value or b""), UNDEFINED_LENGTH):
-            raise EOFError(f"{path} ends in the middle of {element.tag}.")
+            raise EOFError(f"{name} ends in the middle of {element.tag}.")
         elements[element.tag], end = element, buffer.tell()
     dataset = Dataset(elements)
     if end < len(content):
-        raise EOFError(f"{path} ends in the middle of an element.")
+        raise EOFError(f"{name} ends in the middle of an element.")
     is_image = "Rows" in dataset or "Image" in UID(dataset.SOPClassUID).name
     if is_image and not any(keyword in dataset for keyword in PIXELS):
-        raise EOFError(f"{path} ends before the pixels of its image.")
+        raise EOFError(f"{name} ends before the pixels of its image.")
     return dataset

@@ -156,7 +156,7 @@ def _answer(level: str, keywords: list[str], row: tuple) -> Dataset:
         if keyword in COLLECTED:
             value = sorted(value.split(","))
         elif value and dictionary_VR(keyword) == "US":
-            value = int(value)
+            value = int(value) if value.isdecimal() else ""  # a hostile object may hold two numbers, or none
         setattr(answer, keyword, value if value != "" else None)
     if not all(_text(element.value).isascii() for element in answer):
         answer.SpecificCharacterSet = "ISO_IR 192"

@@ -14,6 +14,7 @@ import ssl
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -61,12 +62,16 @@ class _BoundedSocket(WakefulSocket):
     def recv(self, nr_bytes: int) -> bytearray:
         """Read a part of a PDU; pynetdicom closes the connection on an `OSError`."""
         refuse_oversized(self.assoc, nr_bytes, self._limits.object_bytes)
-        return receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
+        received = receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
+        self.moved()
+        return received
 
     def send(self, bytestream: bytes) -> None:
         """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
         try:
-            self.socket.sendall(bytestream)
+            for start in range(0, len(bytestream), MAX_PDU_BYTES):  # idle_s is for each of these
+                self.socket.sendall(memoryview(bytestream)[start : start + MAX_PDU_BYTES])
+                self.moved()
         except (OSError, AttributeError):  # it has no socket any more when the peer was faster
             self.event_queue.put("Evt17")  # transport connection closed
         else:
@@ -91,15 +96,21 @@ class _Server(ThreadedAssociationServer):
     # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
     # others try again after a second, and after some seconds in vain.
     request_queue_size = 128
+    block_on_close = False  # else a stop waits for whoever is silent in the middle of a TLS handshake
+    daemon_threads = True
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
         self.limits = limits
-        self._shaking_hands = 0
+        self._shaking_hands: set[socket.socket] = set()  # connections on the way to an association
         self._count_lock = threading.Lock()
         super().__init__(*args, request_handler=_Handler, **keywords)
 
     def get_request(self) -> tuple[socket.socket, tuple]:
-        connection, address = self.socket.accept()
+        try:
+            connection, address = self.socket.accept()
+        except OSError:  # too many open files: the caller waits in the queue, and so do we
+            time.sleep(LOOK_S)
+            raise
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self.limits.associate_s)
         if self.ssl_context:
@@ -109,11 +120,18 @@ class _Server(ThreadedAssociationServer):
     def verify_request(self, request: socket.socket, client_address) -> bool:
         """Take a connection, or close it because there are too many."""
         with self._count_lock:
-            if self._shaking_hands + len(self.active_associations) >= 2 * self.limits.associations:
+            if len(self._shaking_hands) + len(self.active_associations) >= 2 * self.limits.associations:
                 logger.warning("Closed a connection from %s: too many are open", client_address[0])
                 return False
-            self._shaking_hands += 1
+            self._shaking_hands.add(request)
         return True
+
+    def process_request(self, request: socket.socket, client_address) -> None:
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._has_shaken(request)
+            raise
 
     def finish_request(self, request: socket.socket, client_address) -> None:
         try:
@@ -121,8 +139,19 @@ class _Server(ThreadedAssociationServer):
                 request.do_handshake()
             super().finish_request(request, client_address)
         finally:
-            with self._count_lock:
-                self._shaking_hands -= 1
+            self._has_shaken(request)
+
+    def _has_shaken(self, request: socket.socket) -> None:
+        with self._count_lock:
+            self._shaking_hands.discard(request)
+
+    def hang_up(self) -> None:
+        """Close the connections that are not associations yet."""
+        with self._count_lock:
+            waiting = list(self._shaking_hands)
+        for connection in waiting:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS connections too, whatever they are at
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
         """Log why a caller was turned away; socketserver would print it."""
@@ -201,6 +230,7 @@ def _advice(error: OSError) -> str:
 def stop_listening(server: _Server) -> None:
     """Stop a server, and end the associations that are still open: politely at first, then by closing them."""
     server.shutdown()
+    server.hang_up()
     open_ones = server.active_associations
     for association in open_ones:
         association.abort(block=False)

@@ -13,6 +13,7 @@ import threading
 
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_CANCEL
 from pynetdicom.pdu_primitives import A_P_ABORT
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,25 @@ def survive_nonsense(association: Association) -> None:
     not for all). The thread then dies, and who waits for an answer waits in vain.
     """
     machine, dul = association.dul.state_machine, association.dul
-    proceed = machine.do_action
+    proceed, serve, take = machine.do_action, association._serve_request, association.dimse.get_msg
+
+    def end() -> None:
+        dul.socket.close_for_certain()  # the thread that reads notices, and ends the rest
+
+    def serve_or_end(message, context_id: int) -> None:
+        try:
+            serve(message, context_id)
+        except Exception as error:
+            logger.warning("Ended an association over a request: %s: %s", type(error).__name__, error)
+            end()
+
+    def take_or_end(block: bool = False):
+        context_id, message = take(block)
+        if isinstance(message, C_CANCEL):  # pynetdicom keeps ten of them elsewhere
+            logger.warning("Ended an association whose peer cancelled more than it asked for")
+            end()
+            return None, None
+        return context_id, message
 
     def proceed_or_end(event: str) -> None:
         try:
@@ -70,3 +89,5 @@ def survive_nonsense(association: Association) -> None:
             dul.kill_dul()
 
     machine.do_action = proceed_or_end
+    association._serve_request = serve_or_end
+    association.dimse.get_msg = take_or_end

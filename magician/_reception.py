@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import evt
 
 from magician._encoding import file_meta
-from magician._files import instance_path, write_whole
+from magician._files import instance_path, whole_dataset, write_whole
 
 if TYPE_CHECKING:
     from magician._limits import Room
@@ -58,24 +57,19 @@ def read_object(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> 
     Raises
     ------
     Refused
-        With 0xC000, if it can't be read as a data set.
+        With 0xC000, if it can't be read as a data set, or is cut short.
     """
     try:
-        content = _as_file(event)
-        header = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=list(keywords))
+        request, syntax = event.request, UID(event.context.transfer_syntax)
+        content = request.DataSet.getvalue()
+        dataset = whole_dataset(content, syntax, "It")
+        header = Dataset({dataset[keyword].tag: dataset[keyword] for keyword in keywords if keyword in dataset})
         for element in header:  # pydicom decodes values when they are looked at: make it look now
             element.value  # noqa: B018
+        before = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
     except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
         raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
-    return header, content
-
-
-def _as_file(event: evt.Event) -> bytes:
-    """The object of a C-STORE request as a DICOM file, its data set byte for byte as it was sent."""
-    request = event.request
-    syntax = event.context.transfer_syntax
-    before = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
-    return before + request.DataSet.getvalue()
+    return header, before + content
 
 
 def keep(

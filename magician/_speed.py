@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from pynetdicom import _handlers, evt
@@ -25,6 +26,8 @@ from pynetdicom.transport import AssociationSocket
 from magician._encoding import c_store_response
 
 LONGEST_SLEEP_S = 0.02  # the thread also has to notice that a timer has run out, or that it is to end
+MOST_WAITING = 8  # messages that have been read and not yet dealt with
+BUSY_SLEEP_S = 0.002
 P_DATA_TF_TYPE = b"\x04\x00"  # PS3.8 9.3.5
 LAST_OF_COMMAND = b"\x03"  # message control header of a command's last fragment (PS3.8 E.2)
 DESCRIPTIONS = {  # what pynetdicom writes into its log about everything that comes and goes
@@ -41,6 +44,9 @@ def quicken(association: Association) -> None:
         for event, describe in DESCRIPTIONS.items():
             association.unbind(event, describe)
     outbox, thread = _RingingQueue(), association.dul
+    thread.daemon = True  # an interrupted program must be able to end
+    take = association.dimse.get_msg
+    association.dimse.get_msg = lambda block=False: _next_message(association, take, block)
     association.dul.to_provider_queue = outbox
     association.dul._run_loop_delay = 0  # the socket does the waiting
     run = thread.run
@@ -55,6 +61,16 @@ def quicken(association: Association) -> None:
     association.kill = lambda: _kill(association)
     association.dul._send = lambda pdu: _send(association, pdu)
     association.dimse.send_msg = lambda primitive, context_id: _send_message(association, primitive, context_id)
+
+
+def _next_message(association: Association, take: Callable, block: bool) -> tuple:
+    """Wait for a message as long as bytes move: a large one may take longer than an answer may let us wait."""
+    while True:
+        asked = time.monotonic()
+        message = take(block)
+        timed_out = block and message == (None, None) and time.monotonic() - asked >= (association.dimse_timeout or 0)
+        if not (timed_out and association.is_established and association.dul.socket.last_moved > asked):
+            return message
 
 
 class _RingingQueue(queue.Queue):
@@ -77,7 +93,18 @@ class _RingingQueue(queue.Queue):
 
 
 class WakefulSocket(AssociationSocket):
-    """A socket on which the thread of an association sleeps until there is something to read or to send."""
+    """A socket on which the thread of an association sleeps until there is something to read or to send.
+
+    Attributes
+    ----------
+    last_moved : float
+        ``time.monotonic()`` when a part of a message last went through.
+    """
+
+    last_moved = 0.0
+
+    def moved(self) -> None:
+        self.last_moved = time.monotonic()
 
     @property
     def ready(self) -> bool:
@@ -86,10 +113,12 @@ class WakefulSocket(AssociationSocket):
         if self.socket is None or not self._is_connected:
             time.sleep(0.001)
             return False
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+        # A peer that sends without waiting for answers has to wait when we can't follow; one that waits never does
+        sources = [self.socket] if self.assoc.dimse.msg_queue.qsize() < MOST_WAITING else []
+        if sources and isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True  # decrypted already, so that the socket itself has nothing to show
         try:
-            readable = _readable([self.socket, outbox.bell], LONGEST_SLEEP_S)
+            readable = _readable([*sources, outbox.bell], LONGEST_SLEEP_S if sources else BUSY_SLEEP_S)
             if outbox.bell in readable:
                 outbox.bell.recv(4096)
         except (OSError, ValueError):

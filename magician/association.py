@@ -35,6 +35,7 @@ from magician.errors import (
 )
 
 MAX_PDU_BYTES = 128 * 1024  # of what we are sent at a time; larger ones are no faster, pynetdicom's 16 KiB slower
+PDV_HEADER_BYTES = 6  # of each piece of a message (PS3.8 9.3.5.1)
 MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
 
 
@@ -155,18 +156,24 @@ def associate(
     PacsUnreachable, TlsFailure, PacsTimeout, AssociationRejected, AssociationAborted, ServiceNotAccepted
     """
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
-    association = Requestor(node).associate(
-        look_up(node),
-        node.port,
-        contexts=wanted,
-        ae_title=node.ae_title,
-        max_pdu=MAX_PDU_BYTES,
-        ext_neg=[_receiver_role(uid) for uid in storage_roles],
-        evt_handlers=list(handlers),
-    )
+    requestor, address = Requestor(node), look_up(node)
+    try:
+        association = requestor.associate(
+            address,
+            node.port,
+            contexts=wanted,
+            ae_title=node.ae_title,
+            max_pdu=MAX_PDU_BYTES,
+            ext_neg=[_receiver_role(uid) for uid in storage_roles],
+            evt_handlers=list(handlers),
+        )
+    except BaseException:  # an interrupt
+        requestor.give_up()
+        raise
     try:
         if not association.is_established:
             raise explain(association, node, wanted)
+        _require_room_for_messages(association, node)
         with lost_means_aborted(association, node):
             yield association
         association.release()
@@ -175,6 +182,13 @@ def associate(
         raise
     finally:
         association.dul.socket.close_for_certain()
+
+
+def _require_room_for_messages(association: Association, node: Node) -> None:
+    most = association.acceptor.maximum_length
+    if 0 < most <= PDV_HEADER_BYTES:
+        seen = f"{node} takes no more than {most} bytes at a time, into which no message fits (PS3.8 D.1.1)."
+        raise AssociationAborted.of(Finding("association", seen, "the PACS", "It may be broken."))
 
 
 @contextmanager

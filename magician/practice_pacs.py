@@ -17,7 +17,6 @@ from typing import ClassVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -193,7 +192,7 @@ class PracticePacs:
                 named_rightly = path == instance_path(self._folder, str(header.get("SOPInstanceUID", "")))
                 if named_rightly and self._may_hold(header):
                     self._index.add(header, path)
-            except (InvalidDicomError, ValueError, OSError) as error:
+            except Exception as error:  # a damaged file can fail in any of pydicom's ways
                 logger.warning("Left %s out: %s", path.name, error)
 
     def _close_folder(self) -> None:

@@ -23,7 +23,7 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, ev
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._files import is_temporary, open_folder
+from magician._files import is_temporary, open_folder, read_whole
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, start_listening, stop_listening
 from magician._progress import track
@@ -50,7 +50,11 @@ logger = logging.getLogger(__name__)
 
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
-SYNTAXES_TAKEN = [*UNCOMPRESSED, *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED)]
+# Deflated data sets are not: of some kilobytes that arrive, gigabytes can be inflated
+SYNTAXES_TAKEN = [
+    *UNCOMPRESSED,
+    *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and not UID(uid).is_deflated),
+]
 
 
 class Watcher(Protocol):
@@ -291,6 +295,10 @@ def _header(item) -> Dataset:
             header = dcmread(item, stop_before_pixels=True, specific_tags=HEADER_KEYWORDS)
         except InvalidDicomError as error:
             raise MagicianError(f"{item} is not a DICOM file; nothing was sent.") from error
+        except OSError:
+            raise
+        except Exception as error:  # a damaged file can fail in any of pydicom's ways
+            raise MagicianError(f"{item} can't be read as a DICOM file ({error}); nothing was sent.") from error
     missing = [keyword for keyword in ("SOPClassUID", "SOPInstanceUID") if keyword not in header]
     if getattr(header, "file_meta", None) is None or "TransferSyntaxUID" not in header.file_meta:
         missing.append("TransferSyntaxUID in its file_meta")
@@ -342,10 +350,19 @@ def _send_one(association, node: Node, item, header: Dataset, sent_before: str) 
     """Send one object and return the status of the answer; an error says what was sent before."""
     started = time.monotonic()
     try:
-        response = association.send_c_store(item if isinstance(item, Dataset) else dcmread(item))
+        response = association.send_c_store(item if isinstance(item, Dataset) else _whole_file(item, sent_before))
         return status_of(response, node, "C-STORE", started)
     except (ValueError, AttributeError, TypeError) as error:  # pynetdicom's words for what it can't encode
         raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}.") from error
     except (PacsTimeout, AssociationAborted) as error:
         error.args = (f"{error} Before that, {sent_before}.",)
         raise
+
+
+def _whole_file(path, sent_before: str) -> Dataset:
+    """Read a file that is to be sent; one that is cut short would arrive as it is, and count as sent."""
+    try:
+        read_whole(Path(path))
+        return dcmread(path)
+    except Exception as error:  # a damaged file can fail in any of pydicom's ways
+        raise MagicianError(f"{path} is not whole ({error}); {sent_before}.") from error
