@@ -143,4 +143,19 @@ def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
     is_image = "Rows" in dataset or "Image" in UID(dataset.SOPClassUID).name
     if is_image and not any(keyword in dataset for keyword in PIXELS):
         raise EOFError(f"{name} ends before the pixels of its image.")
+    if "PixelData" in dataset and not syntax.is_encapsulated:
+        here, due = len(dataset.PixelData or b""), _pixel_bytes(dataset)
+        if here < due:
+            raise EOFError(f"{name} holds {here} bytes of pixels; its attributes say {due}.")
     return dataset
+
+
+def _pixel_bytes(image: Dataset) -> int:
+    """How long uncompressed pixel data must be (PS3.3 C.7.6.3.1), or 0 if the attributes don't tell."""
+    try:
+        pixels = int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames") or 1)
+        if image.PhotometricInterpretation == "YBR_FULL_422":
+            return pixels * 2 * image.BitsAllocated // 8
+        return (pixels * int(image.SamplesPerPixel) * int(image.BitsAllocated) + 7) // 8
+    except (AttributeError, TypeError, ValueError):
+        return 0
