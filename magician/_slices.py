@@ -139,7 +139,10 @@ def _check_grey_scale(headers: Sequence[Dataset]) -> None:
 def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> None:
     values: dict[str, list[Dataset]] = {}
     for header in headers:
-        values.setdefault(str(header.get(keyword, "")), []).append(header)
+        try:
+            values.setdefault(str(header.get(keyword, "")), []).append(header)
+        except Exception as error:  # pydicom converts values when they are looked at, and fails in many ways
+            raise SeriesError(f"{name(header)} has no usable {keyword}.") from error
     if len(values) > 1:
         groups = "; ".join(map(_span, values.values()))
         raise SeriesError(f"The series mixes {len(values)} {words}: {groups}.")

@@ -403,6 +403,16 @@ def test_position_with_two_numbers(small_series, tmp_path):
     assert "Image 6 has no usable ImagePositionPatient: found [1.0, 2.0]" in refused(small_series, tmp_path)
 
 
+def test_number_of_rows_in_three_bytes(small_series, small_folder):
+    for path in small_folder.iterdir():
+        content = path.read_bytes()
+        assert b"\x28\0\x10\0US\2\0\x40\0" in content
+        path.write_bytes(content.replace(b"\x28\0\x10\0US\2\0\x40\0", b"\x28\0\x10\0US\3\0\x40\0\0"))
+    assert "Image 1 has no usable Rows" in list_series(small_folder)[0].reason
+    with pytest.raises(SeriesError, match="Image 1 has no usable Rows"):
+        read_series(small_folder, small_series[0].SeriesInstanceUID)
+
+
 def test_rows_and_columns_not_at_right_angles(small_series, tmp_path):
     for ds in small_series:
         ds.ImageOrientationPatient = [1, 0, 0, 0.6, 0.8, 0]
