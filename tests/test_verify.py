@@ -127,6 +127,15 @@ def test_learners_results_beside_a_ct_that_was_sent_before(axial):
     assert wrong(verify(axial, results, [*results.all, *ct])) == set()
 
 
+def test_results_of_a_real_ct_are_ok(real_chest_ct):
+    volume = read_series(real_chest_ct)
+    dark = volume.hu < -700
+    left = np.arange(dark.shape[2]) >= dark.shape[2] // 2  # columns run to the patient's left
+    results = make(volume, np.where(dark, np.where(left, 2, 1), 0).astype(np.uint8))
+    assert wrong(verify(volume, results)) == set()
+    assert wrong(look(volume, results, with_seg(results, mirrored(results.seg, volume, 0)))) >= VOXELS | {"sides"}
+
+
 def test_frames_in_another_order_that_say_where_they_lie(volume, made):
     frames = np.random.default_rng(1).permutation(made.seg.NumberOfFrames)
     assert wrong(look(volume, made, with_seg(made, frames_taken(made.seg, frames)))) == set()
