@@ -1,10 +1,10 @@
-"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a real browser, in one run.
+"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a real browser.
 
     python benchmarks/viewer.py
 
 A JupyterLab and a headless Chromium are started and stopped here; the study is the computed teaching patient, 93
-slices of 512 x 512. The three take turns, so that a busy machine slows all alike. The clock is the page's own: it starts with
-the key and ends at the first frame in which the picture differs; a frame takes 17 ms.
+slices of 512 x 512. The three take turns, so that a busy machine slows all alike. The clock is the page's own: it
+starts with the key and ends at the first frame in which the picture differs; a frame takes 17 ms.
 """
 
 from __future__ import annotations
