@@ -54,7 +54,8 @@ def _write(notebook) -> Path:
     BUILD.mkdir(exist_ok=True)
     nbformat.write(notebook, BUILD / NOTEBOOK.name)
     exporter = HTMLExporter(embed_images=True)
-    page, _ = exporter.from_notebook_node(_still(notebook), resources={"metadata": {"path": str(HERE), "name": NOTEBOOK.stem}})
+    resources = {"metadata": {"path": str(HERE), "name": NOTEBOOK.stem}}
+    page, _ = exporter.from_notebook_node(_still(notebook), resources=resources)
     path = (BUILD / NOTEBOOK.name).with_suffix(".html")
     path.write_text(page, encoding="utf-8")
     return path
