@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anywidget
 import numpy as np
-from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, observe, validate
+from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, TraitError, observe, validate
 
 from magician._coding import Coding
 from magician._overlay import OUTLINE, TINT
@@ -59,6 +59,7 @@ class RichViewer(anywidget.AnyWidget):
     overlay = Bool().tag(sync=True)
     opacity = Float(1, min=0, max=1).tag(sync=True)
     _study = Dict().tag(sync=True)
+    _still = Bytes().tag(sync=True)  # shown until slices come: a kernel that runs other cells sends none
 
     def __init__(self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float) -> None:
         window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
@@ -88,8 +89,9 @@ class RichViewer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
         """Add a picture, for pages that show notebooks without running them."""
+        self._still = self._png()
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**data, "image/png": self._png()}, metadata
+        return {**data, "image/png": self._still}, metadata
 
     def _png(self) -> bytes:
         from PIL import ImageDraw
