@@ -10,6 +10,7 @@ starts with the key and ends at the first frame in which the picture differs; a 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -117,7 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from accuracy import machine, teaching_studies
 
-    print(machine())
+    print(f"{machine()}; load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else machine())
     _, volume, truth = next(teaching_studies([0], disease=True))
     with tempfile.TemporaryDirectory() as folder:
         arrays = {"hu": volume.hu, "labels": truth, "spacing_mm": volume.spacing_mm, "affine": volume.affine}
