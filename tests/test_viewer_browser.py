@@ -290,7 +290,7 @@ def test_the_sliders_of_the_core_viewer_move_it(lab):
     lab.page.locator(".jp-Cell").nth(2).locator(".noUi-handle").first.focus()
     lab.page.keyboard.press("ArrowRight")
     assert lab.becomes("core.slice.value", "7") == "7"
-    assert image.get_attribute("src") != before
+    lab.page.wait_for_function("before => document.querySelector('img.jupyter-widgets').src !== before", arg=before)
     assert image.bounding_box()["width"] == pytest.approx(512, abs=2)
 
 
