@@ -1,15 +1,16 @@
-"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a real browser, in one run.
+"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a real browser.
 
     python benchmarks/viewer.py
 
 A JupyterLab and a headless Chromium are started and stopped here; the study is the computed teaching patient, 93
-slices of 512 x 512. The three take turns, so that a busy machine slows all alike. The clock is the page's own: it starts with
-the key and ends at the first frame in which the picture differs; a frame takes 17 ms.
+slices of 512 x 512. The three take turns, so that a busy machine slows all alike. The clock is the page's own: it
+starts with the key and ends at the first frame in which the picture differs; a frame takes 17 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -117,7 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from accuracy import machine, teaching_studies
 
-    print(machine())
+    print(f"{machine()}; load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else machine())
     _, volume, truth = next(teaching_studies([0], disease=True))
     with tempfile.TemporaryDirectory() as folder:
         arrays = {"hu": volume.hu, "labels": truth, "spacing_mm": volume.spacing_mm, "affine": volume.affine}

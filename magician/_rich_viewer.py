@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
 import anywidget
 import numpy as np
-from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, observe, validate
+from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, TraitError, observe, validate
 
-from magician._coding import Coding
 from magician._overlay import OUTLINE, TINT
-from magician._planes import PRESETS, planes
+from magician._planes import PRESETS
 from magician._window_viewer import Artist
 from magician.volume import CTVolume, window
 
@@ -59,10 +57,12 @@ class RichViewer(anywidget.AnyWidget):
     overlay = Bool().tag(sync=True)
     opacity = Float(1, min=0, max=1).tag(sync=True)
     _study = Dict().tag(sync=True)
+    _still = Bytes().tag(sync=True)  # shown until slices come: a kernel that runs other cells sends none
 
     def __init__(self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float) -> None:
         window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
-        self._volume, self._labels, self._planes = volume, labels, planes(volume)
+        self._volume, self._labels, self._artist = volume, labels, Artist(volume, labels)
+        self._planes, self._coding = self._artist.planes, self._artist.coding
         study = {
             "shape": volume.hu.shape,
             "affine": volume.affine.tolist(),
@@ -88,16 +88,15 @@ class RichViewer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
         """Add a picture, for pages that show notebooks without running them."""
+        self._still = self._png()
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**data, "image/png": self._png()}, metadata
+        return {**data, "image/png": self._still}, metadata
 
     def _png(self) -> bytes:
         from PIL import ImageDraw
 
-        artist = Artist(self._volume, self._labels)
-        picture = artist.draw(
-            self.plane, tuple(self.position), self.center, self.width, overlay=self.overlay, opacity=self.opacity
-        )
+        place, look = tuple(self.position), {"overlay": self.overlay, "opacity": self.opacity}
+        picture = self._artist.draw(self.plane, place, self.center, self.width, **look)
         height = round(_SIDE * picture.height / picture.width)
         picture = picture.convert("RGB").resize((_SIDE, height))
         pen = ImageDraw.Draw(picture)
@@ -108,10 +107,6 @@ class RichViewer(anywidget.AnyWidget):
         buffer = BytesIO()
         picture.quantize(64).save(buffer, format="png", optimize=True)  # half the room of all colours
         return buffer.getvalue()
-
-    @cached_property
-    def _coding(self) -> Coding:
-        return Coding(self._volume.hu)
 
     def _answer(self, _, content: dict, buffers: object) -> None:
         if content.get("values"):

@@ -253,13 +253,14 @@ function buildPage(el, study) {
     texts[name] = element(stage, "div", { className: `text ${name}` });
   }
   texts.value.setAttribute("role", "status");
+  const still = element(stage, "img", { className: "still", alt: "one slice of the CT" });
   const cross = element(stage, "div", { className: "cross", hidden: true });
   const help = element(root, "details", {}, [element(null, "summary", { textContent: "mouse and keys" })]);
   const table = element(help, "table");
   for (const [keys, what] of KEYS) {
     element(table, "tr", {}, [element(null, "td", { textContent: keys }), element(null, "td", { textContent: what })]);
   }
-  return { root, plane, presets, overlay, opacity, point, reset, stage, texts, cross, help };
+  return { root, plane, presets, overlay, opacity, point, reset, stage, still, texts, cross, help };
 }
 
 function show(model, store, el) {
@@ -267,6 +268,9 @@ function show(model, store, el) {
   const page = buildPage(el, study);
   const view = { zoom: 1, x: 0, y: 0, hover: null, dragging: false };
   let canvas, painter, stale = new Set(["picture", "levels", "palette"]), frame = 0, picture = null;
+
+  page.still.src = URL.createObjectURL(new Blob([model.get("_still")]));
+  page.still.addEventListener("load", () => URL.revokeObjectURL(page.still.src));
 
   const plane = () => study.planes[model.get("plane")];
   const axis = () => plane().axes[0];
@@ -294,6 +298,8 @@ function show(model, store, el) {
     if (complete) page.root.dataset.complete = "true";
     const ready = store.values && (axis() === 0 ? store.have[index()] : store.count > 0);
     canvas.hidden = !ready;
+    if (ready) page.still.hidden = true; // for good: it shows one slice only
+    page.stage.classList.toggle("waiting", !page.still.hidden);
     if (ready && stale.size) {
       if (stale.has("picture")) {
         picture = cut(store, plane(), index(), model.get("overlay"));

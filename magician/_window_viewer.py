@@ -201,7 +201,8 @@ class Artist:
 def _mark(picture: PIL.Image.Image, y: float, x: float) -> None:
     from PIL import ImageDraw
 
-    pen, white = ImageDraw.Draw(picture), (255,) * len(picture.getbands())
-    for near, far in ((3, 12), (-12, -3)):
-        pen.line([(x + near, y), (x + far, y)], fill=white)
-        pen.line([(x, y + near), (x, y + far)], fill=white)
+    pen, bands = ImageDraw.Draw(picture), len(picture.getbands())
+    for grey, thick in ((0, 3), (255, 1)):  # white with a dark edge is seen on any grey
+        for near, far in ((3, 12), (-12, -3)):
+            pen.line([(x + near, y), (x + far, y)], fill=(grey,) * bands, width=thick)
+            pen.line([(x, y + near), (x, y + far)], fill=(grey,) * bands, width=thick)

@@ -4,6 +4,7 @@ Every cell is really executed, in a new kernel of this Python. Called by ``make 
 outputs``) the new outputs replace those of the notebook in the repository, less what differs with every run.
 """
 
+import copy
 import sys
 from pathlib import Path
 
@@ -53,10 +54,21 @@ def _write(notebook) -> Path:
     BUILD.mkdir(exist_ok=True)
     nbformat.write(notebook, BUILD / NOTEBOOK.name)
     exporter = HTMLExporter(embed_images=True)
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"path": str(HERE), "name": NOTEBOOK.stem}})
+    resources = {"metadata": {"path": str(HERE), "name": NOTEBOOK.stem}}
+    page, _ = exporter.from_notebook_node(_still(notebook), resources=resources)
     path = (BUILD / NOTEBOOK.name).with_suffix(".html")
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _still(notebook):
+    """Keep the pictures of the viewers only: a page without a kernel can't run them, and would show nothing."""
+    still = copy.deepcopy(notebook)
+    for cell in still.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
+    return still
 
 
 def _printed_by(notebook, first_line: str) -> str:

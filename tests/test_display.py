@@ -283,4 +283,3 @@ def test_the_viewers_text_says_nothing_that_changes(volume):
     viewer = window_viewer(volume)
     viewer.slice.value = 7
     assert repr(viewer) == text
-    assert viewer._repr_mimebundle_()["text/plain"] == text

@@ -213,17 +213,21 @@ class SlowLink:
             one.close()
 
     def _run(self):
-        caller, _ = self._listening.accept()
-        target = socket.create_connection(self._target)
-        self._sockets += [caller, target]
-        threading.Thread(target=self._pass_on, args=[target, caller], daemon=True).start()
-        self._pass_on(caller, target)
+        with suppress(OSError):  # until it is closed
+            while True:
+                caller, _ = self._listening.accept()
+                target = socket.create_connection(self._target)
+                self._sockets += [caller, target]
+                for ends in ([caller, target], [target, caller]):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
     def _pass_on(self, source, drain):
         with suppress(OSError):
             while data := source.recv(16384):
                 drain.sendall(data)
                 time.sleep(len(data) / self._rate)
+        with suppress(OSError):
+            drain.shutdown(socket.SHUT_WR)
 
 
 def test_a_large_object_may_take_longer_than_an_answer(tmp_path):

@@ -11,6 +11,7 @@ from jupyter_client import BlockingKernelClient
 
 import magician
 from magician._overlay import paint
+from magician.viewer import ct_viewer
 from magician.volume import read_series, window
 
 LOAD = """
@@ -289,7 +290,7 @@ def test_the_sliders_of_the_core_viewer_move_it(lab):
     lab.page.locator(".jp-Cell").nth(2).locator(".noUi-handle").first.focus()
     lab.page.keyboard.press("ArrowRight")
     assert lab.becomes("core.slice.value", "7") == "7"
-    assert image.get_attribute("src") != before
+    lab.page.wait_for_function("before => document.querySelector('img.jupyter-widgets').src !== before", arg=before)
     assert image.bounding_box()["width"] == pytest.approx(512, abs=2)
 
 
@@ -319,6 +320,34 @@ def test_the_page_asks_for_the_nearest_slices_first(lab):
         JAVASCRIPT.read_text(),
     )
     assert order == ["values", "8+8", "16+8", "24+4", "0+8"]
+
+
+def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
+    viewer = ct_viewer(volume)
+    viewer._repr_mimebundle_()
+    state = {name: value for name, value in viewer.get_state().items() if name in viewer.trait_names(sync=True)}
+    state["_still"] = list(state["_still"])
+    shown = lab.page.evaluate(
+        """async ([source, state]) => {
+            const module = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+            state._still = new DataView(new Uint8Array(state._still).buffer);
+            const model = {get: (name) => state[name], send() {}, on() {}, off() {}};
+            const el = document.body.appendChild(document.createElement("div"));
+            const widget = module.default();
+            widget.initialize({model});
+            const leave = widget.render({model, el});
+            const still = el.querySelector(".still");
+            await still.decode();
+            await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+            const seen = [still.naturalWidth, still.hidden, el.querySelector(".coming").textContent];
+            leave();
+            el.remove();
+            return seen;
+        }""",
+        [JAVASCRIPT.read_text(), state],
+    )
+    assert shown == [512, False, "waiting for the kernel, which may be busy with other cells"]
+    assert lab.rich.locator(".still").is_hidden()
 
 
 def test_nothing_is_fetched_from_elsewhere(lab):
