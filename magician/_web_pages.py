@@ -53,6 +53,7 @@ def studies(ae_title: str, held: list[Held]) -> str:
 
 
 def _row_of_study(study: Held, columns: dict[str, str]) -> Markup:
+    study = study | {"ModalitiesInStudy": ", ".join(sorted(study["ModalitiesInStudy"].split(",")))}
     cells = [Markup('<td data-label="{}">{}</td>').format(label, study[keyword]) for keyword, label in columns.items()]
     name = study["PatientName"] or "(no name)"
     link = Markup('<a href="studies/{}/">{}</a>').format(study["StudyInstanceUID"], name)
@@ -97,7 +98,7 @@ def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
         A name from `WINDOWS`, or empty for the window that the image itself names.
     """
     first, shown = held[0], held[number - 1]
-    name = name_of_series(first)
+    name, is_ct = name_of_series(first), first["SOPClassUID"] == CTImageStorage
     facts = _facts(first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"})
     if why := why_no_picture(first):
         body = Markup('<main>{}<p class="none">{}: {}</p></main>').format(facts, _kind(first), why)
@@ -110,7 +111,8 @@ def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
             query=f"?window={window}" if window else "",
             number=number,
             count=len(held),
-            windows=_windows(window) if first["SOPClassUID"] == CTImageStorage else "",
+            keys="0, 1, 2 and 3: the windows, in this order." if is_ct else "",
+            windows=_windows(window) if is_ct else "",
         )
     path = [("../../../../", ae_title), ("../../", first["PatientName"] or "(no name)")]
     return _page(name, "../../../../", path, body)
@@ -129,14 +131,14 @@ _VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-name="{n
 <p><button>Show</button></p>
 </form>
 <p class="help">Arrow keys, the wheel over the picture, or the slider: image by image. Page Up and Page Down: ten.
-Home and End: first and last.</p>
+Home and End: first and last. {keys}</p>
 </main>
 <script src="../../../../page.js"></script>""")
 
 
 def _windows(chosen: str) -> Markup:
     choices = {"": "as the image says"} | {
-        name: f"{name.replace('-', ' ')} {center:g}/{width:g}" for name, (center, width) in WINDOWS.items()
+        name: f"{name.replace('-', ' ')} {center:g}, {width:g}" for name, (center, width) in WINDOWS.items()
     }
     radios = Markup().join(
         Markup('<label><input type="radio" name="window" value="{}"{}> {}</label>').format(
@@ -144,7 +146,7 @@ def _windows(chosen: str) -> Markup:
         )
         for name, text in choices.items()
     )
-    return Markup("<fieldset><legend>Window: center/width in HU</legend>{}</fieldset>").format(radios)
+    return Markup("<fieldset><legend>Window: centre and width in HU</legend>{}</fieldset>").format(radios)
 
 
 def error(status: str, why: str) -> str:

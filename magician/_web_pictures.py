@@ -12,6 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
+from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import pixel_array
 from pydicom.uid import CTImageStorage, RLELossless, SegmentationStorage
 
@@ -117,6 +118,8 @@ def in_order(paths: tuple[str, ...]) -> tuple[int, ...]:
     """
     keywords = ["ImagePositionPatient", "ImageOrientationPatient"]
     try:
+        for path in paths:
+            _refuse_deflated(Path(path))
         headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths]
         directions = np.array([numbers(header, "ImageOrientationPatient", 6) for header in headers])
         positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
@@ -133,6 +136,7 @@ def _read(path: Path) -> Dataset:
     too_large = NoPicture("This object is larger than this page shows.")
     if path.stat().st_size > MOST_BYTES:
         raise too_large
+    _refuse_deflated(path)
     image = dcmread(path)
     sizes = [(image.Rows, image.Columns)]
     if image.file_meta.TransferSyntaxUID.is_compressed:
@@ -146,6 +150,12 @@ def _read(path: Path) -> Dataset:
     if any(rows * columns > MOST_PIXELS for rows, columns in sizes):
         raise too_large
     return image
+
+
+def _refuse_deflated(path: Path) -> None:
+    """A deflated data set can become a thousand times larger, and pydicom inflates all of it to read any of it."""
+    if read_file_meta_info(path).TransferSyntaxUID.is_deflated:
+        raise NoPicture("A deflated object, which this page does not show.")
 
 
 def _coded_sizes(frame: bytes) -> list[tuple[int, int]]:

@@ -84,8 +84,8 @@ class WebPage:
                 _Site(self._pacs, self._host), sockets=[listening], threads=THREADS, ident=None,
                 max_request_header_size=16 * 1024, max_request_body_size=1024, channel_timeout=60,
             )  # fmt: skip
-            # It would warn that a class has more requests than we have threads; they wait, that is all
-            logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+            # It would warn when requests have to wait, and when they are given up at the end; neither is a fault
+            logging.getLogger("waitress").setLevel(logging.ERROR)
             self._thread = threading.Thread(target=self._server.run, name=f"Web page of {self._ae_title}", daemon=True)
             self._thread.start()
             self._pacs.when_stopped(self.stop)
