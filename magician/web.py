@@ -150,7 +150,7 @@ class WebPage:
         remark = "If the frame is empty, this JupyterHub lacks the package jupyter-server-proxy." if hub else ""
         return Markup(
             '<iframe src="{url}" title="{title}" width="100%" height="{height}" loading="lazy"></iframe>'
-            '<p><a href="{url}" target="_blank" rel="noopener">Open it in a tab of its own</a>. {remark}</p>'
+            '<p><a href="{url}" target="_blank" rel="noopener">Open it in a tab of its own</a>. It is there as long as its PACS runs. {remark}</p>'
         ).format(url=url, title=repr(self), height=HEIGHT, remark=remark)  # fmt: skip
 
     def _ipython_display_(self) -> None:
