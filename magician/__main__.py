@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from magician.association import check_ae_title, is_loopback
 from magician.errors import MagicianError
 from magician.practice_pacs import Limits, PracticePacs
 from magician.tls import server_tls
+from magician.web import WebPage
 
 BEYOND_LOOPBACK = (
     "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
     "passwords. {encryption} It takes only objects that say PatientIdentityRemoved=YES."
 )
+WEB_BEYOND_LOOPBACK = "Every computer that can reach this one can look at all that it holds there, unencrypted."
 
 # A class larger than most; and patient, because all share one network, or the processors of one computer
 LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
@@ -66,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="who may call; may be repeated; free on this computer, needed beyond it",
+    )
+    where.add_argument(
+        "--web",
+        metavar="PORT",
+        type=_port,
+        nargs="?",
+        const=8080,
+        help="serve a web page, too, to look at what it holds: on this port (8080); 0 takes a free one",
     )
     where.add_argument("--beyond-loopback", action="store_true", help="let other computers reach it, by --host")
     tls = pacs.add_argument_group("encryption", "Files in PEM. Without a certificate nothing is encrypted.")
@@ -108,12 +119,16 @@ def serve(options: argparse.Namespace) -> None:
         tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca) if options.tls_cert else None,
     )
     try:
-        with pacs:
-            _say_where(pacs, options)
+        with pacs, _web_page(pacs, options) as page:
+            _say_where(pacs, page, options)
             _hold(pacs, studies)
             wait_for_the_end()
     except KeyboardInterrupt:
         _say("", f"Stopped. {_where_files_lie(options)}")
+
+
+def _web_page(pacs: PracticePacs, options: argparse.Namespace) -> AbstractContextManager[WebPage | None]:
+    return nullcontext() if options.web is None else WebPage(pacs, host=options.host, port=options.web)
 
 
 def wait_for_the_end() -> None:
@@ -145,6 +160,8 @@ def _check_exposure(options: argparse.Namespace) -> None:
         )
     if options.tls_cert is None and (options.tls_key or options.tls_ca):
         raise MagicianError("--tls-key and --tls-ca need --tls-cert, the certificate of this PACS.")
+    if options.web is not None and options.tls_cert and not is_loopback(options.host):
+        raise MagicianError("--web is not encrypted, and --tls-cert asks for encryption: leave one of them out.")
 
 
 def _exposure(options: argparse.Namespace) -> str:
@@ -173,7 +190,7 @@ def _check_folder(folder: Path | None) -> None:
         ) from error
 
 
-def _say_where(pacs: PracticePacs, options: argparse.Namespace) -> None:
+def _say_where(pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace) -> None:
     node = pacs.node if options.host != "0.0.0.0" else replace(pacs.node, host=address_of_this_computer())
     if is_loopback(options.host):
         _say(f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only.")
@@ -182,6 +199,11 @@ def _say_where(pacs: PracticePacs, options: argparse.Namespace) -> None:
     _say("", "In the notebook of each learner:", *instructions(node, options.allow, **_tls_of_learners(options)))
     if options.allow:
         _say(f"Who may call: {', '.join(options.allow)}.")
+    if page is not None:
+        url = page.url if options.host != "0.0.0.0" else f"http://{node.host}:{page.port}/"
+        _say("", f"To look into it with a browser: {url}")
+        if not is_loopback(options.host):
+            _say(WEB_BEYOND_LOOPBACK)
 
 
 def _tls_of_learners(options: argparse.Namespace) -> dict[str, bool]:

@@ -41,6 +41,12 @@ COMPUTED = {
     "SERIES": {"NumberOfSeriesRelatedInstances": "count(*)"},
     "IMAGE": {},
 }
+# In which order `Index.held` lists them
+ORDER = {
+    "STUDY": "min(rowid)",
+    "SERIES": "CAST(SeriesNumber AS INTEGER), min(rowid)",
+    "IMAGE": "CAST(InstanceNumber AS INTEGER), SOPInstanceUID",
+}
 COLLECTED = {"ModalitiesInStudy": "Modality", "SOPClassesInStudy": "SOPClassUID"}
 
 
@@ -82,6 +88,19 @@ class Index:
         where, values = _conditions(wanted, keys)
         order = "ORDER BY SeriesInstanceUID, CAST(InstanceNumber AS INTEGER), SOPInstanceUID"
         return [Path(row[0]) for row in self._select(f"SELECT path FROM instances WHERE {where} {order}", values)]
+
+    def held(self, level: str, unique_keys: dict[str, str]) -> list[dict[str, str]]:
+        """All studies, series or instances that have these unique keys: every keyword as text, and the file's `path`.
+
+        What belongs below the level is that of the instance that was stored first.
+        """
+        columns = ["min(rowid)", *KEYWORDS, "path", *COMPUTED[level].values()]
+        names = [*KEYWORDS, "path", *COMPUTED[level]]
+        where = " AND ".join(["1", *(f"{keyword} = ?" for keyword in unique_keys)])
+        order = ORDER[level]
+        sql = f"SELECT {', '.join(columns)} FROM instances WHERE {where} GROUP BY {LEVELS[level][0]} ORDER BY {order}"
+        rows = self._select(sql, list(unique_keys.values()))
+        return [{name: str(value) for name, value in zip(names, row[1:], strict=True)} for row in rows]
 
     def find(self, identifier: Dataset) -> list[Dataset]:
         """Answer a C-FIND identifier, one data set for each study, series or instance that matches.

@@ -211,7 +211,7 @@ def start_listening(
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
     except OSError as error:
         raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {_advice(error)}"
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {advice(error)}"
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
     threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
@@ -219,7 +219,8 @@ def start_listening(
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
 
 
-def _advice(error: OSError) -> str:
+def advice(error: OSError) -> str:
+    """What to do about an address that can't be had."""
     if error.errno == errno.EADDRINUSE:
         return "Stop what uses this port, or choose another: port 0 finds a free one."
     if error.errno == errno.EACCES:

@@ -11,7 +11,7 @@ import logging
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -99,6 +99,7 @@ class PracticePacs:
         self._lock = threading.Lock()
         self._server = None
         self._temporary: tempfile.TemporaryDirectory | None = None
+        self._followers: list[Callable[[], None]] = []
 
     @classmethod
     def shared(cls, ae_title: str = "PRACTICE") -> PracticePacs:
@@ -123,6 +124,8 @@ class PracticePacs:
     def stop(self) -> None:
         """Stop listening and remove a temporary folder; harmless when it is stopped already."""
         if self._server is not None:
+            while self._followers:
+                self._followers.pop()()
             stop_listening(self._server)
             self._server = None
             self._close_folder()
@@ -147,6 +150,34 @@ class PracticePacs:
         """Where this PACS keeps its files."""
         self._require_started()
         return self._folder
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other computers may reach it; then all that it holds says PatientIdentityRemoved=YES."""
+        return not is_loopback(self._host)
+
+    def held(self, level: str, **unique_keys: str) -> list[dict[str, str]]:
+        """List what this PACS holds, without the network.
+
+        Parameters
+        ----------
+        level : str
+            ``"STUDY"``, ``"SERIES"`` or ``"IMAGE"`` (PS3.4 C.6.2.1).
+        **unique_keys : str
+            StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID: only what has these.
+
+        Returns
+        -------
+        list of dict
+            Of each study, series or instance every element that can be queried, as text by keyword, and the `path`
+            of its file. Series are in order of their number, instances too.
+        """
+        self._require_started()
+        return self._index.held(level, unique_keys)
+
+    def when_stopped(self, call: Callable[[], None]) -> None:
+        """Call this once when the PACS stops, before its files are gone; for what shows them."""
+        self._followers.append(call)
 
     def know(self, node: Node) -> None:
         """Enter a C-MOVE destination: from now on this AE title means this host and port, with the node's `tls`.

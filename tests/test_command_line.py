@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,19 @@ def test_encrypted_and_callers_need_a_certificate(certificate):
             echo(Node.parse(str(served.node), tls=client_tls(ca=own)))
 
 
+def test_a_class_looks_into_it_with_a_browser(small_series):
+    with Served("--web", "0") as served:
+        url = re.search(r"To look into it with a browser: (http://127\.0\.0\.1:\d+/)\n", served.printed)[1]
+        store(served.node, small_series)
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert "Phantom^Small" in answer.read().decode()
+        status, _ = served.stop()
+        assert status == 0
+        assert served.log == ""
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=20)
+
+
 # --------------------------------------------------------------------------------------- what has to be changed
 
 
@@ -227,6 +242,17 @@ def test_the_port_is_in_use():
     with PracticePacs() as other:
         line = refused("--port", other.node.port)
     assert re.search(r"can't listen on 127.0.0.1:\d+ \(Address already in use\)\. Stop what uses this port", line)
+
+
+def test_the_port_of_the_web_page_is_in_use():
+    with PracticePacs() as other:
+        line = refused("--port", "0", "--web", other.node.port)
+    assert re.search(r"The web page can't listen on 127.0.0.1:\d+ \(.*\)\. Stop what uses this port", line)
+
+
+def test_a_web_page_for_other_computers_is_not_encrypted(certificate):
+    options = ["--host", "0.0.0.0", "--beyond-loopback", "--allow", "ADA", "--web", "--tls-cert", certificate[0]]
+    assert "--web is not encrypted, and --tls-cert asks for encryption" in refused(*options)
 
 
 def test_the_host_is_not_of_this_computer():
@@ -292,10 +318,11 @@ def test_a_key_without_its_certificate(tmp_path):
 def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
     monkeypatch.setattr(command_line, "is_loopback", lambda host: False)  # rather than to listen to the world
     monkeypatch.setattr(command_line, "wait_for_the_end", lambda: None)
-    options = ["pacs", "--host", "127.0.0.1", "--port", "0", "--beyond-loopback", "--allow", "ADA"]
+    options = ["pacs", "--host", "127.0.0.1", "--port", "0", "--beyond-loopback", "--allow", "ADA", "--web", "0"]
     command_line.serve(command_line._parser().parse_args(options))
     printed = capsys.readouterr().out
     assert "Every computer that can reach this one can call this PACS" in printed
+    assert "Every computer that can reach this one can look at all that it holds there, unencrypted." in printed
     assert "Nothing is encrypted" in printed
 
 

@@ -30,8 +30,10 @@ MAY_IMPORT = {
     "careless": {"segmentation", "volume", "errors"},
     "verify": {"result", "segmentation", "volume", "query_retrieve", "storage", "association", "errors"},
     "viewer": {"segmentation", "volume"},
+    "web": {"volume", "practice_pacs", "storage", "association", "errors"},  # shows pictures of what a PACS holds
 }
-HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage"}
+HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage",
+         "werkzeug", "waitress"}  # fmt: skip
 
 
 def is_module(name: str) -> bool:

@@ -6,7 +6,8 @@ _connect, _connect_ex, _lookup = socket.socket.connect, socket.socket.connect_ex
 
 
 def _check(host):
-    if str(host) not in ("localhost", "::1", "") and not str(host).startswith("127."):
+    # 0.0.0.0 is no other computer: connected to, it is this one, and waitress looks it up when it is given a socket
+    if str(host) not in ("localhost", "::1", "0.0.0.0", "") and not str(host).startswith("127."):
         raise ConnectionRefusedError(f"offline: a connection to {host} was attempted")
 
 

@@ -1,0 +1,176 @@
+"""The pages of :mod:`magician.web`, as HTML.
+
+Everything that comes from DICOM goes through `Markup.format`, which escapes it: a patient's name may hold HTML. All
+addresses are relative, so that the pages work under whatever path a notebook server shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from pydicom.uid import UID, CTImageStorage
+
+from magician._web_pictures import WINDOWS, why_no_picture
+
+Held = dict[str, str]  # what the index of the PACS knows of a study, a series or an instance
+
+_PAGE = Markup("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="{root}page.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<header><nav aria-label="Where you are">{path}</nav><h1>{title}</h1></header>
+{body}
+<footer>A practice PACS, for teaching. Not for diagnosis. <a href="">Look again</a> for what has arrived since.</footer>
+</body>
+</html>
+""")
+
+
+def _page(title: str, root: str, path: Sequence[tuple[str, str]], body: Markup) -> str:
+    links = Markup(" / ").join(Markup('<a href="{}">{}</a>').format(address, name) for address, name in path)
+    return _PAGE.format(title=title, root=root, path=links, body=body)
+
+
+def studies(ae_title: str, held: list[Held]) -> str:
+    """All studies of the PACS, those that arrived last at the top."""
+    columns = {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date", "StudyDescription": "Study",
+               "AccessionNumber": "Accession number", "ModalitiesInStudy": "Modalities",
+               "NumberOfStudyRelatedSeries": "Series", "NumberOfStudyRelatedInstances": "Objects"}  # fmt: skip
+    head = Markup().join(Markup('<th scope="col">{}</th>').format(name) for name in columns.values())
+    rows = Markup().join(_row_of_study(study, columns) for study in reversed(held))
+    body = Markup('<main><table class="studies"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></main>')
+    nothing = Markup("<main><p>It holds nothing yet: send something to it, and look again.</p></main>")
+    return _page(
+        f"{ae_title}: {_count(len(held), 'study', 'studies')}", "", [], body.format(head, rows) if held else nothing
+    )
+
+
+def _row_of_study(study: Held, columns: dict[str, str]) -> Markup:
+    study = study | {"ModalitiesInStudy": ", ".join(sorted(study["ModalitiesInStudy"].split(",")))}
+    cells = [Markup('<td data-label="{}">{}</td>').format(label, study[keyword]) for keyword, label in columns.items()]
+    name = study["PatientName"] or "(no name)"
+    link = Markup('<a href="studies/{}/">{}</a>').format(study["StudyInstanceUID"], name)
+    cells[0] = Markup('<th scope="row" data-label="{}">{}</th>').format(columns["PatientName"], link)
+    return Markup("<tr>{}</tr>").format(Markup().join(cells))
+
+
+def study(ae_title: str, series: list[Held]) -> str:
+    """The series of one study, each with a thumbnail."""
+    first = series[0]
+    facts = _facts(first, {"PatientID": "Patient ID", "StudyDate": "Date", "StudyDescription": "Study",
+                           "AccessionNumber": "Accession number"})  # fmt: skip
+    cards = Markup().join(_card(one) for one in series)
+    body = Markup('<main>{}<ul class="series">{}</ul></main>').format(facts, cards)
+    return _page(first["PatientName"] or "(no name)", "../../", [("../../", ae_title)], body)
+
+
+def _card(series: Held) -> Markup:
+    name = name_of_series(series)
+    if why := why_no_picture(series):
+        picture = Markup('<span class="none">{}</span>').format(why)
+    else:
+        picture = Markup('<img src="series/{}/thumbnail.jpg" alt="An image from the middle of {}" loading="lazy">')
+        picture = picture.format(series["SeriesInstanceUID"], name)
+    objects = _count(int(series["NumberOfSeriesRelatedInstances"]), "object", "objects")
+    return Markup('<li><a href="series/{}/">{}<b>{}</b></a><span>{}, {}</span></li>').format(
+        series["SeriesInstanceUID"], picture, name, _kind(series), objects
+    )
+
+
+def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
+    """One series to scroll.
+
+    Parameters
+    ----------
+    ae_title : str
+    held : list
+        Its instances, in the order in which they are shown.
+    number : int
+        The one to begin with, from 1.
+    window : str
+        A name from `WINDOWS`, or empty for the window that the image itself names.
+    """
+    first, shown = held[0], held[number - 1]
+    name, is_ct = name_of_series(first), first["SOPClassUID"] == CTImageStorage
+    facts = _facts(first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"})
+    if why := why_no_picture(first):
+        body = Markup('<main>{}<p class="none">{}: {}</p></main>').format(facts, _kind(first), why)
+    else:
+        body = _VIEWER.format(
+            facts=facts,
+            instances=" ".join(one["SOPInstanceUID"] for one in held),
+            name=name,
+            uid=shown["SOPInstanceUID"],
+            query=f"?window={window}" if window else "",
+            number=number,
+            count=len(held),
+            keys="0, 1, 2 and 3: the windows, in this order." if is_ct else "",
+            windows=_windows(window) if is_ct else "",
+        )
+    path = [("../../../../", ae_title), ("../../", first["PatientName"] or "(no name)")]
+    return _page(name, "../../../../", path, body)
+
+
+_VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-name="{name}">
+{facts}
+<figure>
+<div id="stage"><img src="instances/{uid}.jpg{query}" alt="Image {number} of {count}, {name}"></div>
+<figcaption><output id="where" for="image">Image {number} of {count}</output> <span id="loading"></span></figcaption>
+</figure>
+<form>
+<p><label for="image">Image</label>
+<input type="range" id="image" name="image" min="1" max="{count}" value="{number}"></p>
+{windows}
+<p><button>Show</button></p>
+</form>
+<p class="help">Arrow keys, the wheel over the picture, or the slider: image by image. Page Up and Page Down: ten.
+Home and End: first and last. {keys}</p>
+</main>
+<script src="../../../../page.js"></script>""")
+
+
+def _windows(chosen: str) -> Markup:
+    choices = {"": "as the image says"} | {
+        name: f"{name.replace('-', ' ')} {center:g}, {width:g}" for name, (center, width) in WINDOWS.items()
+    }
+    radios = Markup().join(
+        Markup('<label><input type="radio" name="window" value="{}"{}> {}</label>').format(
+            name, Markup(" checked") if name == chosen else "", text
+        )
+        for name, text in choices.items()
+    )
+    return Markup("<fieldset><legend>Window: centre and width in HU</legend>{}</fieldset>").format(radios)
+
+
+def error(status: str, why: str) -> str:
+    """What went wrong, in words; no link, because nobody knows how deep the address was."""
+    return _page(status, "", [], Markup("<main><p>{}</p></main>").format(why))
+
+
+def name_of_series(series: Held) -> str:
+    """What to call a series: its description, else its number."""
+    return series["SeriesDescription"] or f"Series {series['SeriesNumber'] or 'without a name'}"
+
+
+def _kind(series: Held) -> str:
+    return f"{series['Modality']} ({UID(series['SOPClassUID']).name.removesuffix(' Storage')})"
+
+
+def _facts(held: Held, keywords: dict[str, str]) -> Markup:
+    facts = Markup().join(
+        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(label, held[keyword])
+        for keyword, label in keywords.items()
+        if held[keyword]
+    )
+    return Markup("<dl>{}</dl>").format(facts)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
