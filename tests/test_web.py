@@ -29,7 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from magician import web
+from magician import _web_pages, _web_site, web
 from magician._planes import PRESETS
 from magician._web_pictures import THUMBNAIL
 from magician.errors import MagicianError
@@ -464,9 +464,9 @@ def test_behind_the_proxy_of_a_hub_any_name_is_taken(page, monkeypatch):
 def test_beyond_loopback_addresses_and_the_name_of_the_computer_are_taken():
     own = socket.gethostname()
     for host in ("192.0.2.7:8000", "[2001:db8::1]", own, f"{own}.local:8000"):
-        assert web._is_ours(host, "0.0.0.0")
+        assert _web_site._is_ours(host, "0.0.0.0")
     for host in ("evil.example", "", "192.0.2.7.evil.example"):
-        assert not web._is_ours(host, "0.0.0.0")
+        assert not _web_site._is_ours(host, "0.0.0.0")
 
 
 def test_every_answer_has_the_strict_headers(page, series, results):
@@ -488,7 +488,7 @@ def test_a_mistake_of_ours_is_an_answer_that_tells_nothing(page, monkeypatch, ca
     def broken(*arguments):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(web._web_pages, "studies", broken)
+    monkeypatch.setattr(_web_pages, "studies", broken)
     answer = ask(page)
     assert answer.status == 500
     assert "secret" not in answer.text
