@@ -12,7 +12,16 @@ from magician.association import Node, associate, echo
 from magician.careless import careless_overlay
 from magician.conformance import Conformance, check_conformance
 from magician.diagnosis import Diagnosis, diagnose
-from magician.display import compare, contact_sheet, montage, show_table, window_viewer
+from magician.display import (
+    compare,
+    contact_sheet,
+    density_histogram,
+    lung_surface,
+    montage,
+    show_table,
+    three_planes,
+    window_viewer,
+)
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -84,6 +93,7 @@ __all__ = [
     "compare",
     "contact_sheet",
     "ct_viewer",
+    "density_histogram",
     "describe_status",
     "diagnose",
     "dice",
@@ -93,6 +103,7 @@ __all__ = [
     "find_studies",
     "get_study",
     "list_series",
+    "lung_surface",
     "make_results",
     "montage",
     "move_study",
@@ -104,6 +115,7 @@ __all__ = [
     "show_table",
     "store",
     "teaching_study",
+    "three_planes",
     "threshold_lungs",
     "verify_round_trip",
     "volumes_ml",

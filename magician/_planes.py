@@ -100,7 +100,10 @@ def _plane(volume: CTVolume, directions: np.ndarray, along: tuple[int, ...], nam
 
 def where(volume: CTVolume, position: tuple[int, int, int]) -> str:
     """Return where a voxel lies in the patient, such as ``"L 23, P 10, H 45 mm"``."""
+    return ", ".join(places(volume, position)) + " mm"
+
+
+def places(volume: CTVolume, position: tuple[int, int, int]) -> list[str]:
+    """Return how far to the side, back or front, and up or down a voxel lies, such as ``["L 23", "P 10", "H 45"]``."""
     point = volume.affine[:3] @ [*position, 1]
-    return (
-        ", ".join(f"{pair[int(x > 0)]} {abs(x):.0f}" for pair, x in zip(("RL", "AP", "FH"), point, strict=True)) + " mm"
-    )
+    return [f"{pair[int(x > 0)]} {abs(x):.0f}" for pair, x in zip(("RL", "AP", "FH"), point, strict=True)]

@@ -16,13 +16,15 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from magician._overlay import checked_labels, paint, patient_orientation
+from magician._overlay import checked_labels
+from magician._planes import planes
 from magician.segmentation import LungSegmentation
-from magician.volume import CTVolume, window
+from magician.volume import CTVolume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from magician._planes import Plane
     from magician._window_viewer import WindowViewer
 
 
@@ -47,24 +49,44 @@ class Table:
 
 
 class Picture:
-    """A figure that a notebook shows as a JPEG, with a sentence that says what is to be seen.
+    """A figure that a notebook shows, with a sentence that says what is to be seen.
 
     Attributes
     ----------
     figure : matplotlib.figure.Figure
     description : str
+        What the figure shows, whatever the numbers in it are.
+    numbers : str
+        What it says in numbers. Together they are the text for those who can't see the figure (``alt``).
+    drawn : bool
+        Lines and few colours, and therefore a PNG; a JPEG otherwise, as for everything that holds pixels of a CT.
     """
 
-    def __init__(self, figure: Figure, description: str) -> None:
-        self.figure, self.description = figure, description
+    def __init__(self, figure: Figure, description: str, numbers: str = "", *, drawn: bool = False) -> None:
+        self.figure, self.description, self.numbers, self.drawn = figure, description, numbers, drawn
 
     def __repr__(self) -> str:
         return self.description
 
-    def _repr_jpeg_(self) -> bytes:
+    def _repr_jpeg_(self) -> tuple[bytes, dict] | None:
+        if self.drawn:
+            return None
         buffer = BytesIO()
         self.figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85, "optimize": True})
-        return buffer.getvalue()
+        return buffer.getvalue(), self._metadata()
+
+    def _repr_png_(self) -> tuple[bytes, dict] | None:
+        if not self.drawn:
+            return None
+        from PIL import Image
+
+        buffer, smaller = BytesIO(), BytesIO()
+        self.figure.savefig(buffer, format="png")
+        Image.open(buffer).convert("RGB").quantize(256).save(smaller, format="png", optimize=True)
+        return smaller.getvalue(), self._metadata()
+
+    def _metadata(self) -> dict:
+        return {"alt": f"{self.description} {self.numbers}".strip()}
 
 
 def show_table(rows: Iterable, columns: Sequence[str] | Mapping[str, str]) -> Table:
@@ -97,7 +119,9 @@ def montage(
     width: float = 400,
     tiles: int = 24,
 ) -> Picture:
-    """Show axial slices side by side, from feet to head, seen from the feet as radiologists do.
+    """Show slices side by side as they were made: axial ones from feet to head, seen from the feet.
+
+    Each is in true proportions, with its number, its position in the patient in mm, letters and a scale bar.
 
     Parameters
     ----------
@@ -108,17 +132,21 @@ def montage(
     tiles : int
         How many slices to show, evenly spread over the volume.
     """
+    from magician._figures import cut, grid
+
     count = len(volume.hu)
     shown = np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
-    labels = checked_labels(segmentation, volume)
-    images = [_slice(volume, labels, index, center, width) for index in shown]
-    captions = [f"{index + 1}   {volume.affine[2] @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
+    labels, (name, plane) = checked_labels(segmentation, volume), _as_made(volume)
+    images = [cut(volume, labels, plane, index, center, width) for index in shown]
+    along = volume.affine[("sagittal", "coronal", "axial").index(name)]
+    captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
     what = "the lungs in blue" if segmentation is not None else f"window centre {center:g}, width {width:g} HU"
+    way = " from feet to head" if name == "axial" else ""
     description = (
-        f"Montage: {len(shown)} of {count} axial slices from feet to head, {what}; "
-        f"each with its number and height; letters mark the sides of the patient."
+        f"Montage: {len(shown)} of {count} {name} slices{way}, {what}; each with its number, its position, and a "
+        f"scale bar; letters mark the sides of the patient."
     )
-    return Picture(_grid(images, captions, _sides(volume)), description)
+    return Picture(grid(images, captions, plane), description)
 
 
 def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, center: float = 40, width: float = 400):
@@ -136,18 +164,117 @@ def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, ce
     -------
     Picture
     """
-    images = [_slice(volume, checked_labels(mask, volume), index, center, width) for mask in masks.values()]
+    from magician._figures import cut, grid
+
+    _, plane = _as_made(volume)
+    images = [cut(volume, checked_labels(mask, volume), plane, index, center, width) for mask in masks.values()]
     description = f"Slice {index + 1} of {len(volume.hu)} with, in blue, " + "; ".join(masks) + "."
-    return Picture(_grid(images, list(masks), _sides(volume), columns=len(masks), tile=3.2), description)
+    return Picture(grid(images, list(masks), plane, columns=len(masks), tile=3.2), description)
+
+
+def three_planes(
+    volume: CTVolume,
+    segmentation: LungSegmentation | np.ndarray | None = None,
+    *,
+    position: Sequence[int] | None = None,
+    center: float = 40,
+    width: float = 400,
+) -> Picture:
+    """Show an axial, a coronal and a sagittal slice through one point, in true proportions and to one scale.
+
+    Lines show where each of them cuts the others; they are drawn like the frame of the slice that they stand for.
+
+    Parameters
+    ----------
+    volume : CTVolume
+    segmentation : LungSegmentation, or array of uint8 on the grid of ``volume.hu``, optional
+        Its lungs are drawn in blue, with an outline.
+    position : sequence of int, optional
+        The voxel (slice, row, column), counted from 0; the middle of the volume without it.
+    center, width : float, in HU
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape than the volume, or the position lies outside it.
+    """
+    from magician._figures import three_planes as draw
+
+    shape = volume.hu.shape
+    voxel = tuple(int(i) for i in position) if position is not None else tuple(count // 2 for count in shape)
+    if len(voxel) != 3 or any(not 0 <= i < count for i, count in zip(voxel, shape, strict=True)):
+        raise ValueError(f"The position (slice, row, column) is {voxel}; the volume has the shape {shape}.")
+    what = " with the lungs in blue" if segmentation is not None else ""
+    description = (
+        f"An axial, a coronal and a sagittal slice through one point{what}, window centre {center:g}, width {width:g} "
+        f"HU, in true proportions; lines show where they cut each other, letters the sides of the patient."
+    )
+    figure = draw(volume, checked_labels(segmentation, volume), voxel, center, width)
+    return Picture(figure, description, ", ".join(axes.get_title() for axes in figure.axes) + ".")
+
+
+def lung_surface(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> Picture:
+    """Show both lungs as a surface in three dimensions, from the front and from behind.
+
+    Parameters
+    ----------
+    volume : CTVolume
+    segmentation : LungSegmentation, or array of uint8 on the grid of ``volume.hu``
+        1 is the right lung, 2 the left one.
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape than the volume, doesn't tell right from left, or is empty.
+    """
+    from magician._surface import VIEWS, draw
+
+    labels, lungs = _lungs(volume, segmentation)
+    description = (
+        f"The surface of the {' and the '.join(lungs)} lung in three dimensions, seen {' and '.join(VIEWS)}; the right "
+        f"lung is lighter than the left; letters show the directions in the patient."
+    )
+    return Picture(draw(labels, volume.affine), description, drawn=True)
+
+
+def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> Picture:
+    """Show how dense each lung is: a histogram of its Hounsfield units, with mean, median, and two ranges.
+
+    Below -950 HU lies what counts as emphysema (Gevenois 1995, thin slices in full inspiration); from -600 to -250 HU
+    what is denser than lung with air in it and not solid, ground glass among others (Podolanczuk 2016).
+
+    Parameters
+    ----------
+    volume : CTVolume
+    segmentation : LungSegmentation, or array of uint8 on the grid of ``volume.hu``
+        1 is the right lung, 2 the left one.
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape than the volume, doesn't tell right from left, or is empty.
+    """
+    from magician._histogram import Density, draw
+
+    labels, lungs = _lungs(volume, segmentation)
+    densities = {name: Density.of(volume.hu[labels == label]) for name, label in lungs.items()}
+    description = (
+        "Histogram of the density of each lung in HU, with mean and median, and with the ranges of emphysema (below "
+        "-950 HU) and of ground glass and other high attenuation (-600 to -250 HU) marked."
+    )
+    numbers = "; ".join(f"{name} lung: {density}" for name, density in densities.items()) + "."
+    return Picture(draw(densities), description, numbers, drawn=True)
 
 
 def contact_sheet(datasets: Sequence[Dataset], *, tiles: int = 12) -> Picture:
     """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched from a PACS."""
+    from magician._figures import grid
+
     shown = np.unique(np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int))
     images = [datasets[index].pixel_array for index in shown]
     captions = [f"image {datasets[index].get('InstanceNumber', '')}" for index in shown]
     description = f"{len(shown)} of {len(datasets)} images of the series {datasets[0].get('SeriesDescription', '')!r}."
-    return Picture(_grid(images, captions, ("", "")), description)
+    return Picture(grid(images, captions), description)
 
 
 def window_viewer(
@@ -167,31 +294,17 @@ def window_viewer(
     return WindowViewer(volume, checked_labels(segmentation, volume), center, width)
 
 
-def _slice(volume: CTVolume, labels: np.ndarray | None, index: int, center: float, width: float) -> np.ndarray:
-    if labels is None:
-        return window(volume.hu[index], center, width)
-    return paint(volume.hu[index], labels[index].astype(np.uint8), center, width)
+def _as_made(volume: CTVolume) -> tuple[str, Plane]:
+    """Return the plane in which the images were made, and its name."""
+    return next((name, plane) for name, plane in planes(volume).items() if plane.axes[0] == 0)
 
 
-def _sides(volume: CTVolume) -> tuple[str, str]:
-    """The letters for the left and the right edge of an image, such as ("R", "L")."""
-    towards = patient_orientation(volume.headers[0])[0]
-    opposite = str.maketrans("RLAPHF", "LRPAFH")
-    return towards[0].translate(opposite), towards[0]
-
-
-def _grid(images: list, captions: list[str], sides: tuple[str, str], *, columns: int = 6, tile: float = 1.5) -> Figure:
-    from matplotlib.figure import Figure  # not pyplot: no global state, nothing is shown twice
-
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(columns * tile, rows * (tile + 0.16)), dpi=100, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, image, caption in zip(figure.axes, images, captions, strict=False):
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-        axes.set_title(caption, fontsize=7, pad=1)
-        for x, letter in zip((0.02, 0.98), sides, strict=True):
-            alignment = "left" if x < 0.5 else "right"
-            axes.text(x, 0.5, letter, color="white", fontsize=6, ha=alignment, va="center", transform=axes.transAxes)
-    return figure
+def _lungs(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Return labels on the grid of a volume, and which lungs are among them, by name."""
+    labels = np.asarray(checked_labels(segmentation, volume))
+    if labels.dtype == bool:
+        raise ValueError("The mask is true or false and can't tell right from left: labels 1 and 2 are needed.")
+    lungs = {name: label for name, label in (("right", 1), ("left", 2)) if (labels == label).any()}
+    if not lungs:
+        raise ValueError("The mask holds neither a right lung (label 1) nor a left one (label 2).")
+    return labels, lungs
