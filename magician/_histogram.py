@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from magician._figures import plain
+from magician._figures import DPI, plain
 
 # Emphysema: the threshold at which CT agreed with the macroscopic lung (P. A. Gevenois et al., Comparison of computed
 # density and macroscopic morphometry in pulmonary emphysema, Am J Respir Crit Care Med 1995;152:653-657).
@@ -56,29 +56,33 @@ class Density:
 def draw(lungs: dict[str, Density]) -> Figure:
     """Draw the histograms of the lungs over each other, whole and magnified, and their means and medians above."""
     with plain():
-        figure = Figure(figsize=(9, 5), dpi=100, facecolor="white", layout="constrained")
-        marks, whole, magnified = figure.subplots(3, 1, sharex=True, height_ratios=[0.8, 3, 2])
+        figure = Figure(figsize=(9, 5), dpi=DPI, facecolor="white")
+        marks, whole, magnified = figure.subplots(
+            3, 1, sharex=True, height_ratios=[0.6, 3, 1.7],
+            gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.1, "top": 0.99, "hspace": 0.07},
+        )  # fmt: skip
         _marks(marks, lungs)
         for axes in (whole, magnified):
             _curves(axes, lungs)
             _ranges(axes)
-        whole.legend(loc="upper right", fontsize=9, frameon=False, bbox_to_anchor=(1, 0.8))
+        whole.set_ylim(0, 160 * max(one.shares.max() for one in lungs.values()))  # room above for what is written
+        dense = max(one.shares[_BINS[:-1] >= HIGH_HU[0]].max() for one in lungs.values())
+        magnified.set_ylim(0, max(130 * dense, 0.1))
+        whole.legend(loc="upper right", fontsize=9, frameon=False)
         low, high = HIGH_HU
-        whole.text(low + 5, 0.97, f"{low} to {high} HU:\nground glass, among others\n" + _shares(lungs, "high"),
-                   transform=whole.get_xaxis_transform(), fontsize=8, va="top")  # fmt: skip
-        whole.text(EMPHYSEMA_HU + 5, 0.97, f"below {EMPHYSEMA_HU} HU:\nemphysema\n" + _shares(lungs, "emphysema"),
-                   transform=whole.get_xaxis_transform(), fontsize=8, va="top")  # fmt: skip
-        dense = max(one.shares[_BINS[:-1] >= low].max() for one in lungs.values())
-        magnified.set_ylim(0, 130 * dense)
-        magnified.set_ylabel("the same,\nmagnified", fontsize=9)
+        _say(whole, low, f"{low} to {high} HU: high attenuation,\nground glass and others", lungs, "high")
+        _say(whole, EMPHYSEMA_HU, f"below {EMPHYSEMA_HU} HU: emphysema", lungs, "emphysema")
         whole.set_ylabel(f"% of the lung\nin each {_BINS[1] - _BINS[0]} HU", fontsize=9)
+        magnified.set_ylabel("the same,\nmagnified", fontsize=9)
         magnified.set_xlabel(f"density in HU          ({SOURCES})", fontsize=9)
         magnified.set_xlim(_BINS[0], _BINS[-1])
+        figure.align_ylabels([whole, magnified])
         return figure
 
 
-def _shares(lungs: dict[str, Density], what: str) -> str:
-    return "\n".join(f"{name} {getattr(one, what):.1%}" for name, one in lungs.items())
+def _say(axes: Axes, hu: float, words: str, lungs: dict[str, Density], what: str) -> None:
+    shares = ", ".join(f"{name} {getattr(one, what):.1%}" for name, one in lungs.items())
+    axes.text(hu + 6, 0.97, f"{words}\n{shares}", transform=axes.get_xaxis_transform(), fontsize=8, va="top")
 
 
 def _curves(axes: Axes, lungs: dict[str, Density]) -> None:

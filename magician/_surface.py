@@ -11,15 +11,14 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 
-from magician._figures import plain, scale_bar
+from magician._figures import DPI, plain, scale_bar
 
 LUNGS = {1: "right", 2: "left"}
-VIEWS = {"from the front, left and above": (35, 20), "from behind, left and above": (145, 20)}
+VIEWS = {"from the front, left and above": (30, 20), "from behind, right and below": (-150, -25)}
 _STEP_MM = 3.0  # finer than that, nobody sees it
 _LIGHT = np.array([-0.45, 0.55, 0.7])  # from the upper left, as the viewer sees it; its length is 1
 # From shadow to light: the right lung is the lighter one, in a grey print, too
-_SHADES = {1: ((40, 110, 165), (222, 242, 255)), 2: ((6, 22, 55), (88, 130, 178))}
-_STEPS = 128
+_SHADES = {"right": ((40, 110, 165), (222, 242, 255)), "left": ((6, 22, 55), (88, 130, 178))}
 
 
 def surface(lung: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,20 +65,30 @@ def _between(values: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def draw(labels: np.ndarray, affine: np.ndarray) -> Figure:
-    """Draw both lungs from two sides, without perspective, so that the scale bar holds everywhere."""
+    """Draw both lungs from two sides, without perspective and to one scale, so that the scale bar holds everywhere."""
     found = {label: surface(labels == label, affine) for label in LUNGS if (labels == label).any()}
+    points = np.concatenate([points for points, _, _ in found.values()])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    screens = {name: _screen(*angles) for name, angles in VIEWS.items()}
+    reach = max(np.abs((points - middle) @ screen[:2].T).max() for screen in screens.values())
     with plain():
-        figure = Figure(figsize=(9, 4.2), dpi=100, facecolor="white", layout="constrained")
-        for axes, (name, angles) in zip(figure.subplots(1, 2), VIEWS.items(), strict=True):
-            _view(axes, found, _screen(*angles))
-            axes.set_title(name, fontsize=10)
+        figure = Figure(figsize=(9, 4.3), dpi=DPI, facecolor="white")
+        for i, (name, screen) in enumerate(screens.items()):
+            axes = figure.add_axes([0.5 * i, 0, 0.5, 0.94])
+            axes.set(xlim=(-1.5 * reach, 1.1 * reach), ylim=(-1.1 * reach, 1.15 * reach), aspect="equal")
+            axes.axis("off")
+            axes.set_title(name, fontsize=10, pad=2, y=1)
+            turned = {LUNGS[label]: ((its - middle) @ screen.T, *more) for label, (its, *more) in found.items()}
+            _lungs(axes, turned, screen)
+            _jack(axes, (-1.2 * reach, -0.55 * reach), 0.17 * reach, screen)
+            scale_bar(axes, 9, dark=True)
         return figure
 
 
 def _screen(azimuth: float, elevation: float) -> np.ndarray:
     """Return the directions to the right, up, and towards the viewer, in LPS, array (3, 3); angles in degrees.
 
-    Azimuth 0 is from the front, 90 from the patient's left.
+    Azimuth 0 is from the front, 90 from the patient's left; elevation 90 from the head.
     """
     turn, tilt = np.radians([azimuth, elevation])
     right = np.array([np.cos(turn), np.sin(turn), 0])
@@ -88,37 +97,35 @@ def _screen(azimuth: float, elevation: float) -> np.ndarray:
     return np.stack([right, head * np.cos(tilt) - level * np.sin(tilt), level * np.cos(tilt) + head * np.sin(tilt)])
 
 
-def _view(axes: Axes, found: dict[int, tuple], screen: np.ndarray) -> None:
-    meshes, values, count = [], [], 0
-    for label, (points, faces, normals) in found.items():
+def _lungs(axes: Axes, found: dict[str, tuple], screen: np.ndarray) -> None:
+    """Paint surfaces, given as points on the screen, faces, and normals; their names stand above them."""
+    values, faces, count = [], [], 0
+    for i, (name, (points, its, normals)) in enumerate(found.items()):
         facing = normals @ screen.T
         light = np.clip(facing @ _LIGHT, 0, 1) * 0.8 + 0.2
         light *= np.sqrt(np.clip(facing[:, 2], 0.03, 1))  # what turns away is darker: this draws the outline
-        values.append(label - 1 + np.clip(light, 0, 0.99))
-        meshes.append((points @ screen.T, faces + count))
+        values.append(i + np.clip(light, 0, 0.99))
+        faces.append(its + count)
         count += len(points)
-    seen = np.concatenate([points for points, _ in meshes])
-    faces = np.concatenate([faces for _, faces in meshes])
+        axes.text(points[:, 0].mean(), points[:, 1].max(), f"{name} lung", fontsize=10, ha="center", va="bottom")
+    seen, faces = np.concatenate([points for points, _, _ in found.values()]), np.concatenate(faces)
     far_first = np.argsort(seen[faces, 2].mean(axis=1))  # nearer triangles are painted over those behind them
-    shades = np.concatenate([np.linspace(*ends, _STEPS) for ends in _SHADES.values()]) / 255
+    shades = np.concatenate([np.linspace(*_SHADES[name], 128) for name in found]) / 255
     axes.tripcolor(
-        Triangulation(seen[:, 0], seen[:, 1], faces[far_first]), np.concatenate(values), shading="gouraud",
-        cmap=ListedColormap(shades), vmin=0, vmax=2,
-    )  # fmt: skip
-    (left, bottom), (right, top) = seen[:, :2].min(axis=0), seen[:, :2].max(axis=0)
-    axes.set(xlim=(left - 80, right + 20), ylim=(bottom - 10, top + 30), aspect="equal")
-    axes.axis("off")
-    for label, (points, _) in zip(found, meshes, strict=True):
-        x, y = points[:, 0].mean(), points[:, 1].max()
-        axes.text(x, y + 6, f"{LUNGS[label]} lung", fontsize=10, ha="center", va="bottom")
-    _jack(axes, (left - 45, bottom + 60), screen)
-    scale_bar(axes, 9, colour="black", y=0.02)
+        Triangulation(seen[:, 0], seen[:, 1], faces[far_first]),
+        np.concatenate(values),
+        shading="gouraud",
+        cmap=ListedColormap(shades),
+        vmin=0,
+        vmax=len(found),
+    )
 
 
-def _jack(axes: Axes, middle: tuple[float, float], screen: np.ndarray) -> None:
+def _jack(axes: Axes, middle: tuple[float, float], length: float, screen: np.ndarray) -> None:
     """Draw the patient's six directions; those that point away from the viewer are fainter."""
     for letter, direction in zip("LRPAHF", np.kron(np.eye(3), [[1], [-1]]), strict=True):
-        x, y, towards = screen @ direction * 24
-        colour = "black" if towards > 0 else "0.55"
+        x, y, towards = screen @ direction * length
+        colour = "black" if towards > 0 else "0.5"
         axes.plot([middle[0], middle[0] + x], [middle[1], middle[1] + y], color=colour, linewidth=1)
-        axes.text(middle[0] + 1.45 * x, middle[1] + 1.45 * y, letter, color=colour, fontsize=10, ha="center", va="center")
+        place = middle[0] + 1.45 * x, middle[1] + 1.45 * y
+        axes.text(*place, letter, color=colour, fontsize=10, ha="center", va="center")

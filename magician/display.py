@@ -1,4 +1,4 @@
-"""Look at it: tables, montages and a viewer with sliders, for notebooks.
+"""Look at it: tables, figures and a viewer with sliders, for notebooks.
 
 Nothing here prints or draws by itself: each function returns something that a notebook shows when it is the last
 line of a cell. Figures are drawn from numpy arrays by `magician.volume.window`, the same function that the viewer
@@ -7,9 +7,7 @@ uses, and never change what a model sees.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,75 +16,13 @@ from pydicom.multival import MultiValue
 
 from magician._overlay import checked_labels
 from magician._planes import planes
+from magician._shown import Picture, Table
 from magician.segmentation import LungSegmentation
 from magician.volume import CTVolume
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from magician._planes import Plane
     from magician._window_viewer import WindowViewer
-
-
-class Table:
-    """Rows and columns that a notebook shows as a table, and anything else as text."""
-
-    def __init__(self, columns: Sequence[str], cells: list[list[str]]) -> None:
-        self.columns, self.cells = list(columns), cells
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
-        lines = [self.columns, ["-" * width for width in widths], *self.cells]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
-            for row in self.cells
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-class Picture:
-    """A figure that a notebook shows, with a sentence that says what is to be seen.
-
-    Attributes
-    ----------
-    figure : matplotlib.figure.Figure
-    description : str
-        What the figure shows, whatever the numbers in it are.
-    numbers : str
-        What it says in numbers. Together they are the text for those who can't see the figure (``alt``).
-    drawn : bool
-        Lines and few colours, and therefore a PNG; a JPEG otherwise, as for everything that holds pixels of a CT.
-    """
-
-    def __init__(self, figure: Figure, description: str, numbers: str = "", *, drawn: bool = False) -> None:
-        self.figure, self.description, self.numbers, self.drawn = figure, description, numbers, drawn
-
-    def __repr__(self) -> str:
-        return self.description
-
-    def _repr_jpeg_(self) -> tuple[bytes, dict] | None:
-        if self.drawn:
-            return None
-        buffer = BytesIO()
-        self.figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85, "optimize": True})
-        return buffer.getvalue(), self._metadata()
-
-    def _repr_png_(self) -> tuple[bytes, dict] | None:
-        if not self.drawn:
-            return None
-        from PIL import Image
-
-        buffer, smaller = BytesIO(), BytesIO()
-        self.figure.savefig(buffer, format="png")
-        Image.open(buffer).convert("RGB").quantize(256).save(smaller, format="png", optimize=True)
-        return smaller.getvalue(), self._metadata()
-
-    def _metadata(self) -> dict:
-        return {"alt": f"{self.description} {self.numbers}".strip()}
 
 
 def show_table(rows: Iterable, columns: Sequence[str] | Mapping[str, str]) -> Table:
@@ -132,12 +68,12 @@ def montage(
     tiles : int
         How many slices to show, evenly spread over the volume.
     """
-    from magician._figures import cut, grid
+    from magician._figures import Slice, grid
 
     count = len(volume.hu)
     shown = np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
     labels, (name, plane) = checked_labels(segmentation, volume), _as_made(volume)
-    images = [cut(volume, labels, plane, index, center, width) for index in shown]
+    images = [Slice.cut(volume, labels, plane, index, center, width) for index in shown]
     along = volume.affine[("sagittal", "coronal", "axial").index(name)]
     captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
     what = "the lungs in blue" if segmentation is not None else f"window centre {center:g}, width {width:g} HU"
@@ -164,10 +100,10 @@ def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, ce
     -------
     Picture
     """
-    from magician._figures import cut, grid
+    from magician._figures import Slice, grid
 
     _, plane = _as_made(volume)
-    images = [cut(volume, checked_labels(mask, volume), plane, index, center, width) for mask in masks.values()]
+    images = [Slice.cut(volume, checked_labels(mask, volume), plane, index, center, width) for mask in masks.values()]
     description = f"Slice {index + 1} of {len(volume.hu)} with, in blue, " + "; ".join(masks) + "."
     return Picture(grid(images, list(masks), plane, columns=len(masks), tile=3.2), description)
 
@@ -268,10 +204,10 @@ def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndar
 
 def contact_sheet(datasets: Sequence[Dataset], *, tiles: int = 12) -> Picture:
     """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched from a PACS."""
-    from magician._figures import grid
+    from magician._figures import Slice, grid
 
     shown = np.unique(np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int))
-    images = [datasets[index].pixel_array for index in shown]
+    images = [Slice(datasets[index].pixel_array) for index in shown]
     captions = [f"image {datasets[index].get('InstanceNumber', '')}" for index in shown]
     description = f"{len(shown)} of {len(datasets)} images of the series {datasets[0].get('SeriesDescription', '')!r}."
     return Picture(grid(images, captions), description)
