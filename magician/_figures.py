@@ -133,6 +133,7 @@ def _line(axes: Axes, point: tuple[float, float], level: bool, dashes: tuple, co
 def _frame(axes: Axes, dashes: tuple, colour: str) -> None:
     """Frame a picture as the line is drawn that stands for it in the others."""
     axes.set(xticks=[], yticks=[])
+    axes.patch.set(edgecolor="black", linewidth=4)  # under the frame, so that its dashes can be told apart
     axes.spines[:].set(color=colour, linestyle=dashes, linewidth=1.8)
 
 

@@ -75,12 +75,12 @@ def draw(labels: np.ndarray, affine: np.ndarray) -> Figure:
         figure = Figure(figsize=(9, 4.3), dpi=DPI, facecolor="white")
         for i, (name, screen) in enumerate(screens.items()):
             axes = figure.add_axes([0.5 * i, 0, 0.5, 0.94])
-            axes.set(xlim=(-1.5 * reach, 1.1 * reach), ylim=(-1.1 * reach, 1.15 * reach), aspect="equal")
+            axes.set(xlim=(-1.6 * reach, 1.05 * reach), ylim=(-1.1 * reach, 1.15 * reach), aspect="equal")
             axes.axis("off")
             axes.set_title(name, fontsize=10, pad=2, y=1)
             turned = {LUNGS[label]: ((its - middle) @ screen.T, *more) for label, (its, *more) in found.items()}
             _lungs(axes, turned, screen)
-            _jack(axes, (-1.2 * reach, -0.55 * reach), 0.17 * reach, screen)
+            _jack(axes, (-1.32 * reach, -0.55 * reach), 0.15 * reach, screen)
             scale_bar(axes, 9, dark=True)
         return figure
 
