@@ -91,15 +91,16 @@ def three_planes(
         name: [shape[axis] * mm for axis, mm in zip(plane.axes[1:], plane.spacing_mm, strict=True)]
         for name, plane in shown.items()
     }
-    inch = 11.8 / sum(across for _, across in sizes.values())  # of one millimetre
+    inch = 11.76 / sum(across for _, across in sizes.values())  # of one millimetre
     highest = max(down for down, _ in sizes.values()) * inch
-    size, left = (12, highest + 0.36), 0.05
+    # Whole pixels, and not a hair less: some versions of matplotlib round down
+    size, left = (12, (round((highest + 0.36) * DPI) + 0.1) / DPI), 0.06
     with plain():
         figure = Figure(figsize=size, dpi=DPI, facecolor="white")
         for name, plane in shown.items():
             tall, wide = (mm * inch for mm in sizes[name])
-            axes = figure.add_axes(_box(size, left, 0.05 + (highest - tall) / 2, wide, tall))
-            left += wide + 0.05
+            axes = figure.add_axes(_box(size, left, 0.06 + (highest - tall) / 2, wide, tall))
+            left += wide + 0.06
             index, *place = plane.place(position, shape)
             cut = Slice.cut(volume, labels, plane, index, center, width)
             _show(axes, cut, plane.spacing_mm, outline=1)

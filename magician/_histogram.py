@@ -59,7 +59,7 @@ def draw(lungs: dict[str, Density]) -> Figure:
         figure = Figure(figsize=(9, 5), dpi=DPI, facecolor="white")
         marks, whole, magnified = figure.subplots(
             3, 1, sharex=True, height_ratios=[0.6, 3, 1.7],
-            gridspec_kw={"left": 0.08, "right": 0.99, "bottom": 0.1, "top": 0.99, "hspace": 0.07},
+            gridspec_kw={"left": 0.1, "right": 0.99, "bottom": 0.1, "top": 0.99, "hspace": 0.07},
         )  # fmt: skip
         _marks(marks, lungs)
         for axes in (whole, magnified):
