@@ -77,10 +77,10 @@ def montage(
     along = volume.affine[("sagittal", "coronal", "axial").index(name)]
     captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
     what = "the lungs in blue" if segmentation is not None else f"window centre {center:g}, width {width:g} HU"
-    way = " from feet to head" if name == "axial" else ""
+    order, place = (" from feet to head", "height") if name == "axial" else ("", "position")
     description = (
-        f"Montage: {len(shown)} of {count} {name} slices{way}, {what}; each with its number, its position, and a "
-        f"scale bar; letters mark the sides of the patient."
+        f"Montage: {len(shown)} of {count} {name} slices{order}, {what}; each with its number and {place}; letters "
+        "mark the sides of the patient."
     )
     return Picture(grid(images, captions, plane), description)
 
