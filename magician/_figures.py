@@ -45,7 +45,7 @@ class Slice:
     ----------
     pixels : array of uint8, shape (rows, columns), or (rows, columns, 3) with the lungs in blue
     labels : array of uint8, shape (rows, columns), or None
-        What is outlined: 1 and 2, each by itself.
+        What is outlined, each label by itself; 0 is outside.
     """
 
     pixels: np.ndarray
@@ -142,11 +142,10 @@ def _show(axes: Axes, one: Slice, spacing_mm: Sequence[float], outline: float) -
     """Show a slice on axes that count in millimetres, from its upper left corner."""
     down, across = (count * mm for count, mm in zip(one.pixels.shape, spacing_mm, strict=False))
     axes.imshow(one.pixels, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", extent=(0, across, down, 0))
-    for label in (1, 2):
-        if one.labels is not None and (one.labels == label).any():
-            lung = np.pad(one.labels == label, 1)  # so that a lung at the very edge is outlined, too
-            y, x = ((np.arange(count) - 0.5) * mm for count, mm in zip(lung.shape, spacing_mm, strict=True))
-            axes.contour(x, y, lung, levels=[0.5], colors=[_OUTLINE], linewidths=outline)
+    for label in np.unique(one.labels[one.labels > 0]) if one.labels is not None else ():
+        lung = np.pad(one.labels == label, 1)  # so that a lung at the very edge is outlined, too
+        y, x = ((np.arange(count) - 0.5) * mm for count, mm in zip(lung.shape, spacing_mm, strict=True))
+        axes.contour(x, y, lung, levels=[0.5], colors=[_OUTLINE], linewidths=outline)
     axes.set(xlim=(0, across), ylim=(down, 0))
 
 
