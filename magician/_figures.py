@@ -111,7 +111,7 @@ def three_planes(
                 if other != name:
                     _line(axes, (x, y), its.axes[0] == plane.axes[1], *_LINES[other])
             where = places(volume, position)[("sagittal", "coronal", "axial").index(name)]
-            axes.set_title(f"{name}: {index + 1} of {shape[plane.axes[0]]}, {where} mm", fontsize=10, pad=4, y=1)
+            axes.set_title(f"{name}: {index + 1} of {shape[plane.axes[0]]}, {where} mm", fontsize=10, pad=6, y=1)
             _frame(axes, *_LINES[name])
         return figure
 
