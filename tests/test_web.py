@@ -17,6 +17,7 @@ import pytest
 from browser import chromium
 from helpers import CORONAL, ct_series, interop_required, lung_segmentation, require_program, truth_labels, write_series
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
@@ -194,8 +195,9 @@ def test_a_jpeg_differs_a_little(page, volume):
 def test_the_overlay_keeps_its_colours(page, results):
     overlay = results.overlay[6]
     np.testing.assert_array_equal(ask(page, picture(overlay)).pixels, overlay.pixel_array)
-    jpeg = ask(page, picture(overlay, "jpg")).pixels.astype(float)
-    assert np.abs(jpeg - overlay.pixel_array).mean() < 4
+    jpeg = ask(page, picture(overlay, "jpg"))
+    assert np.abs(jpeg.pixels.astype(float) - overlay.pixel_array).mean() < 4
+    assert get_sampling(Image.open(io.BytesIO(jpeg.body))) == 0  # colours as fine as the greys: 4:4:4
 
 
 def test_a_thumbnail_is_a_small_picture_from_the_middle(pacs, own_page, tmp_path):
@@ -417,6 +419,12 @@ def test_an_address_that_leads_nowhere(page, path):
     assert answer.status == 404
     assert "404 Not Found" in answer.text
     assert "Location" not in answer.headers
+
+
+def test_what_is_no_uid_is_not_even_looked_for(pacs, own_page, monkeypatch):
+    monkeypatch.setattr(pacs, "held", lambda *level, **keys: pytest.fail(f"{keys} was looked for"))
+    for uid in ("1..2", ".1", "1.", "1" * 65):
+        assert ask(own_page, f"studies/{uid}/").status == 404
 
 
 def test_a_series_of_one_study_is_not_found_in_another(page, series, results):
