@@ -55,7 +55,7 @@ class Picture:
         if self.drawn:
             return None
         buffer = BytesIO()
-        self.figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 85, "optimize": True})
+        self.figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75, "optimize": True})
         return buffer.getvalue(), self._metadata()
 
     def _repr_png_(self) -> tuple[bytes, dict] | None:
@@ -65,7 +65,7 @@ class Picture:
 
         buffer, smaller = BytesIO(), BytesIO()
         self.figure.savefig(buffer, format="png")
-        Image.open(buffer).convert("RGB").quantize(256).save(smaller, format="png", optimize=True)
+        Image.open(buffer).convert("RGB").quantize(64).save(smaller, format="png", optimize=True)
         return smaller.getvalue(), self._metadata()
 
     def _metadata(self) -> dict:
