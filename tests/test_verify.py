@@ -16,7 +16,7 @@ from pydicom.pixels.utils import pack_bits
 
 from magician._round_trip import Looks
 from magician.association import Node
-from magician.errors import PacsUnreachable
+from magician.errors import MagicianError, PacsUnreachable
 from magician.practice_pacs import PracticePacs
 from magician.result import Results, make_results, read_segmentation
 from magician.storage import store
@@ -273,7 +273,17 @@ def test_mistake_in_the_seg_is_caught(change, caught, volume, made):
     assert not {"objects", "patient and study", "frame of reference", "references"} & wrong(proof)
 
 
-@pytest.mark.parametrize(("change", "caught"), MISTAKES.values(), ids=MISTAKES)
+CUT = "the pixels of a frame dropped"  # what is shorter than its attributes say is not taken from a PACS at all
+TAKEN = {name: mistake for name, mistake in MISTAKES.items() if name != CUT}
+
+
+def test_a_seg_that_is_cut_short_is_refused_when_it_comes_from_a_pacs(axial, results):
+    change, _ = MISTAKES[CUT]
+    with pytest.raises(MagicianError, match="0xA702|images came"):
+        verify(axial, results, with_seg(results, change(results.seg, axial)))
+
+
+@pytest.mark.parametrize(("change", "caught"), TAKEN.values(), ids=TAKEN)
 def test_mistake_in_the_seg_of_a_pacs_is_caught(change, caught, axial, results):
     assert caught <= wrong(verify(axial, results, with_seg(results, change(results.seg, axial))))
 
