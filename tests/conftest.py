@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers import ct_series, real_data, write_series
+from helpers import ct_series, real_data, truth_labels, write_series
+
+from magician.volume import CTVolume, read_series
 
 
 @pytest.fixture
@@ -18,6 +21,18 @@ def small_series():
 def small_folder(tmp_path: Path) -> Path:
     """A folder that holds one small CT series."""
     return write_series(ct_series(), tmp_path / "ct")
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory) -> CTVolume:
+    """The small CT series as it is read."""
+    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("ct")))
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    """The lungs of that series."""
+    return truth_labels(ct_series())
 
 
 @pytest.fixture

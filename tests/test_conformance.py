@@ -28,11 +28,6 @@ from magician.storage import store
 from magician.volume import CTVolume, read_series
 
 
-@pytest.fixture(scope="module")
-def volume(tmp_path_factory) -> CTVolume:
-    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("ct")))
-
-
 def make(volume: CTVolume, **options) -> Results:
     segmentation = lung_segmentation(volume, truth_labels(list(volume.headers)))
     return make_results(volume, segmentation, **{"include_ct": True} | options)

@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from helpers import CORONAL, FLIPPED, OBLIQUE, PRONE, ct_series, truth_labels, write_series
+from helpers import CORONAL, FLIPPED, OBLIQUE, PRONE, ct_series, write_series
 from ipywidgets import HTML
 from PIL import Image
 from pydicom import Dataset
@@ -16,16 +16,6 @@ from magician._planes import planes
 from magician._window_viewer import WindowViewer
 from magician.display import compare, contact_sheet, montage, show_table, window_viewer
 from magician.volume import read_series, window
-
-
-@pytest.fixture(scope="module")
-def volume(tmp_path_factory):
-    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("ct")))
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return truth_labels(ct_series())
 
 
 def tiles(picture):

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from helpers import CORONAL, ct_series, truth_labels, write_series
+from helpers import CORONAL, ct_series, write_series
 from PIL import Image
 from traitlets import TraitError
 
@@ -16,16 +16,6 @@ from magician._rich_viewer import RichViewer
 from magician._window_viewer import WindowViewer
 from magician.viewer import ct_viewer
 from magician.volume import read_series, window
-
-
-@pytest.fixture(scope="module")
-def volume(tmp_path_factory):
-    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("ct")))
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return truth_labels(ct_series())
 
 
 def answers(viewer, *requests):

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import chromium, jupyterlab, open_notebook, run_all, write_notebook
-from helpers import ct_series, interop_required, require_program, truth_labels, write_series
+from helpers import ct_series, interop_required, require_program, write_series
 from jupyter_client import BlockingKernelClient
 
 import magician
 from magician._overlay import paint
 from magician.viewer import ct_viewer
-from magician.volume import read_series, window
+from magician.volume import window
 
 LOAD = """
 import numpy as np
@@ -26,16 +26,6 @@ JAVASCRIPT = Path(magician.__file__).with_name("_viewer.js")
 STATE = """viewer.plane, viewer.slice, f"{viewer.center:g}", f"{viewer.width:g}", \
 str(viewer.overlay).lower(), f"{viewer.opacity:g}" """
 TIMEOUT_MS = 20_000
-
-
-@pytest.fixture(scope="module")
-def volume(tmp_path_factory):
-    return read_series(write_series(ct_series(), tmp_path_factory.mktemp("known")))
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return truth_labels(ct_series())
 
 
 class Session:
