@@ -17,6 +17,7 @@ import pytest
 from certificates import Authority
 from faulty_pacs import SERIES
 from helpers import ct_series
+from listeners import LISTENERS, a_listener, eventually, nothing_leaks
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, evt
@@ -25,7 +26,6 @@ from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
-from test_hostile_input import LISTENERS, a_listener, eventually, nothing_leaks
 
 from magician import _listener
 from magician._files import instance_path, save_dataset

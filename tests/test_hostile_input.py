@@ -5,13 +5,13 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 from faulty_pacs import SERIES, FaultyPacs
 from helpers import ct_series
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from listeners import LISTENERS, a_listener, eventually, nothing_leaks
 from pydicom import Dataset, config
 from pydicom.uid import UID
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
@@ -23,48 +23,13 @@ from magician.association import Node, associate, echo
 from magician.errors import AssociationAborted, AssociationRejected, DimseFailure, MagicianError
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
-from magician.storage import Limits, Receiver, store
+from magician.storage import Limits, store
 
 STUDY_UID = SERIES[0].StudyInstanceUID
 SMALL = ct_series(slices=2, rows=16, columns=16, seed=3)
 FUZZ_S = 8  # for each of the byte-level fuzzers
-QUICK = Limits(idle_s=2, associate_s=2)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-
-
-def eventually(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
-def resources():
-    threads = [thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"]  # tqdm's only one
-    return len(threads), len(list(Path("/proc/self/fd").iterdir()))
-
-
-@contextmanager
-def nothing_leaks():
-    """Threads and files (sockets among them) must be as many afterwards as before."""
-    threads, files = resources()
-    yield
-    assert eventually(lambda: resources()[0] <= threads and resources()[1] <= files), (resources(), threads, files)
-
-
-@contextmanager
-def a_listener(name, folder, limits=QUICK):
-    """A receiver or a practice PACS; gives its node and where it keeps what it gets."""
-    if name == "receiver":
-        with Receiver(folder / "kept", limits=limits) as receiver:
-            yield receiver.node, receiver.folder
-    else:
-        with PracticePacs(folder=folder / "kept", limits=limits) as pacs:
-            yield pacs.node, pacs.folder
-
-
-LISTENERS = pytest.mark.parametrize("name", ["receiver", "practice PACS"])
 
 
 def all_are_whole(folder):
