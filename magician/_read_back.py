@@ -14,11 +14,11 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
 
+from magician._consistency import references
 from magician.errors import ResultError
 
 SIDES = ("right", "left")
 _LUNG_CODES = {"3341006": "right", "44029006": "left"}  # SNOMED CT: right lung, left lung
-_NOT_IMAGES = ("ReferencedPatientSequence", "ReferencedStudySequence", "ReferencedPerformedProcedureStepSequence")
 _BETWEEN_VOXELS = 0.1  # of a voxel: a pixel that is farther from every voxel lies between them
 
 
@@ -212,13 +212,7 @@ def measured_by(sr: Dataset) -> dict[str, Measured]:
 @_or_say_that("The references can't be read")
 def referenced_by(dataset: Dataset) -> set[str]:
     """Return every SOP Instance UID that an object refers to, but for those of its patient, study and procedure."""
-    found = set()
-    for element in dataset:
-        if element.keyword == "ReferencedSOPInstanceUID":
-            found.add(str(element.value))
-        elif element.VR == "SQ" and element.keyword not in _NOT_IMAGES:
-            found |= set().union(*map(referenced_by, element.value))
-    return found
+    return {uid for uid, _ in references(dataset)}
 
 
 def _groups(item: Dataset) -> Iterator[Dataset]:
