@@ -18,14 +18,13 @@ from pynetdicom.transport import AddressInformation
 
 from magician._messages import refuse_oversized
 from magician._reactor import mend_reactor
-from magician._speed import WakefulSocket, quicken
+from magician._speed import WakefulSocket, parts, quicken
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 
 if TYPE_CHECKING:
     from magician.association import Node
 
 LOOK_UP_S = 0.25  # how often a waiting socket looks whether it is still wanted
-PART_BYTES = 128 * 1024  # of a message; what a time-out is for is one part, however large the message
 PDU_TYPES = range(1, 8)
 
 
@@ -112,8 +111,8 @@ class Connection(WakefulSocket):
     def send(self, bytestream: bytes) -> None:
         """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
         try:
-            for start in range(0, len(bytestream), PART_BYTES):
-                self._send_part(memoryview(bytestream)[start : start + PART_BYTES])
+            for part in parts(bytestream):
+                self._send_part(part)
         except OSError:
             self.event_queue.put("Evt17")  # transport connection closed
         else:

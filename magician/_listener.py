@@ -25,7 +25,7 @@ from magician._connection import Connection
 from magician._limits import Limits
 from magician._messages import receive_exactly, refuse_oversized
 from magician._reactor import mend_reactor, survive_nonsense
-from magician._speed import WakefulSocket, quicken
+from magician._speed import WakefulSocket, parts, quicken
 from magician.association import MAX_PDU_BYTES, Node
 from magician.errors import MagicianError
 
@@ -69,8 +69,8 @@ class _BoundedSocket(WakefulSocket):
     def send(self, bytestream: bytes) -> None:
         """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
         try:
-            for start in range(0, len(bytestream), MAX_PDU_BYTES):  # idle_s is for each of these
-                self.socket.sendall(memoryview(bytestream)[start : start + MAX_PDU_BYTES])
+            for part in parts(bytestream):
+                self.socket.sendall(part)
                 self.moved()
         except (OSError, AttributeError):  # it has no socket any more when the peer was faster
             self.event_queue.put("Evt17")  # transport connection closed
@@ -184,6 +184,12 @@ class _OfferedContext(PresentationContext):
         return twin
 
 
+def require_host(host: str) -> None:
+    """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
+    if not host:
+        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+
+
 def start_listening(
     ae: Listener, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
 ) -> tuple[_Server, Node]:
@@ -200,8 +206,7 @@ def start_listening(
     """
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
-    if not host:
-        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+    require_host(host)
     ae.maximum_pdu_size, ae.maximum_associations = MAX_PDU_BYTES, limits.associations
     ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = limits.associate_s, limits.idle_s, limits.idle_s
     offered = [_OfferedContext(context) for context in ae.supported_contexts]

@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from pynetdicom import _handlers, evt
@@ -26,6 +26,7 @@ from pynetdicom.transport import AssociationSocket
 from magician._encoding import c_store_response
 
 LONGEST_SLEEP_S = 0.02  # the thread also has to notice that a timer has run out, or that it is to end
+PART_BYTES = 128 * 1024
 MOST_WAITING = 8  # messages that have been read and not yet dealt with
 BUSY_SLEEP_S = 0.002
 P_DATA_TF_TYPE = b"\x04\x00"  # PS3.8 9.3.5
@@ -135,6 +136,13 @@ class WakefulSocket(AssociationSocket):
             opened.close()
 
     _shutdown_socket = close_for_certain  # pynetdicom's name for it
+
+
+def parts(message: bytes) -> Iterator[memoryview]:
+    """What is sent, in pieces: a time-out is for one of them, however large the message."""
+    whole = memoryview(message)
+    for start in range(0, len(whole), PART_BYTES):
+        yield whole[start : start + PART_BYTES]
 
 
 def _readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket]:

@@ -15,7 +15,7 @@ import threading
 from markupsafe import Markup
 from waitress.server import create_server
 
-from magician._listener import advice
+from magician._listener import advice, require_host
 from magician._web_site import Site, on_colab
 from magician.association import is_loopback
 from magician.errors import MagicianError
@@ -113,8 +113,7 @@ class WebPage:
             raise MagicianError("This web page is stopped: call .start(), or use it in a with block.")
 
     def _listen(self) -> socket.socket:
-        if not self._host:
-            raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+        require_host(self._host)
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             return socket.create_server((self._host, self._port), family=family)
