@@ -96,8 +96,7 @@ class _Server(ThreadedAssociationServer):
     # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
     # others try again after a second, and after some seconds in vain.
     request_queue_size = 128
-    block_on_close = False  # else a stop waits for whoever is silent in the middle of a TLS handshake
-    daemon_threads = True
+    daemon_threads = True  # else a stop waits for whoever is silent in the middle of a TLS handshake
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
         self.limits = limits
