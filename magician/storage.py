@@ -48,6 +48,7 @@ from magician.errors import (
 
 logger = logging.getLogger(__name__)
 
+LAST_OBJECT_S = 5  # how long a retrieve that is over waits for an object that is still being written
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
 # Deflated data sets are not: of some kilobytes that arrive, gigabytes can be inflated
@@ -109,6 +110,7 @@ class Receiver:
         self._arrived: dict[Path, None] = {}
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
+        self._being_kept, self._all_kept = 0, threading.Condition(self._lock)
         self._server = None
 
     def __enter__(self) -> Receiver:
@@ -137,16 +139,30 @@ class Receiver:
 
     @contextmanager
     def watched_by(self, watcher: Watcher) -> Iterator[None]:
-        """Tell `watcher` what arrives in the ``with`` block, and what can't be kept."""
+        """Tell `watcher` what arrives in the ``with`` block, and what can't be kept.
+
+        The block ends when what has come is written: a C-MOVE that breaks off may be over before its last object is.
+        """
         with self._lock:
             self._watchers.append(watcher)
         try:
             yield
         finally:
-            with self._lock:
+            with self._all_kept:
+                self._all_kept.wait_for(lambda: not self._being_kept, LAST_OBJECT_S)
                 self._watchers.remove(watcher)
 
     def _store(self, event: evt.Event) -> int:
+        with self._lock:
+            self._being_kept += 1
+        try:
+            return self._keep(event)
+        finally:
+            with self._all_kept:
+                self._being_kept -= 1
+                self._all_kept.notify_all()
+
+    def _keep(self, event: evt.Event) -> int:
         try:
             path = keep(event, self.folder, *read_object(event), self._room)
         except Refused as refusal:

@@ -331,6 +331,28 @@ def test_the_destination_dies_in_the_middle_of_a_move(tmp_path, server):
             move(pacs.node)
 
 
+def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_path, pacs, monkeypatch):
+    begun, written, original = threading.Event(), [], _reception.write_whole
+
+    def slow_at_the_third(path, content):
+        if len(written) == 2:
+            begun.set()
+            time.sleep(0.5)
+        original(path, content)
+        written.append(path.stem)
+
+    monkeypatch.setattr(_reception, "write_whole", slow_at_the_third)
+    with Receiver(tmp_path, ae_title="INBOX") as receiver:
+        pacs.know(receiver.node)
+        stopping = threading.Thread(target=lambda: begun.wait() and receiver.__exit__())
+        stopping.start()
+        with pytest.raises(IncompleteRetrieve) as caught:
+            move_study(pacs.node, STUDY_UID, receiver)
+        assert len(written) == caught.value.received == 3
+        assert set(caught.value.missing) == set(UIDS) - set(written)
+        stopping.join()
+
+
 def test_the_destination_is_dead(pacs):
     pacs.know(Node("DEAD", "127.0.0.1", free_port()))
     with pytest.raises(UnknownMoveDestination, match="could not reach it"):
