@@ -27,7 +27,7 @@ from magician._files import is_temporary, open_folder, read_whole
 from magician._limits import DEFAULT_LIMITS, Limits, Room
 from magician._listener import Listener, start_listening, stop_listening
 from magician._progress import track
-from magician._reception import HEADER_KEYWORDS, SUCCESS, Refused, keep, read_object
+from magician._reception import HEADER_KEYWORDS, OUT_OF_RESOURCES, SUCCESS, Refused, keep, read_object
 from magician.association import (
     MAX_CONTEXTS,
     Node,
@@ -111,6 +111,7 @@ class Receiver:
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
         self._being_kept, self._all_kept = 0, threading.Condition(self._lock)
+        self._stopping = False
         self._server = None
 
     def __enter__(self) -> Receiver:
@@ -121,7 +122,7 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._room = Room(self._limits, self.folder)
+        self._room, self._stopping = Room(self._limits, self.folder), False
         self._server, self.node = start_listening(
             ae, self._host, self._port, handlers, limits=self._limits, tls=self._tls
         )
@@ -129,6 +130,8 @@ class Receiver:
 
     def __exit__(self, *exception) -> None:
         if self._server is not None:
+            with self._lock:
+                self._stopping = True
             stop_listening(self._server)
             self._server = None
 
@@ -154,6 +157,8 @@ class Receiver:
 
     def _store(self, event: evt.Event) -> int:
         with self._lock:
+            if self._stopping:  # who waits for what has come has perhaps stopped waiting
+                return OUT_OF_RESOURCES
             self._being_kept += 1
         try:
             return self._keep(event)

@@ -20,6 +20,7 @@ from magician._files import read_whole, save_dataset
 from magician.association import Node
 from magician.errors import (
     AssociationAborted,
+    DimseFailure,
     IncompleteRetrieve,
     MagicianError,
     PacsTimeout,
@@ -351,6 +352,22 @@ def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_
         assert len(written) == caught.value.received == 3
         assert set(caught.value.missing) == set(UIDS) - set(written)
         stopping.join()
+
+
+def test_a_receiver_that_stops_takes_no_further_object(tmp_path, monkeypatch):
+    refused, original = [], storage.stop_listening
+
+    def one_comes_late(server):
+        with pytest.raises(DimseFailure) as caught:
+            store(receiver.node, SERIES[:1])
+        refused.append(caught.value.status)
+        original(server)
+
+    monkeypatch.setattr(storage, "stop_listening", one_comes_late)
+    with Receiver(tmp_path) as receiver:
+        pass
+    assert refused == [0xA700]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_destination_is_dead(pacs):
