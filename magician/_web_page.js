@@ -10,7 +10,9 @@ const slider = document.getElementById("image");
 const where = document.getElementById("where");
 const loading = document.getElementById("loading");
 const radios = [...document.querySelectorAll("input[name=window]")];
+const edges = [...document.querySelectorAll("#frame abbr")]; // left, right, upper
 const uids = viewer ? viewer.dataset.instances.split(" ") : [];
+const letters = viewer ? viewer.dataset.letters.split(" ") : []; // of each image those of its edges
 
 let wanted = 0; // the image that was asked for, from 0
 let window_ = ""; // the name of the window
@@ -21,6 +23,7 @@ function show(index) {
   const picture = images.get(index);
   picture.alt = `Image ${index + 1} of ${uids.length}, ${viewer.dataset.name}`;
   if (stage.firstElementChild !== picture) stage.replaceChildren(picture);
+  edges.forEach((edge, i) => { edge.textContent = letters[index].split(",")[i] ?? ""; });
   where.textContent = `Image ${index + 1} of ${uids.length}`; // what is seen, not what is waited for
   viewer.dataset.shown = `${index + 1} ${window_}`;
 }

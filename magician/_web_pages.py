@@ -84,7 +84,7 @@ def _card(series: Held) -> Markup:
     )
 
 
-def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
+def images(ae_title: str, held: list[Held], letters: list[Sequence[str]], number: int, window: str) -> str:
     """One series to scroll.
 
     Parameters
@@ -92,6 +92,8 @@ def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
     ae_title : str
     held : list
         Its instances, in the order in which they are shown.
+    letters : list
+        Of each of them, which side of the patient is at its left, right and upper edge; empty if that is not known.
     number : int
         The one to begin with, from 1.
     window : str
@@ -113,15 +115,18 @@ def images(ae_title: str, held: list[Held], number: int, window: str) -> str:
             count=len(held),
             keys="0, 1, 2 and 3: the windows, in this order." if is_ct else "",
             windows=_windows(window) if is_ct else "",
+            letters=" ".join(",".join(one) for one in letters),
+            edges=_edges(letters[number - 1]),
         )
     path = [("../../../../", ae_title), ("../../", first["PatientName"] or "(no name)")]
     return _page(name, "../../../../", path, body)
 
 
-_VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-name="{name}">
+_VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}" data-name="{name}">
 {facts}
 <figure>
-<div id="stage"><img src="instances/{uid}.jpg{query}" alt="Image {number} of {count}, {name}"></div>
+<div id="frame"><div id="stage"><img src="instances/{uid}.jpg{query}" alt="Image {number} of {count}, {name}"></div>
+{edges}</div>
 <figcaption><output id="where" for="image">Image {number} of {count}</output> <span id="loading"></span></figcaption>
 </figure>
 <form>
@@ -134,6 +139,13 @@ _VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-name="{n
 Home and End: first and last. {keys}</p>
 </main>
 <script src="../../../../page.js"></script>""")
+
+
+def _edges(letters: Sequence[str]) -> Markup:
+    return Markup().join(
+        Markup('<abbr class="{}" title="{} edge">{}</abbr>').format(edge, edge, letter)
+        for edge, letter in zip(("left", "right", "upper"), letters or ("", "", ""), strict=True)
+    )
 
 
 def _windows(chosen: str) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import pixel_array
 from pydicom.uid import CTImageStorage, RLELossless, SegmentationStorage
 
+from magician._overlay import patient_orientation
 from magician._pixels import decode
 from magician._planes import PRESETS
 from magician._slices import numbers
@@ -27,6 +29,8 @@ MOST_BYTES = 64 * 1024**2
 MOST_PIXELS = 4096 * 4096
 THUMBNAIL = 160  # pixels, the longer side
 WINDOWS = {name.replace(" ", "-"): values for name, values in PRESETS.items()}
+_HOW_IT_LIES = ["ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation"]
+_OPPOSITE = str.maketrans("RLAPFH", "LRPAHF")
 _SIZE_OF_JPEG = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
 
 
@@ -110,25 +114,58 @@ def tile(why: str) -> bytes:
     ).format(text).encode()  # fmt: skip
 
 
-@lru_cache(maxsize=64)
-def in_order(paths: tuple[str, ...]) -> tuple[int, ...]:
-    """Indices of the images of one series along its slice normal, from feet to head if it is axial.
+@dataclass(frozen=True)
+class Arrangement:
+    """How the images of one series lie.
 
-    Images that do not lie in one direction stay as they are: in order of their numbers.
+    Attributes
+    ----------
+    order : tuple of int
+        Their indices along the slice normal, from feet to head if they are axial; in order of their numbers if they do
+        not lie in one direction.
+    letters : tuple of tuple of str
+        Of each of them, which side of the patient is at its left, right and upper edge; empty if that is not known.
     """
-    keywords = ["ImagePositionPatient", "ImageOrientationPatient"]
+
+    order: tuple[int, ...]
+    letters: tuple[tuple[str, ...], ...]
+
+
+@lru_cache(maxsize=64)
+def arrange(paths: tuple[str, ...]) -> Arrangement:
+    """Find out how the images of one series lie, from their headers."""
+    as_numbered = tuple(range(len(paths)))
     try:
         for path in paths:
             _refuse_deflated(Path(path))
-        headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths]
+        headers = [dcmread(path, stop_before_pixels=True, specific_tags=_HOW_IT_LIES) for path in paths]
+        letters = tuple(map(_edges, headers))
+    except Exception:  # damaged
+        return Arrangement(as_numbered, ((),) * len(paths))
+    try:
         directions = np.array([numbers(header, "ImageOrientationPatient", 6) for header in headers])
         positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
-    except Exception:  # without positions, or damaged
-        return tuple(range(len(paths)))
+    except SeriesError:
+        return Arrangement(as_numbered, letters)
     if np.ptp(directions, axis=0).max() > 1e-3:
-        return tuple(range(len(paths)))
+        return Arrangement(as_numbered, letters)
     along = positions @ np.cross(directions[0, :3], directions[0, 3:])
-    return tuple(np.argsort(along, kind="stable").tolist())
+    return Arrangement(tuple(np.argsort(along, kind="stable").tolist()), letters)
+
+
+def _edges(header: Dataset) -> tuple[str, ...]:
+    """Letters of the left, right and upper edge; empty if the header does not tell (PS3.3 C.7.6.1.1.1).
+
+    At the lower edge an overlay has its strip of text.
+    """
+    if "ImageOrientationPatient" in header:
+        towards = patient_orientation(header)
+    else:
+        towards = header.get("PatientOrientation") or ()
+    if isinstance(towards, str) or len(towards) != 2 or not all(re.fullmatch("[RLAPFH]{1,3}", one) for one in towards):
+        return ()
+    right, lower = towards
+    return right.translate(_OPPOSITE), right, lower.translate(_OPPOSITE)
 
 
 def _read(path: Path) -> Dataset:

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 
 from magician import _web_pages
 from magician._files import is_uid
-from magician._web_pictures import WINDOWS, NoPicture, encode, in_order, show, tile, why_no_picture
+from magician._web_pictures import WINDOWS, NoPicture, arrange, encode, show, tile, why_no_picture
 from magician.association import is_loopback
 from magician.errors import MagicianError
 from magician.practice_pacs import PracticePacs
@@ -117,9 +117,11 @@ class Site:
         number = request.args.get("image", (len(held) + 1) // 2, type=int)
         window = request.args.get("window", "")
         _window(window)
-        held = [held[i] for i in in_order(tuple(one["path"] for one in held))]
+        arrangement = arrange(tuple(one["path"] for one in held))
+        held = [held[i] for i in arrangement.order]
+        letters = [arrangement.letters[i] for i in arrangement.order]
         number = min(max(number, 1), len(held))
-        return _html(_web_pages.images(self._pacs.node.ae_title, held, number, window))
+        return _html(_web_pages.images(self._pacs.node.ae_title, held, letters, number, window))
 
     def _thumbnail(self, request: Request, study: str, series: str, kind: str) -> Response:
         held = self._images(study, series)

@@ -254,6 +254,46 @@ def test_images_in_several_directions_are_in_order_of_their_numbers(pacs, own_pa
     assert re.search('data-instances="([^"]*)"', text)[1].split() == [x.SOPInstanceUID for x in small_series]
 
 
+def edges(page, image, number=1):
+    """The letters at the left, right and upper edge of one image of a series, as the page shows them first."""
+    text = ask(page, f"{place(image)}?image={number}").text
+    return re.findall('<abbr class="[a-z]+" title="(left|right|upper) edge">([^<]*)</abbr>', text)
+
+
+@pytest.mark.parametrize(("orientation", "letters"), [((1, 0, 0, 0, 1, 0), "RLA"), ((-1, 0, 0, 0, -1, 0), "LRP")])
+def test_letters_tell_the_sides_of_the_patient(pacs, own_page, orientation, letters):
+    images = ct_series(orientation=orientation)
+    pacs.add(images)
+    assert edges(own_page, images[0]) == list(zip(("left", "right", "upper"), letters, strict=True))
+    assert f'data-letters="{" ".join([",".join(letters)] * 12)}"' in ask(own_page, place(images[0])).text
+
+
+def test_letters_of_a_picture_without_positions_are_those_that_it_names(pacs, own_page, small_series):
+    image = small_series[0]
+    del image.ImageOrientationPatient, image.ImagePositionPatient
+    image.PatientOrientation = ["LH", "P"]
+    pacs.add([image])
+    assert edges(own_page, image) == [("left", "RF"), ("right", "LH"), ("upper", "A")]
+
+
+@pytest.mark.parametrize("named", [None, "LP", ["X", "P"], ["L"], ["L", "P", "H"], ["", ""]])
+def test_no_letters_where_the_sides_are_not_known(pacs, own_page, small_series, named):
+    image = small_series[0]
+    del image.ImageOrientationPatient
+    if named is not None:
+        image.PatientOrientation = named
+    pacs.add([image])
+    assert edges(own_page, image) == [("left", ""), ("right", ""), ("upper", "")]
+
+
+def test_each_image_has_letters_of_its_own(pacs, own_page, small_series):
+    coronal = ct_series(orientation=CORONAL)[0]
+    small_series[3].ImageOrientationPatient = coronal.ImageOrientationPatient
+    pacs.add(small_series)
+    assert dict(edges(own_page, small_series[0], 3))["upper"] == "A"
+    assert dict(edges(own_page, small_series[0], 4))["upper"] == "H"
+
+
 def test_without_javascript_the_address_chooses_image_and_window(page, volume):
     text = ask(page, f"{place(volume.headers[0])}?image=3&window=bone").text
     assert f'<img src="instances/{volume.headers[2].SOPInstanceUID}.jpg?window=bone" alt="Image 3 of 12' in text
@@ -704,6 +744,35 @@ def test_keys_wheel_and_slider_move_through_the_images(tab, page, series, volume
     wait_for(tab, "10 bone")
     assert complaints == []
     assert {urljoin(url, "/") for url in asked} == {page.url}
+
+
+def test_the_keyboard_alone_leads_from_the_studies_to_an_image(tab, page, series):
+    look(tab, page)
+
+    def press_tab_as_far_as(address):
+        for _ in range(20):
+            tab.keyboard.press("Tab")
+            if (tab.evaluate("document.activeElement.href") or "").endswith(address):
+                return tab.keyboard.press("Enter")
+        raise AssertionError(f"{address} can't be reached")
+
+    press_tab_as_far_as(f"/studies/{series[0].StudyInstanceUID}/")
+    tab.wait_for_selector(".series")
+    press_tab_as_far_as(f"/series/{series[0].SeriesInstanceUID}/")
+    wait_for(tab, "6 ")
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("End")
+    wait_for(tab, "12 ")
+
+
+def test_letters_are_those_of_the_image_that_is_seen(tab, pacs, own_page, small_series):
+    small_series[3].ImageOrientationPatient = ct_series(orientation=CORONAL)[0].ImageOrientationPatient
+    pacs.add(small_series)
+    look(tab, own_page, f"{place(small_series[0])}?image=3")
+    for shown, upper in (("3 ", "A"), ("4 ", "H"), ("5 ", "A")):
+        wait_for(tab, shown)
+        assert tab.locator("#frame .upper").text_content() == upper
+        tab.keyboard.press("ArrowUp")
 
 
 def test_once_loaded_a_step_asks_for_nothing(tab, page, series):
