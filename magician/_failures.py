@@ -41,7 +41,7 @@ def explain(association: Association, node: Node, wanted: Sequence[PresentationC
     if association.is_rejected:
         return _rejected(answer.result_str, answer.reason_str, node)
     if answer is not None and answer.result == 0x00:
-        return _no_service(wanted, node)
+        return lost_early(node) if association.accepted_contexts else _no_service(wanted, node)
     return _no_dicom_answer(connection, node)
 
 
@@ -84,6 +84,12 @@ def _no_service(wanted: Sequence[PresentationContext], node: Node) -> MagicianEr
     seen = f"{node} accepted the association but none of the services that we asked for ({names})."
     change = f"Its administrator must switch them on for {node.local_ae_title!r}, or this is the wrong server."
     return ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))
+
+
+def lost_early(node: Node) -> AssociationAborted:
+    """The association stood, and was gone before anything was asked over it."""
+    seen = f"{node} ended the association before our request was sent."
+    return AssociationAborted.of(Finding("association", seen, "the PACS", "It may have stopped: try again."))
 
 
 def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:

@@ -65,7 +65,13 @@ def quicken(association: Association) -> None:
 
 
 def _next_message(association: Association, take: Callable, block: bool) -> tuple:
-    """Wait for a message as long as bytes move: a large one may take longer than an answer may let us wait."""
+    """Wait for a message as long as bytes move: a large one may take longer than an answer may let us wait.
+
+    When a connection has closed there is nothing to wait for. What says so in the queue may have been taken already, by
+    the thread that had no use for it.
+    """
+    if block and association.dul.socket.is_closed:
+        return take(False)
     while True:
         asked = time.monotonic()
         message = take(block)
@@ -106,6 +112,10 @@ class WakefulSocket(AssociationSocket):
 
     def moved(self) -> None:
         self.last_moved = time.monotonic()
+
+    @property
+    def is_closed(self) -> bool:
+        return self.socket is None or self.socket.fileno() == -1
 
     @property
     def ready(self) -> bool:

@@ -24,7 +24,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
 from magician._connection import Requestor, look_up
-from magician._failures import explain
+from magician._failures import explain, lost_early
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -199,10 +199,7 @@ def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
     except RuntimeError as error:
         if association.is_established:
             raise
-        seen = f"{node} ended the association before our request was sent."
-        raise AssociationAborted.of(
-            Finding("association", seen, "the PACS", "It may have stopped: try again.")
-        ) from error
+        raise lost_early(node) from error
 
 
 def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:

@@ -13,6 +13,7 @@ from pynetdicom import evt
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from magician._connection import Connection
+from magician._failures import explain
 from magician.association import Node, associate, echo, is_loopback
 from magician.errors import (
     AssociationAborted,
@@ -226,6 +227,28 @@ def test_a_request_that_follows_closely_on_another_gets_its_answer():
                 assert not passed.wait(0.05)
             del association.dimse.get_msg
             checkpoint.set()
+
+
+def test_nobody_waits_for_an_answer_over_a_connection_that_has_closed():
+    """What the reactor thread takes off the queue must not be what says that the connection is gone."""
+    with PracticePacs() as pacs, associate(pacs.node, [Verification]) as association:
+        association._reactor_checkpoint.clear()
+        while not association._is_paused:
+            time.sleep(0.001)
+        association.dul.socket.close_for_certain()
+        assert association.dimse.msg_queue.get(timeout=5) == (None, None)
+        started = time.monotonic()
+        assert association.dimse.get_msg(block=True) == (None, None)
+        assert time.monotonic() - started < 5  # of 20
+
+
+def test_an_association_that_is_accepted_and_lost_is_not_one_without_services():
+    with PracticePacs() as pacs:
+        with associate(pacs.node, [Verification]) as association:
+            association.abort()
+            error = explain(association, pacs.node, association.requestor.requested_contexts)
+    assert isinstance(error, AssociationAborted)
+    assert "ended the association before our request was sent" in str(error)
 
 
 @pytest.mark.parametrize(
