@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 NOTEBOOK := notebooks/01_connect_ai_to_pacs.ipynb
 
-.PHONY: tutorial lab test outputs notebook-test lint install clear-outputs clean
+.PHONY: tutorial lab test outputs notebook-test colab-test lint install clear-outputs clean
 
 tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py
@@ -31,6 +31,10 @@ test: install lint
 notebook-test: install
 	TQDM_DISABLE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
+
+# The same in an environment with the versions of Google Colab, where only Cell 1 installs; needs the package index
+colab-test:
+	TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tests/as_on_colab.py
 
 lint: install
 	$(BIN)/ruff check

@@ -1,0 +1,72 @@
+"""Run the notebook in an environment of its own with the versions that Google Colab brings, and what Cell 1 adds.
+
+    make colab-test
+
+On Colab numpy is loaded before the first cell, so an installation that replaces it breaks the notebook until a restart.
+This needs the package index, as Cell 1 does. It takes about three minutes, and is no part of `make test`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDER = REPOSITORY / "build" / "colab"
+# Colab in August 2026, with Python 3.13. Its torch is older than the one that is tested here.
+VERSIONS = {
+    "numpy": "2.1.3",
+    "scipy": "1.16.3",
+    "matplotlib": "3.10.0",
+    "scikit-image": "0.25.2",
+    "ipywidgets": "7.7.1",
+    "ipython": "7.34.0",
+    "ipykernel": "6.17.1",
+}
+MUST_STAY = {"numpy", "torch", "matplotlib", "ipywidgets", "ipython"}
+
+
+def run(*command: object, **environment: str) -> str:
+    """Run a command, its errors shown; returns its output."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=REPOSITORY, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n{' '.join(map(str, command))} ended with {done.returncode}")
+    return done.stdout
+
+
+def main() -> None:
+    venv.create(FOLDER / "venv", clear=True, with_pip=True)
+    python = FOLDER / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = (python, "-m", "pip", "-q", "--disable-pip-version-check")
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    torch = next(line for line in constraints if line.startswith("torch=="))
+    index = ["--index-url", os.environ["TORCH_INDEX"]] if os.environ.get("TORCH_INDEX") else []
+    run(*pip, "install", *index, torch)
+    run(*pip, "install", *(f"{name}=={version}" for name, version in VERSIONS.items()), "pytest", "nbval")
+
+    report = json.loads(run(*pip, "install", "--dry-run", "--quiet", "--report", "-", REPOSITORY))
+    installed = {one["metadata"]["name"].lower(): one["metadata"]["version"] for one in report["install"]}
+    print("Cell 1 installs", ", ".join(f"{name} {version}" for name, version in sorted(installed.items())))
+    if replaced := MUST_STAY & set(installed):
+        sys.exit(f"It would replace {', '.join(sorted(replaced))}, which Colab has loaded before.")
+
+    startup = FOLDER / "ipython" / "profile_default" / "startup" / "before_cell_1.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text("import numpy, scipy, skimage.measure, matplotlib\n", encoding="utf-8")
+    nbval = "--nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 notebooks"
+    pytest = (python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", *nbval.split())
+    print(run(*pytest, IPYTHONDIR=str(FOLDER / "ipython"), TQDM_DISABLE="1"))
+    for name in MUST_STAY & VERSIONS.keys():
+        found = run(python, "-c", f"from importlib.metadata import version; print(version({name!r}))").strip()
+        if found != VERSIONS[name]:
+            sys.exit(f"{name} was {VERSIONS[name]} before, and is {found} now.")
+
+
+if __name__ == "__main__":
+    main()
