@@ -24,7 +24,7 @@ class Authority:
         openssl("req", "-x509", *NEW_KEY, "-keyout", self.key, "-out", self.pem, "-days", 2, "-subj", f"/CN={name}")
 
     def certify(self, name: str, *, hosts: str = "DNS:localhost,IP:127.0.0.1", days: int = 2) -> Certificate:
-        """Make a key and a certificate; with a negative number of `days` one that has expired."""
+        """Make a key and a certificate; with 0 `days` one that has expired."""
         path = self.folder / f"{self.name}-{name}"
         request, key, extensions, certificate = (path.with_suffix(x) for x in (".csr", ".key", ".ext", ".pem"))
         openssl("req", "-new", *NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")

@@ -33,7 +33,7 @@ class Certificates:
         self.ours, self.theirs = Authority(folder, "ours"), Authority(folder, "theirs")
         self.server, self.client = self.ours.certify("server"), self.ours.certify("client")
         self.stranger = self.theirs.certify("stranger")
-        self.expired = self.ours.certify("expired", days=-1)
+        self.expired = self.ours.certify("expired", days=0)
         self.elsewhere = self.ours.certify("elsewhere", hosts="DNS:pacs.example")
 
     def listen(self, who="server", *, mutual=False, version=None):
