@@ -60,9 +60,14 @@ class Phantom:
     def _make_grid(self) -> None:
         rng, u, h = self.rng, self.rng.uniform, self.height
         low, high = u(-150, -20), h + u(0, 60)
-        if rng.random() < 0.25:  # a partial scan
+        part = rng.random()
+        if part < 0.15:  # a partial scan
             low, high = np.sort(u(low, high, 2))
             high = max(high, low + 40)
+        elif part < 0.4:  # more slices of what is hard: the domes and what lies below them,
+            high = u(0.1, 0.4) * h
+        elif part < 0.5:  # and the apices between the shoulders
+            low = u(0.55, 0.8) * h
         if self.thick:  # triples of near slices
             centres = np.linspace(low, high, SLICES // 3)
             zs = (centres[:, None] + u(1.2, 3.5) * np.array([-1, 0, 1])).ravel()
@@ -163,8 +168,8 @@ class Phantom:
         neck = 1 / (1 + np.exp(-np.clip((above - u(0.2, 1.2)) * 2.5, -30, 30)))
         shoulder = np.exp(-(((self.z - h + 25) / (55 * self.size)) ** 2))
         wall = self.ribs + self.muscle + self.fat
-        wide = (self.half_width + wall) * (1 + u(0.0, 0.3) * shoulder) * (1 - 0.55 * neck)
-        deep = (self.half_depth + wall + 14) * (1 - u(0.05, 0.25) * shoulder) * (1 - u(0.2, 0.4) * neck)
+        wide = (self.half_width + wall) * (1 + u(0.0, 0.5) * shoulder) * (1 - 0.55 * neck)
+        deep = (self.half_depth + wall + 14) * (1 - u(0.0, 0.35) * shoulder) * (1 - u(0.2, 0.4) * neck)
         body = -_outside(self.x, self.y - u(6, 18), wide, deep, u(2.0, 3.0))
         self.skin = np.maximum(body, self.ribs + 9 - self.cage)  # never thinner than the ribs
         if self.rng.random() < 0.35:  # breasts
@@ -192,6 +197,7 @@ class Phantom:
         if rng.random() < 0.5:  # glands and strands in the fat
             strands = body & (self.skin < fat) & (smooth_field(rng, self.shape, (6, 24, 24)) > u(1.2, 2.0))
             hu[strands] = u(-30, 40)
+        self._armpits(body)
         # ribs run obliquely, higher at the back, between the muscles of their spaces
         shell = (self.cage > 0) & (self.cage < self.ribs) & body
         hu[shell] = self.tissue + u(-20, 5)
@@ -209,6 +215,29 @@ class Phantom:
         pleural_fat = (self.cage > 0) & (self.cage < u(0, 4) * smooth_field(rng, self.shape, (4, 9, 9)))
         hu[pleural_fat & body & ~rib] = FAT
         self.bone, self.marrow = bone, marrow
+
+    def _armpits(self, body: np.ndarray) -> None:
+        """Fat between the muscles of arm, chest and neck, with vessels and nodes in it; sometimes there is none."""
+        rng, u, hu, s, h = self.rng, self.rng.uniform, self.hu, self.size, self.height
+        if rng.random() < 0.25:
+            return
+        wall = self.ribs + u(0, 15)
+        mix = smooth_field(rng, self.shape, (6, 18, 18))
+        cords = self._blank()
+        for side in (-1, 1):
+            for _ in range(rng.integers(1, 5)):
+                centre = (side * self.half_width * u(0.4, 1.15), u(-50, 50) * s, h - u(-15, 95) * s)
+                fat = self._ellipsoid(centre, u(18, 70, 3) * s, u(-1, 1)) + 0.3 * mix
+                hu[body & (fat < 1) & (self.cage > wall) & (self.skin > 3)] = FAT + u(-15, 25)
+                ends = [
+                    (side * 25 * s, u(-40, 10), h),
+                    centre,
+                    (side * self.half_width * 1.3, u(-30, 40), h + u(-60, 30)),
+                ]
+                self._chain(cords, ends, u(2, 6) * s)
+                node = self._ellipsoid(np.array(centre) + rng.normal(0, 8, 3), u(4, 11, 3))
+                hu[body & (node < 1) & (self.cage > wall)] = u(0, 60)
+        hu[body & (cords > 0.5) & (self.cage > wall)] = self.blood if rng.random() < 0.5 else self.tissue
 
     def _skeleton(self) -> None:
         rng, u, hu, s, h = self.rng, self.rng.uniform, self.hu, self.size, self.height
@@ -359,7 +388,7 @@ class Phantom:
         """Label: chest cavity, above the diaphragm, below the apex, outside mediastinum and spine."""
         rng, u, h, w = self.rng, self.rng.uniform, self.height, self.half_width
         dome, cap = np.full(self.shape, -1e3, np.float32), np.full(self.shape, 1e4, np.float32)
-        steep = u(55, 130) * self.size
+        steep, tilt = (u(55, 130) if rng.random() < 0.7 else u(20, 55)) * self.size, u(-0.1, 0.4)
         self.dome_top = {}
         for side in (-1, 1):
             top = (u(-6, 6) if side < 0 else u(-28, 6)) * self.size
@@ -367,7 +396,9 @@ class Phantom:
             here = self.midline * side > 0
             dx = (self.x - side * u(0.4, 0.55) * w) / (w * u(0.55, 0.75))
             dy = (self.y_cage + u(0, 0.25) * self.half_depth) / (self.half_depth * u(0.95, 1.2))
-            height = top - steep * (dx**2 + dy**2) ** u(0.9, 1.4) + u(1, 5) * smooth_field(rng, self.shape, (1, 4, 4))
+            # from a cone to a flat plate with steep sides, often higher in front than at the back
+            fall = np.minimum((dx**2 + dy**2) ** (u(0.9, 1.4) if rng.random() < 0.6 else u(1.4, 4)), 3)
+            height = top - steep * fall + u(1, 5) * smooth_field(rng, self.shape, (1, 4, 4)) - tilt * self.y_cage
             dome = np.where(here, height, dome)
             ax, ay = side * u(0.3, 0.46) * w, u(5, 35) * self.size
             q = ((self.x - ax) ** 2 + (self.y - ay) ** 2) / (u(38, 56) * self.size) ** 2
@@ -378,50 +409,86 @@ class Phantom:
         self.label = np.where(lung, np.where(self.midline < 0, 1, 2), 0).astype(np.uint8)
         self.label *= ndimage.binary_opening(lung, np.ones((1, 3, 3)))  # no crumbs
 
-    def _abdomen_and_neck(self) -> None:
-        rng, u, hu, s = self.rng, self.rng.uniform, self.hu, self.size
+    def _neck(self) -> None:
         neck = (self.cage < 0) & (self.cap <= 0) & ~self.organs & ~self.paraspinal
-        mix = smooth_field(rng, self.shape, (5, 12, 12))
-        hu[neck] = np.where(mix > u(-1, 0.3), self.tissue, FAT)[neck]
+        mix = smooth_field(self.rng, self.shape, (5, 12, 12))
+        self.hu[neck] = np.where(mix > self.rng.uniform(-1, 0.3), self.tissue, FAT)[neck]
+
+    def _abdomen(self) -> None:
+        """Fat, and in it organs that leave more or less of it in front, at the sides and under the domes."""
+        rng, u, hu, s = self.rng, self.rng.uniform, self.hu, self.size
         below = (self.cage < 0) & (self.dome <= 0) & ~self.organs & ~self.paraspinal
-        hu[below] = u(-135, -55)
+        fat_hu = u(-135, -55)
+        hu[below] = fat_hu
         hu[below] += u(0, 25) * smooth_field(rng, self.shape, (5, 30, 30))[below]  # stranding
-        hu[below & (mix > u(0.3, 1.8))] = u(10, 60)
-        liver = below & ((self.x < u(-10, 60)) & (self.dome < -u(1, 4)) & (self.x + 0.5 * self.y < u(20, 90)))
+        mix = smooth_field(rng, self.shape, (5, 12, 12))
+        hu[below & (mix > u(0.3, 2.5))] = u(10, 60)
         enhanced = u(0, 60) if self.contrast else u(-25, 10)
+        kidney = [self._ellipsoid((side * u(40, 75) * s, u(20, 55), u(-130, -30)), u(20, 60, 3)) for side in (-1, 1)]
+        hu[below & (np.minimum(*kidney) < 1)] = u(25, 50) + 1.5 * enhanced
+        liver = below & (self.x + 0.5 * self.y < u(20, 90)) & (self.x < u(-10, 60)) & self._within(u(1, 4))
+        liver &= self.dome > -(u(40, 120) if rng.random() < 0.4 else 300)
         hu[liver] = u(45, 65) + enhanced
-        spleen = self._ellipsoid(
-            (u(70, 110) * s, u(20, 55), self.dome_top[1] - u(25, 60)), (u(25, 45), u(35, 60), u(35, 60))
-        )
-        hu[below & (spleen < 1)] = u(40, 60) + enhanced
-        gas = u(-1000, -850)
-        if rng.random() < 0.75:  # stomach close under the left dome: wall, contents, gas on top
-            centre = (u(40, 95) * s, u(-45, 20) * s, self.dome_top[1] - u(15, 50))
-            stomach = self._ellipsoid(centre, (u(25, 55), u(25, 55), u(25, 60)), u(-1, 1))
-            stomach = below & (self.dome < -u(2, 6)) & (stomach < 1)
-            hu[stomach] = self.tissue
-            lumen = ndimage.binary_erosion(stomach, np.ones((1, 3, 3)), iterations=int(rng.integers(1, 3)))
-            hu[lumen] = u(-20, 70) + 60 * (mix[lumen] > 1)
-            hu[lumen & (self.y < centre[1] + u(-30, 50))] = gas
-        for _ in range(rng.integers(0, 6)):  # bowel; the left flexure of the colon lies right under the dome
-            centre = (u(-110, 110) * s, u(-80, 40) * s, u(-90, -15))
-            if rng.random() < 0.4:
-                centre = (u(50, 120) * s, u(-60, 40) * s, self.dome_top[1] - u(10, 60))
-            bowel = self._ellipsoid(centre, (u(12, 40), u(10, 30), u(10, 40)), u(-2, 2))
-            near = below & (self.dome < -u(1, 8)) & ~(liver & (rng.random() < 0.9))
-            hu[near & (bowel < 1)] = self.tissue
-            lumen = near & (bowel < u(0.5, 0.85))
-            if rng.random() < 0.4:  # stool: gas and solid in crumbs
-                crumbs = smooth_field(rng, self.shape, (8, 50, 50))[lumen]
-                hu[lumen] = np.clip(u(-700, -100) + u(150, 450) * crumbs, -950, 80)
-            else:
-                hu[lumen & (self.y < centre[1] + u(-5, 15))] = gas
-        diaphragm = (self.cage < 0) & (self.dome <= 0) & (self.dome > -u(1.5, 4.5)) & ~self.middle
-        hu[diaphragm] = self.tissue
+        centre = (u(70, 110) * s, u(20, 55), self.dome_top[1] - u(25, 60))
+        spleen = below & (self._ellipsoid(centre, (u(25, 45), u(35, 60), u(35, 60))) < 1) & self._within(0)
+        hu[spleen] = u(40, 60) + enhanced
+        if rng.random() < 0.8:
+            self._stomach(below)
+        for _ in range(rng.integers(0, 6)):
+            self._bowel(below & ~(liver & (rng.random() < 0.9)))
+        if rng.random() < 0.7:  # else it is too thin to be seen, and what lies below touches the lung
+            hu[(self.cage < 0) & (self.dome <= 0) & (self.dome > -u(0.5, 4.5)) & ~self.middle] = self.tissue
         # where a slice cuts the dome flat, it holds some of both sides: more in thick slices, and in free breathing
         self.slice_mm = u(0.5, 6) if rng.random() < 0.85 else u(6, 18)
         share = np.clip(0.5 + self.dome / self.slice_mm, 0, 1)
         hu[below] += (share * np.minimum(u(-880, -650) - hu, 0))[below]
+        self.under_dome = self.tissue if rng.random() < 0.6 else fat_hu
+
+    def _within(self, least: float) -> np.ndarray:
+        """What fat leaves free under the domes (at least ``least`` mm deep), along the wall and in front."""
+        rng, u = self.rng, self.rng.uniform
+        thick = np.maximum(1 + 0.6 * smooth_field(rng, self.shape, (3, 5, 5)), 0)
+        free = self.dome < -(least + thick * u(3, 25) * (rng.random() < 0.4))
+        if rng.random() < 0.4:
+            free &= self.cage < -thick * u(3, 25)
+        if rng.random() < 0.6:  # in front
+            edge = self.half_depth * u(0.2, 1) + u(-0.6, 0.6) * self.x + 8 * (thick - 1) + u(0, 1) * self.dome
+            free &= self.y_cage > -edge
+        return free
+
+    def _stomach(self, below: np.ndarray) -> None:
+        """Close under the left dome, small to huge; a wall, and gas over fluid or food, or one of them alone."""
+        rng, u, hu, s = self.rng, self.rng.uniform, self.hu, self.size
+        centre = (u(30, 95) * s, u(-45, 35) * s, self.dome_top[1] - u(10, 60))
+        inside = self._ellipsoid(centre, (u(25, 75), u(25, 70), u(25, 70)), u(-1, 1))
+        inside += u(0, 0.4) * smooth_field(rng, self.shape, (5, 8, 8))
+        stomach = below & (self.dome < -u(0, 6)) & (inside < 1)
+        hu[stomach] = self.tissue
+        lumen = ndimage.binary_erosion(stomach, np.ones((1, 3, 3)), iterations=int(rng.integers(1, 4)))
+        hu[lumen] = u(-20, 70)
+        if rng.random() < 0.6:  # food
+            n = int(rng.integers(10, 60))
+            lumps = smooth_field(rng, self.shape, (8, n, n))[lumen]
+            hu[lumen] = np.clip(u(-60, 60) + u(10, 120) * lumps, -950 if rng.random() < 0.3 else -120, 120)
+        if rng.random() < 0.8:
+            level = centre[1] + u(-60, 60) + u(0, 10) * smooth_field(rng, self.shape, (2, 6, 6)) * (rng.random() < 0.3)
+            hu[lumen & (self.y0 - self.y0.mean() < level)] = u(-1000, -850)
+
+    def _bowel(self, free: np.ndarray) -> None:
+        """One loop; that of the left flexure of the colon lies right under the dome."""
+        rng, u, hu, s = self.rng, self.rng.uniform, self.hu, self.size
+        centre = (u(-110, 110) * s, u(-80, 40) * s, u(-90, -15))
+        if rng.random() < 0.4:
+            centre = (u(50, 120) * s, u(-60, 40) * s, self.dome_top[1] - u(10, 60))
+        bowel = self._ellipsoid(centre, (u(12, 40), u(10, 30), u(10, 40)), u(-2, 2))
+        near = free & (self.dome < -u(1, 8))
+        hu[near & (bowel < 1)] = self.tissue
+        lumen = near & (bowel < u(0.5, 0.85))
+        if rng.random() < 0.4:  # stool: gas and solid in crumbs
+            crumbs = smooth_field(rng, self.shape, (8, 50, 50))[lumen]
+            hu[lumen] = np.clip(u(-700, -100) + u(150, 450) * crumbs, -950, 80)
+        else:
+            hu[lumen & (self.y < centre[1] + u(-5, 15))] = u(-1000, -850)
 
     # ---------------------------------------------------------------- inside the lungs
 
@@ -450,7 +517,7 @@ class Phantom:
         air[air > -450] = -450
         air = np.clip(air, -1000, -300)
         below = np.clip(0.5 - self.dome / self.slice_mm, 0, 1) * (self.dome < self.slice_mm)
-        self.hu[lung] = (air + below * (self.tissue - air))[lung]
+        self.hu[lung] = (air + below * (self.under_dome - air))[lung]
 
     def _trees(self) -> None:
         """Vessels and airways that branch from the hila to the pleura."""
@@ -503,7 +570,8 @@ class Phantom:
         return inside
 
     def _disease(self) -> None:
-        """All of it stays inside the label: the lungs of a sick patient are lungs."""
+        """All of it stays inside the label: the lungs of a sick patient are lungs. None of it is as uniform as fat is
+        and has its HU, or fat would be taken for it."""
         rng, u, hu = self.rng, self.rng.uniform, self.hu
         lung = self.label > 0
         if rng.random() < 0.25:  # emphysema, bullae
@@ -522,21 +590,21 @@ class Phantom:
             share = np.clip(patches / rim, 0, 1) * np.clip(u(0.3, 1.6), 0, 1)
             if rng.random() < 0.5:
                 share *= self.label == rng.integers(1, 3)
-            dense = u(-60, 90) if rng.random() < 0.5 else u(-550, -60)
+            dense = u(-40, 90) if rng.random() < 0.5 else u(-550, -180)
             hu[lung] += (share * np.maximum(dense - hu, 0))[lung]
         edge = lung & ((self.cage > -8) | (self.dome < 12))
         if rng.random() < 0.15:  # viral pneumonia: many foci of ground glass at the pleura of both lungs
             for _ in range(rng.integers(4, 14)):
                 focus = self._around(edge, u(8, 35)) + u(0.1, 0.5) * smooth_field(rng, self.shape, (6, 20, 20))
                 share = np.clip((1 - focus) / u(0.1, 0.9), 0, 1) * u(0.4, 1)
-                hu[lung] += (share * np.maximum(u(-650, 60) - hu, 0))[lung]
+                hu[lung] += (share * np.maximum((u(-650, -180) if rng.random() < 0.7 else u(-40, 60)) - hu, 0))[lung]
         recess = lung & (self.cage > -30) & (self.dome < 30)  # between diaphragm and ribs
         for _ in range(rng.integers(1, 4) if rng.random() < 0.5 else 0):  # dense pneumonia, most of it at the pleura
             place = rng.random()
-            focus = self._around(recess if place < 0.35 else edge if place < 0.75 else lung, u(12, 60))
+            focus = self._around(recess if place < 0.5 else edge if place < 0.8 else lung, u(12, 60))
             focus += u(0.1, 0.6) * smooth_field(rng, self.shape, (6, 14, 14))
             share = np.clip((1 - focus) / u(0.05, 0.8), 0, 1)
-            hu[lung] += (share * np.maximum(u(-80, 90) - hu, 0))[lung]
+            hu[lung] += (share * np.maximum(u(-40, 90) - hu, 0))[lung]
         if rng.random() < 0.15:  # a lobe or most of a lung is airless, to a straight fissure
             dense = (self.label == rng.integers(1, 3)) & (self.upper == (rng.random() < 0.5))
             hu[dense] += u(0.7, 1) * (u(10, 90) - hu[dense])
@@ -655,7 +723,8 @@ class Phantom:
             self._skeleton,
             self._mediastinum,
             self._lungs,
-            self._abdomen_and_neck,
+            self._neck,
+            self._abdomen,
             self._parenchyma,
             self._trees,
             self._disease,
