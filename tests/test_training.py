@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from magician._networks import BUNDLED
 
@@ -48,17 +49,35 @@ def phantoms():
 
 
 def test_a_training_phantom_is_repeatable_and_its_sides_are_right(phantoms):
-    hu, labels = phantoms(11).render()
-    again = phantoms(11).render()
+    hu, labels = phantoms(8).render()
+    again = phantoms(8).render()
     assert np.array_equal(hu, again[0])
     assert np.array_equal(labels, again[1])
     assert hu.shape == labels.shape
     assert hu.dtype == np.int16
     columns = [np.nonzero(labels == side)[2].mean() for side in (1, 2)]
     assert columns[0] < columns[1]  # columns run from the patient's right to the left
-    healthy, same_lungs = phantoms(11).render(disease=False)
+    healthy, same_lungs = phantoms(8).render(disease=False)
     assert np.array_equal(labels, same_lungs)
     assert (healthy[labels > 0] < -500).mean() > (hu[labels > 0] < -500).mean()
+
+
+def test_training_phantoms_hold_fat_gas_and_armpits_of_every_extent_outside_their_lungs(phantoms):
+    shares = []
+    for seed in (5, 6, 7, 8):  # of thin slices, with shoulders and abdomen in view
+        phantom = phantoms(seed)
+        hu, labels = phantom.render(disease=False)
+        assert not labels[(phantom.dome <= 0) | (phantom.cage >= 0)].any()
+        assert np.median(hu[labels > 0]) < -600
+        smooth = ndimage.uniform_filter(hu.astype(np.float32), (0, 7, 7))  # evens out noise
+        fat = (smooth > -150) & (smooth < -50)
+        abdomen = (phantom.dome < -8) & (phantom.cage < -8)
+        armpits = (phantom.cage > phantom.ribs + 4) & (phantom.skin > phantom.fat + 8)
+        armpits &= np.abs(phantom.z - phantom.height + 20) < 60
+        shares.append((fat[abdomen].mean(), (smooth[abdomen] < -500).mean(), fat[armpits].mean()))
+    least, most = np.min(shares, 0), np.max(shares, 0)
+    assert (least < (0.25, 0.02, 0.05)).all(), least
+    assert (most > (0.5, 0.2, 0.2)).all(), most
 
 
 def test_accuracy_is_measured_and_its_model_card_written(tmp_path):
