@@ -460,11 +460,12 @@ class Phantom:
         """Close under the left dome, small to huge; a wall, and gas over fluid or food, or one of them alone."""
         rng, u, hu, s = self.rng, self.rng.uniform, self.hu, self.size
         centre = (u(30, 95) * s, u(-45, 35) * s, self.dome_top[1] - u(10, 60))
-        inside = self._ellipsoid(centre, (u(25, 75), u(25, 70), u(25, 70)), u(-1, 1))
+        huge = u(1.1, 1.4) if rng.random() < 0.2 else 1
+        inside = self._ellipsoid(centre, huge * u(25, 55, 3), u(-1, 1))
         inside += u(0, 0.4) * smooth_field(rng, self.shape, (5, 8, 8))
         stomach = below & (self.dome < -u(0, 6)) & (inside < 1)
         hu[stomach] = self.tissue
-        lumen = ndimage.binary_erosion(stomach, np.ones((1, 3, 3)), iterations=int(rng.integers(1, 4)))
+        lumen = ndimage.binary_erosion(stomach, np.ones((1, 3, 3)), iterations=int(rng.integers(2, 5)))
         hu[lumen] = u(-20, 70)
         if rng.random() < 0.6:  # food
             n = int(rng.integers(10, 60))
@@ -472,7 +473,9 @@ class Phantom:
             hu[lumen] = np.clip(u(-60, 60) + u(10, 120) * lumps, -950 if rng.random() < 0.3 else -120, 120)
         if rng.random() < 0.8:
             level = centre[1] + u(-60, 60) + u(0, 10) * smooth_field(rng, self.shape, (2, 6, 6)) * (rng.random() < 0.3)
-            hu[lumen & (self.y0 - self.y0.mean() < level)] = u(-1000, -850)
+            hu[lumen & (self.y0 - self.y0.mean() < level)] = u(
+                -1000, -940
+            )  # lighter, and dark lung would be taken for it
 
     def _bowel(self, free: np.ndarray) -> None:
         """One loop; that of the left flexure of the colon lies right under the dome."""
@@ -488,13 +491,13 @@ class Phantom:
             crumbs = smooth_field(rng, self.shape, (8, 50, 50))[lumen]
             hu[lumen] = np.clip(u(-700, -100) + u(150, 450) * crumbs, -950, 80)
         else:
-            hu[lumen & (self.y < centre[1] + u(-5, 15))] = u(-1000, -850)
+            hu[lumen & (self.y < centre[1] + u(-5, 15))] = u(-1000, -940)
 
     # ---------------------------------------------------------------- inside the lungs
 
     def _parenchyma(self) -> None:
         rng, u, lung = self.rng, self.rng.uniform, self.label > 0
-        base, gradient = u(-920, -680), u(0, 110) * (-1 if self.prone or rng.random() < 0.05 else 1)
+        base, gradient = u(-950, -680), u(0, 110) * (-1 if self.prone or rng.random() < 0.05 else 1)
         air = base + gradient * (self.y / self.half_depth) ** (1 if rng.random() < 0.5 else 3)
         air = (
             air

@@ -212,6 +212,11 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     clock = time.monotonic()
     network.train()
     while (done := max(state["step"] / arguments.steps, state["seconds"] / budget)) < 1:
+        while len(pool.seen) < min(
+            arguments.phantoms, 2 * done * arguments.phantoms
+        ):  # or it repeats the few there are
+            time.sleep(1)
+            pool.refresh()
         size, batch, rate = plan(done)
         for group in optimiser.param_groups:
             group["lr"] = rate
