@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6600, help="training ends after so many steps")
     parser.add_argument("--minutes", type=float, default=85, help="or, on a slow machine, after so many minutes")
     parser.add_argument("--phantoms", type=int, default=512)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto", help="fp32, bf16, or auto: bf16 where the hardware has it")
     parser.add_argument("--version", default="0.1.0", help="version to record in the weights")
