@@ -77,7 +77,7 @@ def test_training_phantoms_hold_fat_gas_and_armpits_of_every_extent_outside_thei
         shares.append((fat[abdomen].mean(), (smooth[abdomen] < -500).mean(), fat[armpits].mean()))
     least, most = np.min(shares, 0), np.max(shares, 0)
     assert (least < (0.25, 0.02, 0.05)).all(), least
-    assert (most > (0.5, 0.2, 0.2)).all(), most
+    assert (most > (0.5, 0.15, 0.2)).all(), most
 
 
 def test_accuracy_is_measured_and_its_model_card_written(tmp_path):
