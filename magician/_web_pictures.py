@@ -145,7 +145,7 @@ def arrange(paths: tuple[str, ...]) -> Arrangement:
     try:
         directions = np.array([numbers(header, "ImageOrientationPatient", 6) for header in headers])
         positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
-    except SeriesError:
+    except Exception:  # without positions, or damaged
         return Arrangement(as_numbered, letters)
     if np.ptp(directions, axis=0).max() > 1e-3:
         return Arrangement(as_numbered, letters)
