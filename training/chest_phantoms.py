@@ -16,6 +16,7 @@ from scipy import ndimage
 
 SLICES, SIZE = 24, 256
 AIR, FAT = -1000.0, -100.0
+GAS = (-1000, -940)  # of stomach and bowel; were it lighter, dark lung would be taken for it
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[int, ...]) -> np.ndarray:
@@ -473,9 +474,7 @@ class Phantom:
             hu[lumen] = np.clip(u(-60, 60) + u(10, 120) * lumps, -950 if rng.random() < 0.3 else -120, 120)
         if rng.random() < 0.8:
             level = centre[1] + u(-60, 60) + u(0, 10) * smooth_field(rng, self.shape, (2, 6, 6)) * (rng.random() < 0.3)
-            hu[lumen & (self.y0 - self.y0.mean() < level)] = u(
-                -1000, -940
-            )  # lighter, and dark lung would be taken for it
+            hu[lumen & (self.y0 - self.y0.mean() < level)] = u(*GAS)
 
     def _bowel(self, free: np.ndarray) -> None:
         """One loop; that of the left flexure of the colon lies right under the dome."""
@@ -491,7 +490,7 @@ class Phantom:
             crumbs = smooth_field(rng, self.shape, (8, 50, 50))[lumen]
             hu[lumen] = np.clip(u(-700, -100) + u(150, 450) * crumbs, -950, 80)
         else:
-            hu[lumen & (self.y < centre[1] + u(-5, 15))] = u(-1000, -940)
+            hu[lumen & (self.y < centre[1] + u(-5, 15))] = u(*GAS)
 
     # ---------------------------------------------------------------- inside the lungs
 

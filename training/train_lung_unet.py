@@ -212,9 +212,7 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     clock = time.monotonic()
     network.train()
     while (done := max(state["step"] / arguments.steps, state["seconds"] / budget)) < 1:
-        while len(pool.seen) < min(
-            arguments.phantoms, 2 * done * arguments.phantoms
-        ):  # or it repeats the few there are
+        while len(pool.seen) < arguments.phantoms * min(1, 2 * done):  # or it repeats the few that there are
             time.sleep(1)
             pool.refresh()
         size, batch, rate = plan(done)
