@@ -43,7 +43,9 @@ RESULTS = {
 
 
 def require_tested_versions() -> None:
-    lines = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text().lower().splitlines()
+    lines = (
+        (Path(__file__).resolve().parents[2] / "constraints.txt").read_text().lower().splitlines()
+    )
     tested = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     other = [name for name in DECIDING if version(name) != tested[name].split()[0]]
     if other:
