@@ -63,7 +63,7 @@ class RealCase:
 
 def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
     """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
-    from magician._files import save_dataset
+    from magician.files import save_dataset
     from magician.phantom import teaching_study
     from magician.volume import read_series
 

@@ -5,10 +5,14 @@ The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) a
 notebook, and in `verify`.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
 
+from magician._choice import SeriesSummary
+from magician._limits import Limits
+from magician._query import find_instances, find_series, find_studies
+from magician._rebuild import read_segmentation
 from magician._threshold import threshold_lungs
-from magician.association import Node, associate, echo
+from magician.association import associate, echo
 from magician.careless import careless_overlay
 from magician.conformance import Conformance, check_conformance
 from magician.diagnosis import Diagnosis, diagnose
@@ -18,7 +22,6 @@ from magician.display import (
     density_histogram,
     lung_surface,
     montage,
-    show_table,
     three_planes,
     window_viewer,
 )
@@ -42,16 +45,18 @@ from magician.errors import (
     WeightsUnavailable,
     describe_status,
 )
+from magician.node import Node
 from magician.phantom import TeachingStudy, teaching_study
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import Retrieval, find_instances, find_series, find_studies, get_study, move_study
-from magician.result import Results, make_results, read_segmentation, save
+from magician.query_retrieve import Retrieval, get_study, move_study
+from magician.result import Results, make_results, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
-from magician.storage import Limits, Receiver, Stored, accepted_contexts, store
+from magician.storage import Receiver, Stored, accepted_contexts, store
+from magician.tables import show_table
 from magician.tls import client_tls, server_tls
 from magician.verify import RoundTrip, verify_round_trip
 from magician.viewer import ct_viewer
-from magician.volume import CTVolume, SeriesSummary, list_series, read_series, window
+from magician.volume import CTVolume, list_series, read_series, window
 
 __all__ = [
     "AssociationAborted",

@@ -20,9 +20,10 @@ from magician._classroom import (
     read_names,
     table,
 )
-from magician.association import check_ae_title, is_loopback
+from magician._limits import Limits
 from magician.errors import MagicianError
-from magician.practice_pacs import Limits, PracticePacs
+from magician.node import check_ae_title, is_loopback
+from magician.practice_pacs import PracticePacs
 from magician.tls import server_tls
 from magician.web import WebPage
 

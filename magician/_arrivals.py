@@ -15,11 +15,12 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from magician._files import instance_path, is_uid, read_whole
-from magician._progress import progress_bar
 from magician._reception import NOT_MATCHING, SUCCESS, Refused, keep, read_object
+from magician.files import instance_path, is_uid, read_whole
+from magician.progress import progress_bar
 
 logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Instance:

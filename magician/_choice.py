@@ -15,11 +15,11 @@ from pydicom.uid import UID, CTImageStorage, SecondaryCaptureImageStorage, XRayR
 from magician._enhanced import ENHANCED
 from magician._glimpse import look_for_lungs
 from magician._pixels import decode, read_whole
-from magician._progress import track
 from magician._rounds import Candidate, beyond, decide, still_in, thick
 from magician._series import Series, image_type
 from magician._slices import numbers, stack
 from magician.errors import SeriesError
+from magician.progress import track
 
 _COMPUTED = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MPR", "REFORMATTED", "PROJECTION IMAGE", "SCREEN SAVE"}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from magician._files import instance_path
-from magician.association import Node
 from magician.errors import MagicianError
+from magician.files import instance_path
+from magician.node import Node
 from magician.phantom import REVISION, instance_uids, teaching_study
 
 

@@ -22,7 +22,7 @@ from magician._speed import WakefulSocket, parts, quicken
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 
 if TYPE_CHECKING:
-    from magician.association import Node
+    from magician.node import Node
 
 LOOK_UP_S = 0.25  # how often a waiting socket looks whether it is still wanted
 PDU_TYPES = range(1, 8)

@@ -24,7 +24,7 @@ from magician.errors import (
 )
 
 if TYPE_CHECKING:
-    from magician.association import Node
+    from magician.node import Node
 
 # What other servers say first, or answer to an association request
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}

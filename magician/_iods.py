@@ -19,7 +19,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from magician._files import is_uid
+from magician.files import is_uid
 
 PIXELS = "SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
 # clause: (attributes of type 1, which must have a value; of type 2, which must be there and may be empty)

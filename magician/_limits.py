@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from pathlib import Path
-
-from magician._files import folder_size
-from magician._reception import OUT_OF_RESOURCES, Refused
 
 
 @dataclass(frozen=True)
@@ -38,28 +33,3 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-
-class Room:
-    """How much more a listener may keep in its folder; safe to use from several threads."""
-
-    def __init__(self, limits: Limits, folder: Path) -> None:
-        self._limits = limits
-        self._instances, self._bytes = folder_size(folder)
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> None:
-        """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
-        with self._lock:
-            if self._instances >= self._limits.instances:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)")
-            if self._bytes + size > self._limits.total_bytes:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
-            self._instances += 1
-            self._bytes += size
-
-    def give_back(self, size: int) -> None:
-        """Take back the count of an object that could not be written after all."""
-        with self._lock:
-            self._instances -= 1
-            self._bytes -= size

@@ -7,7 +7,6 @@ and what exceeds it is refused and logged.
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import ssl
@@ -26,8 +25,9 @@ from magician._limits import Limits
 from magician._messages import receive_exactly, refuse_oversized
 from magician._reactor import mend_reactor, survive_nonsense
 from magician._speed import WakefulSocket, parts, quicken
-from magician.association import MAX_PDU_BYTES, Node
+from magician.association import MAX_PDU_BYTES
 from magician.errors import MagicianError
+from magician.node import Node, advice, require_host
 
 logger = logging.getLogger(__name__)
 
@@ -183,12 +183,6 @@ class _OfferedContext(PresentationContext):
         return twin
 
 
-def require_host(host: str) -> None:
-    """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
-    if not host:
-        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
-
-
 def start_listening(
     ae: Listener, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
 ) -> tuple[_Server, Node]:
@@ -221,15 +215,6 @@ def start_listening(
     threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
-
-
-def advice(error: OSError) -> str:
-    """What to do about an address that can't be had."""
-    if error.errno == errno.EADDRINUSE:
-        return "Stop what uses this port, or choose another: port 0 finds a free one."
-    if error.errno == errno.EACCES:
-        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
-    return "The host must be an address of this computer."
 
 
 def stop_listening(server: _Server) -> None:

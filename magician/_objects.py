@@ -17,11 +17,11 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from magician import __version__
 from magician._identity import DISCLAIMER, complete_body_part, uid
 from magician._legend import legend_strip
 from magician._overlay import WINDOW, paint, patient_orientation
-from magician._progress import track
+from magician.progress import track
+from magician.version import __version__
 
 if TYPE_CHECKING:
     import highdicom

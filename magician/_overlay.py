@@ -88,6 +88,4 @@ def letters(direction: np.ndarray) -> str:
     """Return the letters of a direction in LPS, the weightiest first."""
     names = [("R", "L"), ("A", "P"), ("F", "H")]  # towards smaller and larger x, y, z in LPS
     weights = np.abs(direction)
-    return "".join(
-        names[axis][int(direction[axis] > 0)] for axis in np.argsort(-weights) if weights[axis] > 0.02
-    )
+    return "".join(names[axis][int(direction[axis] > 0)] for axis in np.argsort(-weights) if weights[axis] > 0.02)

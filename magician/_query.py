@@ -8,8 +8,9 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
-from magician.association import Node, associate, status_of
+from magician.association import associate, status_of
 from magician.errors import DimseFailure, MagicianError, StudyNotFound, describe_status
+from magician.node import Node
 
 # What a query asks to be told about each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
 STUDY_ANSWERS = [

@@ -10,8 +10,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from magician._files import whole_file
 from magician.errors import WeightsUnavailable
+from magician.files import whole_file
 
 ADDRESS = "https://github.com/JoHof/lungmask/releases/download/v0.0/unet_r231-d5d2fc3d.pth"
 LICENCE = (

@@ -100,11 +100,13 @@ def _place_on_grid(
     origin = np.array(found("PlanePositionSequence").ImagePositionPatient, float)
     along_row, along_column = np.array(found("PlaneOrientationSequence").ImageOrientationPatient, float).reshape(2, 3)
     between_rows, between_columns = map(float, found("PixelMeasuresSequence").PixelSpacing)
-    exact = np.array([
-        to_voxel[:3, :3] @ origin + to_voxel[:3, 3],
-        to_voxel[:3, :3] @ (along_column * between_rows),
-        to_voxel[:3, :3] @ (along_row * between_columns),
-    ])
+    exact = np.array(
+        [
+            to_voxel[:3, :3] @ origin + to_voxel[:3, 3],
+            to_voxel[:3, :3] @ (along_column * between_rows),
+            to_voxel[:3, :3] @ (along_row * between_columns),
+        ]
+    )
     place = np.rint(exact)
     # At the far end of a frame, small errors of a step have added up: that is where it has to fit.
     off = (np.abs(exact - place).max(axis=1) * [1, *shape]).max()

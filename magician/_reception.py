@@ -7,19 +7,17 @@ checked to be a UID, and appears in its folder whole or not at all.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 
 from magician._encoding import file_meta
-from magician._files import instance_path, whole_dataset, write_whole
-
-if TYPE_CHECKING:
-    from magician._limits import Room
+from magician._limits import Limits
+from magician.files import folder_size, instance_path, whole_dataset, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -121,3 +119,28 @@ def keep(
     except OSError as error:
         raise Refused(OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}") from error
     return path
+
+
+class Room:
+    """How much more a listener may keep in its folder; safe to use from several threads."""
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self._limits = limits
+        self._instances, self._bytes = folder_size(folder)
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
+        with self._lock:
+            if self._instances >= self._limits.instances:
+                raise Refused(OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)")
+            if self._bytes + size > self._limits.total_bytes:
+                raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
+            self._instances += 1
+            self._bytes += size
+
+    def give_back(self, size: int) -> None:
+        """Take back the count of an object that could not be written after all."""
+        with self._lock:
+            self._instances -= 1
+            self._bytes -= size

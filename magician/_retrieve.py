@@ -32,9 +32,8 @@ from pynetdicom.sop_class import (
 )
 
 from magician._arrivals import Arrivals, Instance
-from magician._files import is_uid
 from magician._query import FIND, INSTANCE_ANSWERS, SERIES_ANSWERS, find, in_words, query, require_uid
-from magician.association import MAX_CONTEXTS, Node, associate, is_loopback, lost_means_aborted, status_of
+from magician.association import MAX_CONTEXTS, associate, lost_means_aborted, status_of
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -43,6 +42,8 @@ from magician.errors import (
     StudyNotFound,
     UnknownMoveDestination,
 )
+from magician.files import is_uid
+from magician.node import Node, is_loopback
 
 # A PACS that does not tell the SOP classes of its images is offered these
 USUAL_CLASSES = [CTImageStorage, SegmentationStorage, Comprehensive3DSRStorage, SecondaryCaptureImageStorage]
@@ -189,9 +190,7 @@ def raise_incomplete(
         raise outcome.error
     if failure is None and received == 0 and outcome.status not in (None, 0x0000, 0xB000, 0xFE00):
         unagreed = f" It did not agree to send {', '.join(refused_classes)}." if refused_classes else ""
-        raise DimseFailure(
-            f"Nothing came from {where}: {outcome.words}.{unagreed} Its log says why.", outcome.status
-        )
+        raise DimseFailure(f"Nothing came from {where}: {outcome.words}.{unagreed} Its log says why.", outcome.status)
     why, advice = outcome.words, "if it happens again, the log of the PACS says why"
     if refused_classes:
         why += f"; the PACS did not agree to send {', '.join(refused_classes)}"

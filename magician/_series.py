@@ -13,9 +13,9 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from magician._enhanced import ENHANCED, frames_of
-from magician._files import is_temporary
-from magician._progress import track
 from magician.errors import SeriesError
+from magician.files import is_temporary
+from magician.progress import track
 
 _logger = logging.getLogger(__name__)
 

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class Table:
-    """Rows and columns that a notebook shows as a table, and anything else as text."""
-
-    def __init__(self, columns: Sequence[str], cells: list[list[str]]) -> None:
-        self.columns, self.cells = list(columns), cells
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
-        lines = [self.columns, ["-" * width for width in widths], *self.cells]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
-            for row in self.cells
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class Picture:

@@ -11,7 +11,7 @@ from magician.errors import Finding, MagicianError, PacsTimeout, TlsFailure
 
 if TYPE_CHECKING:
     from magician._connection import Connection
-    from magician.association import Node
+    from magician.node import Node
 
 PROBE_S = 3  # a server tells its refusal at once
 NEED_CERTIFICATE = (

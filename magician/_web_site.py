@@ -15,10 +15,10 @@ from werkzeug.routing import Map, RequestRedirect, Rule, UnicodeConverter, Valid
 from werkzeug.wrappers import Request, Response
 
 from magician import _web_pages
-from magician._files import is_uid
 from magician._web_pictures import WINDOWS, NoPicture, arrange, encode, show, tile, why_no_picture
-from magician.association import is_loopback
 from magician.errors import MagicianError
+from magician.files import is_uid
+from magician.node import is_loopback
 from magician.practice_pacs import PracticePacs
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from pydicom import Dataset, dcmwrite
 
 from magician._consistency import complaints_together
 from magician._iods import complaints_about, kind_of
-from magician._progress import track
-from magician._table_of_checks import NOT_OK, OK, TableOfChecks
+from magician.progress import track
+from magician.tables import NOT_OK, OK, TableOfChecks
 
 __all__ = ["CheckedObject", "Conformance", "check_conformance"]
 

@@ -26,8 +26,9 @@ from pynetdicom.sop_class import (
 )
 
 from magician._query import FIND, in_words, query
-from magician.association import Node, associate, echo, status_of
+from magician.association import associate, echo, status_of
 from magician.errors import LAYERS, AssociationAborted, DimseFailure, Finding, MagicianError
+from magician.node import Node
 
 OK, WARNING, STOPPED, NOT_OFFERED, NOT_TRIED = "ok", "warning", "stopped", "not offered", "not tried"
 
@@ -179,8 +180,12 @@ def _climb(association: Association, node: Node) -> Iterator[Row]:
     yield Row("presentation contexts", OK, _what_it_is(services, kinds))
     yield from _retrieving(services, node)
     yield _storing(kinds)
-    yield _echoing(association, node) if "C-ECHO" in services else Row(
-        "C-ECHO", WARNING, "It does not offer C-ECHO, which every DICOM server must.", "the PACS", "Switch it on."
+    yield (
+        _echoing(association, node)
+        if "C-ECHO" in services
+        else Row(
+            "C-ECHO", WARNING, "It does not offer C-ECHO, which every DICOM server must.", "the PACS", "Switch it on."
+        )
     )
     yield _finding(association, node) if "C-FIND" in services else Row("C-FIND", NOT_OFFERED)
 

@@ -7,44 +7,21 @@ uses, and never change what a model sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
 from magician._overlay import checked_labels
 from magician._planes import planes
-from magician._shown import Picture, Table
+from magician._shown import Picture
 from magician.segmentation import LungSegmentation
 from magician.volume import CTVolume
 
 if TYPE_CHECKING:
     from magician._planes import Plane
     from magician._window_viewer import WindowViewer
-
-
-def show_table(rows: Iterable, columns: Sequence[str] | Mapping[str, str]) -> Table:
-    """Show some attributes of some objects as a table.
-
-    Parameters
-    ----------
-    rows : iterable of Dataset, dict, or any object with attributes
-    columns : sequence of str, or dict
-        Keywords or attribute names, such as ``"StudyDate"``; as a dict, with the headings to use for them.
-    """
-    headings = list(columns.values()) if isinstance(columns, Mapping) else list(columns)
-    return Table(headings, [[_cell(row, name) for name in columns] for row in rows])
-
-
-def _cell(row, name: str) -> str:
-    value = row.get(name, "") if isinstance(row, (Dataset, Mapping)) else getattr(row, name)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, MultiValue):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def montage(

@@ -20,7 +20,6 @@ from pynetdicom.sop_class import (
 )
 
 from magician._arrivals import Arrivals
-from magician._files import open_folder
 from magician._query import find_instances, find_series, find_studies
 from magician._retrieve import (
     Outcome,
@@ -32,8 +31,10 @@ from magician._retrieve import (
     raise_unknown_destination,
     storage_contexts,
 )
-from magician.association import Node, associate, is_loopback, require_service
+from magician.association import associate, require_service
 from magician.errors import NotDeidentified
+from magician.files import open_folder
+from magician.node import Node, is_loopback
 from magician.storage import Receiver
 
 __all__ = ["Retrieval", "find_instances", "find_series", "find_studies", "get_study", "move_study"]

@@ -23,28 +23,22 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, ev
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._files import is_temporary, open_folder, read_whole
-from magician._limits import DEFAULT_LIMITS, Limits, Room
+from magician._limits import DEFAULT_LIMITS, Limits
 from magician._listener import Listener, start_listening, stop_listening
-from magician._progress import track
-from magician._reception import HEADER_KEYWORDS, OUT_OF_RESOURCES, SUCCESS, Refused, keep, read_object
-from magician.association import (
-    MAX_CONTEXTS,
-    Node,
-    associate,
-    check_ae_title,
-    is_loopback,
-    status_of,
-)
+from magician._reception import HEADER_KEYWORDS, OUT_OF_RESOURCES, SUCCESS, Refused, Room, keep, read_object
+from magician.association import MAX_CONTEXTS, associate, status_of
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
     MagicianError,
-    NotDeidentified,
     PacsTimeout,
     ServiceNotAccepted,
     describe_status,
 )
+from magician.files import is_temporary, open_folder, read_whole
+from magician.node import Node, check_ae_title, is_loopback
+from magician.privacy import refuse_identified
+from magician.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -212,9 +206,7 @@ class AcceptedContext:
     accepted: bool
 
 
-def store(
-    node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = False, progress: bool = True
-) -> Stored:
+def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = False, progress: bool = True) -> Stored:
     """Send objects to a PACS by C-STORE (PS3.4 Annex B).
 
     Parameters
@@ -273,17 +265,6 @@ def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedC
             return _acceptance(association, headers)
     except ServiceNotAccepted:
         return _acceptance(None, headers)
-
-
-def refuse_identified(headers: Iterable[Dataset], whereto: str) -> None:
-    """Raise `NotDeidentified` unless every header says PatientIdentityRemoved=YES (0012,0062)."""
-    identified = [header for header in headers if header.get("PatientIdentityRemoved") != "YES"]
-    if identified:
-        raise NotDeidentified(
-            f"{len(identified)} object(s) do not say PatientIdentityRemoved=YES, and {whereto} is not this "
-            f"computer; nothing was sent. De-identify them first, or, if you may send patients' data there, say "
-            f"allow_identified=True."
-        )
 
 
 def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
+from magician._query import find_instances, find_series
 from magician._round_trip import Check, Looks
-from magician._table_of_checks import NOT_OK, OK, TableOfChecks
-from magician.association import Node
-from magician.query_retrieve import find_instances, find_series, get_study
+from magician.node import Node
+from magician.query_retrieve import get_study
 from magician.result import Results
+from magician.tables import NOT_OK, OK, TableOfChecks
 from magician.volume import CTVolume
 
 __all__ = ["Check", "RoundTrip", "verify_round_trip"]

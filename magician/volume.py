@@ -19,10 +19,10 @@ from pydicom import Dataset
 from magician._choice import SeriesSummary, choose, why_unreadable
 from magician._enhanced import ENHANCED, frames_of
 from magician._pixels import decode, read_whole
-from magician._progress import track
 from magician._series import Series, find_series
 from magician._slices import stack
 from magician.errors import SeriesError
+from magician.progress import track
 
 if TYPE_CHECKING:
     import SimpleITK

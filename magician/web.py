@@ -15,10 +15,9 @@ import threading
 from markupsafe import Markup
 from waitress.server import create_server
 
-from magician._listener import advice, require_host
 from magician._web_site import Site, on_colab
-from magician.association import is_loopback
 from magician.errors import MagicianError
+from magician.node import advice, is_loopback, require_host
 from magician.practice_pacs import PracticePacs
 
 __all__ = ["WebPage", "serve"]

@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from magician.association import Node
+from magician.node import Node
 
 SERIES = ct_series(slices=5)
 

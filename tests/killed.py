@@ -45,7 +45,7 @@ class Steps:
 
     def in_every_file(self) -> None:
         """Take steps wherever a file is made, half written, or gets its name."""
-        from magician import _files
+        from magician import files as _files
 
         this = self
 

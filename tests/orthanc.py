@@ -16,7 +16,7 @@ from pathlib import Path
 
 from helpers import require_program
 
-from magician.association import Node
+from magician.node import Node
 
 
 def free_port() -> int:

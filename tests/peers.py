@@ -11,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import Verification
 
-from magician.association import Node
+from magician.node import Node
 
 REJECTED = "03000000000400{:02x}{:02x}{:02x}"  # A-ASSOCIATE-RJ: result, source, reason (PS3.8 Table 9-21)
 WAITS = {"connect_s": 30, "associate_s": 30, "dimse_s": 30}  # long: only silence should run into one

@@ -14,7 +14,8 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 
 from magician._connection import Connection
 from magician._failures import explain
-from magician.association import Node, associate, echo, is_loopback
+from magician._query import find_studies
+from magician.association import associate, echo
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -24,8 +25,8 @@ from magician.errors import (
     ServiceNotAccepted,
     TlsFailure,
 )
+from magician.node import Node, is_loopback
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies
 from magician.storage import store
 
 

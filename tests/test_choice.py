@@ -14,9 +14,10 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage, generate_uid
 
 from magician import _glimpse, _pixels
+from magician._choice import SeriesSummary
 from magician._rounds import sharpness
 from magician.errors import SeriesError
-from magician.volume import SeriesSummary, list_series, read_series
+from magician.volume import list_series, read_series
 
 HEIGHT_MM = 60  # of the small patient, whose lungs are 32 mm high
 

@@ -19,10 +19,12 @@ from pynetdicom.sop_class import Verification
 
 from magician import __main__ as command_line
 from magician._classroom import LearnersStudy, instructions, learners_studies, read_names
-from magician.association import Node, echo
+from magician._query import find_studies
+from magician.association import echo
 from magician.errors import AssociationRejected, MagicianError
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies, get_study
+from magician.query_retrieve import get_study
 from magician.storage import store
 from magician.tls import client_tls
 

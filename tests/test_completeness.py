@@ -15,9 +15,9 @@ from helpers import ct_series
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician import _arrivals, _files, _reception, practice_pacs, storage
-from magician._files import read_whole, save_dataset
-from magician.association import Node
+from magician import _arrivals, _reception, practice_pacs, storage
+from magician import files as _files
+from magician._limits import Limits
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -26,9 +26,11 @@ from magician.errors import (
     PacsTimeout,
     UnknownMoveDestination,
 )
+from magician.files import read_whole, save_dataset
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
-from magician.storage import Limits, Receiver, store
+from magician.storage import Receiver, store
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
 UIDS = [ds.SOPInstanceUID for ds in SERIES]
@@ -484,7 +486,7 @@ def eventually(condition, seconds=5):
 
 
 def test_no_progress_bar_for_what_is_over_soon(pacs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("magician._progress.DELAY_S", 600)
+    monkeypatch.setattr("magician.progress.DELAY_S", 600)
     get_study(pacs.node, STUDY_UID, tmp_path)
     store(pacs.node, SERIES)
     assert capsys.readouterr().err == ""
@@ -497,7 +499,7 @@ def slowly(event, *arguments):
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
-    monkeypatch.setattr("magician._progress.DELAY_S", 0.001)
+    monkeypatch.setattr("magician.progress.DELAY_S", 0.001)
     for module in (_arrivals, storage, practice_pacs):
         monkeypatch.setattr(module, "read_object", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:

@@ -18,9 +18,9 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from magician.association import Node
 from magician.diagnosis import diagnose
 from magician.errors import LAYERS
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.storage import Receiver
 

@@ -14,7 +14,8 @@ from magician._coding import Coding
 from magician._overlay import paint, pixel_kinds
 from magician._planes import planes
 from magician._window_viewer import WindowViewer
-from magician.display import compare, contact_sheet, montage, show_table, window_viewer
+from magician.display import compare, contact_sheet, montage, window_viewer
+from magician.tables import show_table
 from magician.volume import read_series, window
 
 

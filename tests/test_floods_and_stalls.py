@@ -28,12 +28,14 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
 from magician import _listener
-from magician._files import instance_path, save_dataset
-from magician.association import Node, associate, echo
+from magician._limits import Limits
+from magician.association import associate, echo
 from magician.errors import AssociationAborted, DimseFailure, MagicianError, ServiceNotAccepted
+from magician.files import instance_path, save_dataset
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
-from magician.storage import Limits, Receiver, store
+from magician.storage import Receiver, store
 from magician.tls import server_tls
 
 STUDY_UID = SERIES[0].StudyInstanceUID

@@ -18,12 +18,14 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as M
 
 from magician import _messages
 from magician._connection import Connection
-from magician._files import read_whole
-from magician.association import Node, associate, echo
+from magician._limits import Limits
+from magician.association import associate, echo
 from magician.errors import AssociationAborted, AssociationRejected, DimseFailure, MagicianError
+from magician.files import read_whole
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
-from magician.storage import Limits, store
+from magician.storage import store
 
 STUDY_UID = SERIES[0].StudyInstanceUID
 SMALL = ct_series(slices=2, rows=16, columns=16, seed=3)

@@ -8,11 +8,13 @@ from helpers import ct_series, lung_segmentation, require_program, truth_labels,
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician.association import Node, echo
+from magician._query import find_instances, find_series, find_studies
+from magician.association import echo
 from magician.careless import careless_overlay
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
+from magician.query_retrieve import get_study, move_study
 from magician.result import make_results
 from magician.storage import Receiver, store
 from magician.verify import verify_round_trip

@@ -14,12 +14,13 @@ from killed import Killable, killable
 from orthanc import free_port, running_orthanc
 from pydicom import Dataset, dcmread, dcmwrite
 
-from magician import _files
-from magician._files import is_temporary, read_whole
-from magician.association import Node
+from magician import files as _files
+from magician._query import find_instances, find_series, find_studies
 from magician.errors import MagicianError
+from magician.files import is_temporary, read_whole
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_instances, find_series, find_studies, get_study
+from magician.query_retrieve import get_study
 from magician.result import make_results, save
 from magician.storage import Receiver, store
 from magician.volume import list_series, read_series

@@ -15,10 +15,11 @@ from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSL
 from pynetdicom import AllStoragePresentationContexts
 
 from magician import _retrieve
-from magician.association import Node
+from magician._query import find_studies
 from magician.errors import DimseFailure, IncompleteRetrieve
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies, get_study, move_study
+from magician.query_retrieve import get_study, move_study
 from magician.result import make_results
 from magician.storage import Receiver, store
 from magician.volume import read_series

@@ -10,7 +10,8 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
 from magician import practice_pacs
-from magician.association import Node, associate, echo
+from magician._query import find_studies
+from magician.association import associate, echo
 from magician.errors import (
     AssociationRejected,
     DimseFailure,
@@ -19,8 +20,9 @@ from magician.errors import (
     PacsUnreachable,
     StudyNotFound,
 )
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies, get_study, move_study
+from magician.query_retrieve import get_study, move_study
 from magician.storage import store
 
 SECOND_SERIES = "1.2.826.0.1.3680043.8.498.1"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import lung_segmentation, truth_labels
 
-from magician import _progress, list_series, make_results, read_series, save
+from magician import list_series, make_results, read_series, save
+from magician import progress as _progress
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from magician.association import Node
+from magician._query import find_instances, find_series, find_studies
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -23,8 +23,9 @@ from magician.errors import (
     StudyNotFound,
     UnknownMoveDestination,
 )
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_instances, find_series, find_studies, get_study, move_study
+from magician.query_retrieve import get_study, move_study
 from magician.storage import Receiver
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID

@@ -31,8 +31,9 @@ import magician
 from magician import _objects
 from magician._legend import legend_strip
 from magician._overlay import TINT
+from magician._rebuild import read_segmentation
 from magician.errors import ResultError
-from magician.result import Results, make_results, read_segmentation, save
+from magician.result import Results, make_results, save
 from magician.segmentation import volumes_ml
 from magician.volume import CTVolume, read_series, window
 

@@ -10,8 +10,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittle
 from pynetdicom import AE, evt
 
 from magician import _reception
-from magician._files import instance_path, write_whole
-from magician.association import Node, associate
+from magician.association import associate
 from magician.errors import (
     AssociationRejected,
     DimseFailure,
@@ -20,6 +19,8 @@ from magician.errors import (
     PacsUnreachable,
     ServiceNotAccepted,
 )
+from magician.files import instance_path, write_whole
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.storage import Receiver, Stored, accepted_contexts, store
 

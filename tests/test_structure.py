@@ -11,84 +11,99 @@ import magician
 
 PACKAGE = Path(magician.__file__).parent
 
-# Each public module and what it may import of the others. A private module (_name) belongs to the public modules
-# that import it, and may import what all of them may.
+GROUND = {"errors", "version", "node", "tls", "files", "progress", "tables", "privacy"}
+# What a module of the ground may import of the others
+WITHIN_THE_GROUND = {"tls": {"errors"}, "privacy": {"errors", "node"}}
+# Each room, and the rooms that it may import beside the ground
 MAY_IMPORT = {
-    "errors": set(),
-    "tls": {"errors"},
-    "association": {"errors"},
-    "storage": {"association", "errors"},
-    "query_retrieve": {"storage", "association", "errors"},
-    "diagnosis": {"query_retrieve", "association", "errors"},
-    "practice_pacs": {"storage", "association", "errors"},
-    "volume": {"errors"},
-    "phantom": {"volume", "errors"},
-    "segmentation": {"volume", "errors"},
-    "result": {"segmentation", "volume", "errors"},
-    "display": {"segmentation", "volume"},
-    "conformance": {"errors"},
-    "careless": {"segmentation", "volume", "errors"},
-    "verify": {"result", "segmentation", "volume", "query_retrieve", "storage", "association", "errors"},
-    "viewer": {"segmentation", "volume"},
-    "web": {"volume", "practice_pacs", "storage", "association", "errors"},  # shows pictures of what a PACS holds
+    "upper_layer": set(),
+    "dimse": {"upper_layer"},
+    "client": {"dimse"},
+    "practice_pacs": {"dimse", "upper_layer"},
+    "anatomy": set(),
+    "ct": set(),
+    "rendering": {"ct"},
+    "segmentation": {"ct"},
+    "results": {"segmentation", "rendering", "ct"},
+    "display": {"segmentation", "rendering", "ct"},
+    "checks": {"results", "client", "ct"},
+    "web": {"practice_pacs", "rendering", "ct"},
 }
+MAY_IMPORT["teaching"] = set(MAY_IMPORT) - {"web"}
 HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage",
          "werkzeug", "waitress"}  # fmt: skip
 
 
-def is_module(name: str) -> bool:
-    return (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()
+def module_of(path: Path) -> str:
+    """The name of a module below `magician`, such as ``ct.volume``; of a package, its folder's."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    """The modules of this package that a file imports, anywhere in it."""
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+FACES = {name for name, path in FILES.items() if path.name == "__init__.py"}
+
+
+def imports_of(name: str) -> set[str]:
+    """The modules of this package that a file imports, anywhere in it, also for type checkers only."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.ImportFrom):
-            module = f"magician.{node.module or ''}".rstrip(".") if node.level else node.module
-            if module == "magician":
-                found |= {alias.name for alias in node.names if is_module(alias.name)}
-            elif module.startswith("magician."):
-                found.add(module.split(".")[1])
+            assert node.level == 0, f"{name} imports by a relative name"
+            if node.module.split(".")[0] == "magician":
+                base = ".".join(node.module.split(".")[1:])
+                for alias in node.names:
+                    below = f"{base}.{alias.name}".lstrip(".")
+                    found.add(below if below in FILES else base)
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("magician.")}
-    return found
+            found |= {a.name.removeprefix("magician").lstrip(".") for a in node.names if a.name.startswith("magician")}
+    return found - {name}
 
 
-def modules_and_their_imports() -> dict[str, set[str]]:
-    """Every module of the package by its top-level name; a folder counts as one module."""
-    modules: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        modules.setdefault(name, set()).update(imports_of(path) - {name})
-    return modules
+IMPORTS = {name: imports_of(name) for name in FILES}
+INSIDE = sorted(set(FILES) - FACES - {"__main__"})
 
 
-def reaches(name: str, modules: dict[str, set[str]]) -> set[str]:
-    """The public modules that a module imports, directly or through private ones."""
-    public, waiting, seen = set(), [name], set()
-    while waiting:
-        for imported in modules[waiting.pop()]:
-            if not imported.startswith("_"):
-                public.add(imported)
-            elif imported not in seen:
-                seen.add(imported)
-                waiting.append(imported)
-    return public - {name}
+def room_of(name: str) -> str:
+    return name.split(".")[0]
 
 
-def test_modules_import_only_what_the_design_allows():
-    modules = modules_and_their_imports()
-    del modules["__init__"], modules["__main__"]  # the two that may import everything
-    assert {name for name in modules if not name.startswith("_")} == set(MAY_IMPORT)
-    wrong = {name: reaches(name, modules) - allowed for name, allowed in MAY_IMPORT.items()}
-    assert {name: more for name, more in wrong.items() if more} == {}
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_module_imports_only_what_the_design_allows(name):
+    if room_of(name) in MAY_IMPORT and "." in name:
+        allowed = GROUND | MAY_IMPORT[room_of(name)] | {room_of(name)}
+    elif name in GROUND:
+        allowed = WITHIN_THE_GROUND.get(name, set())
+    else:
+        pytest.skip("has no room yet")
+    assert {other for other in IMPORTS[name] if room_of(other) not in allowed} == set()
 
 
-def test_every_private_module_is_used():
-    modules = modules_and_their_imports()
-    private = {name for name in modules if name.startswith("_")} - {"__init__", "__main__"}
-    assert private - set().union(*modules.values()) == set()
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_module_imports_from_the_module_and_not_from_a_face(name):
+    assert IMPORTS[name] & FACES == set()
+
+
+def test_a_face_imports_from_its_own_room_only():
+    wrong = {face: {m for m in IMPORTS[face] if room_of(m) != face} for face in FACES - {""}}
+    assert {face: modules for face, modules in wrong.items() if modules} == {}
+
+
+def test_no_module_imports_itself_through_others():
+    def climb(name, way):
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for other in sorted(IMPORTS[name]):
+                climb(other, [*way, name])
+            done.add(name)
+
+    done = set()
+    for name in FILES:
+        climb(name, [])
+
+
+def test_every_module_is_used():
+    assert set(INSIDE) - set().union(*IMPORTS.values()) == set()
 
 
 def test_importing_the_package_loads_nothing_heavy():

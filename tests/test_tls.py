@@ -15,11 +15,13 @@ from peers import hangs_up, listening, says
 from pydicom import dcmread
 
 from magician._connection import Connection
-from magician.association import Node, echo
+from magician._query import find_studies
+from magician.association import echo
 from magician.diagnosis import diagnose
 from magician.errors import AssociationAborted, PacsTimeout, TlsFailure
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import find_studies, get_study, move_study
+from magician.query_retrieve import get_study, move_study
 from magician.storage import Receiver, store
 from magician.tls import client_tls, server_tls
 

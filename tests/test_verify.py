@@ -14,11 +14,12 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import pack_bits
 
+from magician._rebuild import read_segmentation
 from magician._round_trip import Looks
-from magician.association import Node
 from magician.errors import MagicianError, PacsUnreachable
+from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.result import Results, make_results, read_segmentation
+from magician.result import Results, make_results
 from magician.storage import store
 from magician.verify import RoundTrip, verify_round_trip
 from magician.volume import CTVolume, read_series

@@ -1,0 +1,111 @@
+"""The address of a DICOM peer (`Node`): AE title, host, port, waiting times and encryption."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import ssl
+from dataclasses import KW_ONLY, dataclass
+
+
+def require_host(host: str) -> None:
+    """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
+    if not host:
+        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+
+
+def advice(error: OSError) -> str:
+    """What to do about an address that can't be had."""
+    if error.errno == errno.EADDRINUSE:
+        return "Stop what uses this port, or choose another: port 0 finds a free one."
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 are an administrator's: choose a larger one, for instance 11112."
+    return "The host must be an address of this computer."
+
+
+def check_ae_title(title: str) -> str:
+    """Return `title` if it is a legal AE title, else raise `ValueError` (VR AE, PS3.5 6.2)."""
+    if not isinstance(title, str) or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title) or not title.strip():
+        raise ValueError(
+            f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only spaces (PS3.5 6.2)."
+        )
+    return title
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1. Other names are not looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Node:
+    """Everything that one needs to know to talk to a DICOM peer.
+
+    Parameters
+    ----------
+    ae_title : str
+        The peer's Application Entity title, its name in DICOM. Letter case counts.
+    host : str
+        Its host name or IP address.
+    port : int
+        Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose their own.
+    local_ae_title : str
+        What we call ourselves. Many PACS talk only to titles that their administrator has entered.
+    connect_s, associate_s, dimse_s : float
+        How many seconds to wait for a TCP connection, for an answer to our association request, and for the
+        next answer to a request on the association.
+    tls : ssl.SSLContext, optional
+        Encrypt the connection with this context, see `magician.tls.client_tls` (PS3.15 Annex B).
+
+    Raises
+    ------
+    ValueError
+        If a title, the port or a waiting time is not legal.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    _: KW_ONLY
+    local_ae_title: str = "MAGICIAN"
+    connect_s: float = 5
+    associate_s: float = 10
+    dimse_s: float = 120
+    tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        check_ae_title(self.ae_title)
+        check_ae_title(self.local_ae_title)
+        if not self.host or self.host != self.host.strip():
+            raise ValueError(f"{self.host!r} is not a host name or an IP address.")
+        if not isinstance(self.port, int) or not 1 <= self.port <= 65535:
+            raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
+        if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
+            raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
+        if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError("tls is a context for the side that listens; a node needs a caller's: client_tls(...).")
+
+    @classmethod
+    def parse(cls, text: str, **keywords) -> Node:
+        """Make a node from ``"AET@host:port"``; `keywords` are those of `Node`.
+
+        >>> Node.parse("ORTHANC@127.0.0.1:4242")
+        Node('ORTHANC@127.0.0.1:4242', local_ae_title='MAGICIAN')
+        """
+        match = re.fullmatch(r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)", text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242.")
+        return cls(match["title"], match["v6"] or match["host"], int(match["port"]), **keywords)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Node({str(self)!r}, local_ae_title={self.local_ae_title!r})"
