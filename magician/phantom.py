@@ -2,7 +2,7 @@
 
 `teaching_study` gives what a scanner would send to a PACS: 93 axial images, numbered from head to feet as
 many scanners do, and two localizers (scouts) in a series of their own. The anatomy is computed, not copied
-(`_anatomy/`), so there is no licence and no privacy question, and the right answer is known for every voxel.
+(`anatomy/`), so there is no licence and no privacy question, and the right answer is known for every voxel.
 A seed is a patient: a class of thirty can have thirty different ones.
 """
 
@@ -16,7 +16,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from magician import _anatomy
+from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
+from magician.anatomy.scanner import KERNELS
 
 # Raise this number whenever the pixels of a seed change: other pixels must never travel under the same UIDs.
 REVISION = 2
@@ -103,8 +104,8 @@ def teaching_study(
         raise ValueError(
             f"An accession number has at most 16 printable characters and no backslash: {accession_number!r}."
         )
-    if kernel not in _anatomy.KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(map(repr, _anatomy.KERNELS))}, not {kernel!r}.")
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}.")
     pixels = _pixels(str(seed), bool(disease), kernel, _Progress(progress))
     patient = _Patient(str(seed), accession_number, disease, kernel)
     count = len(pixels.axial)
@@ -123,7 +124,7 @@ def teaching_study(
 def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
     """The SOP Instance UIDs of `teaching_study` with these arguments, in its order; no image is computed."""
     patient = _Patient(str(seed), accession_number, disease=True, kernel="soft")
-    axial = [patient.uid(f"axial {index}") for index in reversed(range(_anatomy.SLICES))]
+    axial = [patient.uid(f"axial {index}") for index in reversed(range(SLICES))]
     return axial + [patient.uid(f"localizer {number}") for number in (1, 2)]
 
 
@@ -150,10 +151,8 @@ def _pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> _Pixe
     """Compute the images of a seed once; the accession number changes no pixel."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=_anatomy.STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown) as bar:
-        chest = _anatomy.make_chest(
-            _number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel, advance=bar.update
-        )
+    with tqdm(total=STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown) as bar:
+        chest = make_chest(_number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel, advance=bar.update)
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
     return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
 
@@ -176,7 +175,7 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for axis in (1, 2):
         # The mean of HU along a ray is a line integral of attenuation, up to a constant.
         view = hu.mean(axis=axis, dtype=np.float32)[::-1] + 1000.0
-        rows = round(hu.shape[0] * _anatomy.SLICE_MM / _anatomy.PIXEL_MM)
+        rows = round(hu.shape[0] * SLICE_MM / PIXEL_MM)
         view = ndimage.zoom(view, (rows / hu.shape[0], 1), order=1, grid_mode=True, mode="nearest")
         # Scanners compress and sharpen their scouts: ribs would otherwise drown between lung and spine.
         view = 1000 * (np.maximum(view, 0) / 600) ** 0.8
@@ -238,7 +237,7 @@ def _ct_image(patient: _Patient, role: str, stored: bytes, rows: int, columns: i
     image.PhotometricInterpretation = "MONOCHROME2"
     image.Rows = rows
     image.Columns = columns
-    image.PixelSpacing = [_anatomy.PIXEL_MM, _anatomy.PIXEL_MM]
+    image.PixelSpacing = [PIXEL_MM, PIXEL_MM]
     image.BitsAllocated = 16
     image.BitsStored = 16
     image.HighBit = 15
@@ -287,10 +286,10 @@ def _equipment(image: Dataset) -> None:
 
 def _axial_image(patient: _Patient, stored: bytes, index: int, *, instance_number: int) -> Dataset:
     """Make the image of slice ``index``, counted from the feet."""
-    size = _anatomy.MATRIX
+    size = MATRIX
     image = _ct_image(patient, f"axial {index}", stored, size, size)
-    z = _FEET_Z_MM + index * _anatomy.SLICE_MM
-    corner = -(size - 1) / 2 * _anatomy.PIXEL_MM
+    z = _FEET_Z_MM + index * SLICE_MM
+    corner = -(size - 1) / 2 * PIXEL_MM
     image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     image.SeriesInstanceUID = patient.uid("axial series")
     image.SeriesNumber = 2
@@ -301,8 +300,8 @@ def _axial_image(patient: _Patient, stored: bytes, index: int, *, instance_numbe
     image.AcquisitionNumber = 2
     image.InstanceNumber = instance_number
     image.ScanOptions = "HELIX"
-    image.SliceThickness = _anatomy.SLICE_MM
-    image.ReconstructionDiameter = size * _anatomy.PIXEL_MM
+    image.SliceThickness = SLICE_MM
+    image.ReconstructionDiameter = size * PIXEL_MM
     image.XRayTubeCurrent = 210
     image.ExposureTime = 500
     image.Exposure = 105
@@ -320,8 +319,8 @@ def _localizer(patient: _Patient, stored: np.ndarray, number: int) -> Dataset:
     """Make localizer 1 (from the front) or 2 (from the side); the plane goes through the middle of the volume."""
     rows, columns = stored.shape
     image = _ct_image(patient, f"localizer {number}", stored.astype("<i2").tobytes(), rows, columns)
-    corner = -(columns - 1) / 2 * _anatomy.PIXEL_MM
-    top = _FEET_Z_MM - _anatomy.SLICE_MM / 2 + (rows - 0.5) * _anatomy.PIXEL_MM
+    corner = -(columns - 1) / 2 * PIXEL_MM
+    top = _FEET_Z_MM - SLICE_MM / 2 + (rows - 0.5) * PIXEL_MM
     image.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     image.SeriesInstanceUID = patient.uid("localizer series")
     image.SeriesNumber = 1
@@ -329,7 +328,7 @@ def _localizer(patient: _Patient, stored: np.ndarray, number: int) -> Dataset:
     image.SeriesTime = image.AcquisitionTime = image.ContentTime = "101612"
     image.AcquisitionNumber = 1
     image.InstanceNumber = number
-    image.SliceThickness = columns * _anatomy.PIXEL_MM
+    image.SliceThickness = columns * PIXEL_MM
     image.XRayTubeCurrent = 35
     image.ImagePositionPatient = [corner, 0, top] if number == 1 else [0, corner, top]
     image.ImageOrientationPatient = [1, 0, 0, 0, 0, -1] if number == 1 else [0, 1, 0, 0, 0, -1]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from magician._anatomy.abdomen import diaphragm
-from magician._anatomy.section import Build, Section
-from magician._anatomy.shapes import Grid
-from magician._anatomy.spine import HEADS_Z, Spine
-from magician._anatomy.trees import Tree, grow, sample
+from magician.anatomy.abdomen import diaphragm
+from magician.anatomy.section import Build, Section
+from magician.anatomy.shapes import Grid
+from magician.anatomy.spine import HEADS_Z, Spine
+from magician.anatomy.trees import Tree, grow, sample
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -74,17 +75,18 @@ def test_the_readme_names_commands_that_the_makefile_has():
 
 
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+DATA = SETUPTOOLS["package-data"]
 
 
 def test_every_file_that_is_not_python_is_installed():
     package = ROOT / "magician"
-    there = {path for path in package.glob("*") if path.is_file() and path.suffix != ".py"}
-    installed = {path for pattern in SETUPTOOLS["package-data"]["magician"] for path in package.glob(pattern)}
+    there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    patterns = [f"{room.replace('.', '/')}/{pattern}" for room, globs in DATA.items() for pattern in globs]
     assert {path.name for path in there} >= {"_viewer.js", "_viewer.css"}
-    assert there - installed == set()
+    assert there - {path for pattern in patterns for path in ROOT.glob(pattern)} == set()
 
 
 def test_every_folder_of_the_package_is_installed():
-    packages = SETUPTOOLS["packages"]
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "magician").rglob("__init__.py")}
+    packages = find_packages(ROOT, **SETUPTOOLS["packages"]["find"])
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "magician").rglob("*.py")}
     assert set(packages) == {".".join(folder.parts) for folder in folders}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magician._anatomy.section import Build, Section
-from magician._anatomy.shapes import Grid, curve, paint, soft
+from magician.anatomy.section import Build, Section
+from magician.anatomy.shapes import Grid, curve, paint, soft
 
 # Heights (mm) of the upper edges of the vertebrae, where the rib heads lie: C6, C7, T1 to T12, L1, L2.
 HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.section import FAT, MUSCLE, Build, Section
-from magician._anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, smooth_minimum, soft, unite
-from magician._anatomy.spine import Spine
+from magician.anatomy.section import FAT, MUSCLE, Build, Section
+from magician.anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, smooth_minimum, soft, unite
+from magician.anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
 _RECESS = np.float32(np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78]))

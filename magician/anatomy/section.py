@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from magician._anatomy.shapes import Box, Grid
+from magician.anatomy.shapes import Box, Grid
 
 FAT, MUSCLE = -105.0, 55.0  # HU
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.section import Section
-from magician._anatomy.shapes import Field, Grid, bump, paint, soft
+from magician.anatomy.section import Section
+from magician.anatomy.shapes import Field, Grid, bump, paint, soft
 
 LOBES = ("RUL", "RML", "RLL", "LUL", "LLL")
 RIGHT_LOBES = 3

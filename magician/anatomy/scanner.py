@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.shapes import bump, paint, soft
+from magician.anatomy.shapes import bump, paint, soft
 
 # Kernels by name: the frequency (cycles per pixel) at which a soft roll-off cuts the noise, how strong the noise is,
 # and how much of the finest detail is added to the picture once more.

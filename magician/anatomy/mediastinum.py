@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.section import FAT, MUSCLE, Build, Section
-from magician._anatomy.shapes import Ellipsoid, Grid, Tube, bump, curve, paint, paint_shape, smooth_minimum, soft, unite
-from magician._anatomy.spine import Spine
+from magician.anatomy.section import FAT, MUSCLE, Build, Section
+from magician.anatomy.shapes import Ellipsoid, Grid, Tube, bump, curve, paint, paint_shape, smooth_minimum, soft, unite
+from magician.anatomy.spine import Spine
 
 INLET_Z = 228.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.section import Build, Section
-from magician._anatomy.shapes import Tube, bump, curve, paint, paint_shape, soft
-from magician._anatomy.spine import HEADS_Z
+from magician.anatomy.section import Build, Section
+from magician.anatomy.shapes import Tube, bump, curve, paint, paint_shape, soft
+from magician.anatomy.spine import HEADS_Z
 
 MARROW, CORTEX, CARTILAGE = 190.0, 850.0, 105.0  # HU
 

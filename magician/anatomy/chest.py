@@ -12,18 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magician._anatomy import lungs
-from magician._anatomy.abdomen import Abdomen, diaphragm
-from magician._anatomy.bones import Skeleton
-from magician._anatomy.mediastinum import INLET_Z, Mediastinum
-from magician._anatomy.scanner import KERNELS, Reconstruction, table
-from magician._anatomy.section import FAT, Build, Section
-from magician._anatomy.shapes import Box, Field, Grid, double, paint, soft
-from magician._anatomy.spine import Spine
-from magician._anatomy.trees import LungTree, splat
-from magician._anatomy.wall import ChestWall
-
-__all__ = ["KERNELS", "MATRIX", "PIXEL_MM", "SLICES", "SLICE_MM", "STEPS", "Chest", "make_chest"]
+from magician.anatomy import lungs
+from magician.anatomy.abdomen import Abdomen, diaphragm
+from magician.anatomy.bones import Skeleton
+from magician.anatomy.mediastinum import INLET_Z, Mediastinum
+from magician.anatomy.scanner import Reconstruction, table
+from magician.anatomy.section import FAT, Build, Section
+from magician.anatomy.shapes import Box, Field, Grid, double, paint, soft
+from magician.anatomy.spine import Spine
+from magician.anatomy.trees import LungTree, splat
+from magician.anatomy.wall import ChestWall
 
 SLICES, MATRIX, PIXEL_MM, SLICE_MM = 93, 512, 0.78125, 3.0
 STEPS = 2 * SLICES  # each slice is drawn, and later its lungs

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._anatomy.section import FAT, MUSCLE, Build, Section
-from magician._anatomy.shapes import Field, Grid, Tube, bump, curve, double, paint, smooth_minimum, soft, unite
+from magician.anatomy.section import FAT, MUSCLE, Build, Section
+from magician.anatomy.shapes import Field, Grid, Tube, bump, curve, double, paint, smooth_minimum, soft, unite
 
 ANGLES = 2048
 CENTRE_Y = -5.0

@@ -1,0 +1,1 @@
+"""Anatomy: the computed chest behind the teaching study, organ by organ."""
