@@ -63,9 +63,9 @@ class RealCase:
 
 def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
     """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
+    from magician.ct.volume import read_series
     from magician.files import save_dataset
     from magician.phantom import teaching_study
-    from magician.volume import read_series
 
     for seed in seeds:
         study = teaching_study(seed=seed, disease=disease, progress=False)
@@ -92,7 +92,7 @@ def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
     """(name, volume, reference) of real cases; the reference is True in both lungs."""
     import SimpleITK as sitk  # noqa: N813
 
-    from magician.volume import read_series
+    from magician.ct.volume import read_series
 
     for mask in sorted(folder.glob("*/reference_mask.nii.gz")):
         yield mask.parent.name, read_series(mask.parent), sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) > 0

@@ -32,8 +32,8 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
     import torch
 
     from magician._networks import load_network, quiet_lungmask
+    from magician.ct.volume import CTVolume
     from magician.segmentation import _prepare, segment_lungs
-    from magician.volume import CTVolume
 
     with quiet_lungmask():
         from lungmask.mask import LMInferer

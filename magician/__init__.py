@@ -7,7 +7,6 @@ notebook, and in `verify`.
 
 from __future__ import annotations
 
-from magician._choice import SeriesSummary
 from magician._limits import Limits
 from magician._query import find_instances, find_series, find_studies
 from magician._rebuild import read_segmentation
@@ -15,6 +14,8 @@ from magician._threshold import threshold_lungs
 from magician.association import associate, echo
 from magician.careless import careless_overlay
 from magician.conformance import Conformance, check_conformance
+from magician.ct.selection import SeriesSummary
+from magician.ct.volume import CTVolume, list_series, read_series
 from magician.diagnosis import Diagnosis, diagnose
 from magician.display import (
     compare,
@@ -49,6 +50,7 @@ from magician.node import Node
 from magician.phantom import TeachingStudy, teaching_study
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import Retrieval, get_study, move_study
+from magician.rendering.windowing import window
 from magician.result import Results, make_results, save
 from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.storage import Receiver, Stored, accepted_contexts, store
@@ -56,7 +58,6 @@ from magician.tables import show_table
 from magician.tls import client_tls, server_tls
 from magician.verify import RoundTrip, verify_round_trip
 from magician.viewer import ct_viewer
-from magician.volume import CTVolume, list_series, read_series, window
 
 __all__ = [
     "AssociationAborted",

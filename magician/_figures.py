@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: no global state, nothing is shown twice
 from matplotlib.patheffects import withStroke
 
-from magician._overlay import OUTLINE, palette
-from magician._planes import Plane, places, planes
-from magician.volume import CTVolume, window
+from magician.ct.volume import CTVolume
+from magician.rendering.overlay import OUTLINE, palette
+from magician.rendering.planes import Plane, places, planes
+from magician.rendering.windowing import window
 
 DPI = 100
 _HALO = [withStroke(linewidth=1.5, foreground="black")]  # white letters can be read on bone, too

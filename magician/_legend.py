@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician._overlay import OUTLINE, TINT
+from magician.rendering.overlay import OUTLINE, TINT
 
 GROUND, INK = (0, 0, 0), (255, 255, 255)
 SMALLEST_PX = 8  # letters of fewer pixels can't be read; on a narrow image lines are cut off instead

@@ -19,8 +19,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from magician._identity import DISCLAIMER, complete_body_part, uid
 from magician._legend import legend_strip
-from magician._overlay import WINDOW, paint, patient_orientation
 from magician.progress import track
+from magician.rendering.orientation import patient_orientation
+from magician.rendering.overlay import paint
+from magician.rendering.windowing import WINDOW
 from magician.version import __version__
 
 if TYPE_CHECKING:

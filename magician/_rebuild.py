@@ -9,8 +9,8 @@ from pydicom.uid import SegmentationStorage
 
 from magician._identity import learner_uid
 from magician._objects import LUNG, LUNGS
+from magician.ct.volume import CTVolume
 from magician.errors import ResultError
-from magician.volume import CTVolume
 
 _GRID_TOLERANCE = 0.1  # of a voxel: how far a frame may be off the grid of the volume
 

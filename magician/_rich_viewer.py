@@ -17,10 +17,10 @@ import anywidget
 import numpy as np
 from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, TraitError, observe, validate
 
-from magician._overlay import OUTLINE, TINT
-from magician._planes import PRESETS
-from magician._window_viewer import Artist
-from magician.volume import CTVolume, window
+from magician.ct.volume import CTVolume
+from magician.rendering.overlay import OUTLINE, TINT
+from magician.rendering.slice_renderer import Artist
+from magician.rendering.windowing import PRESETS, window
 
 _HERE = Path(__file__).parent
 _SIDE = 512  # width of the picture for pages that run nothing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from magician.volume import CTVolume
+from magician.ct.volume import CTVolume
 
 
 def threshold_lungs(volume: CTVolume, *, hu: float = -400, smallest_ml: float = 100) -> np.ndarray:

@@ -17,12 +17,11 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import pixel_array
 from pydicom.uid import CTImageStorage, RLELossless, SegmentationStorage
 
-from magician._overlay import patient_orientation
-from magician._pixels import decode
-from magician._planes import PRESETS
-from magician._slices import numbers
+from magician.ct.geometry import numbers
+from magician.ct.hounsfield import decode
 from magician.errors import SeriesError
-from magician.volume import window
+from magician.rendering.orientation import patient_orientation
+from magician.rendering.windowing import PRESETS, window
 
 # Whoever may send to a PACS chooses what is decoded here
 MOST_BYTES = 64 * 1024**2

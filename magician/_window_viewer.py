@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ipywidgets import HTML, Button, Checkbox, FloatSlider, HBox, Image, IntSlider, Label, Layout, ToggleButtons, VBox
 
-from magician._coding import Coding
-from magician._overlay import palette, pixel_kinds
-from magician._planes import PRESETS, Plane, planes, where
-from magician.volume import CTVolume, window
-
-if TYPE_CHECKING:
-    import PIL.Image
+from magician.ct.volume import CTVolume
+from magician.rendering.planes import where
+from magician.rendering.slice_renderer import Artist
+from magician.rendering.windowing import PRESETS
 
 SIDE = 512  # of the square that a picture fits into, in pixels of the screen
 
@@ -130,79 +126,3 @@ class WindowViewer(VBox):
         buffer = BytesIO()
         picture.save(buffer, format="jpeg", quality=90)
         self.image.value = buffer.getvalue()
-
-
-class Artist:
-    """Draws pictures of one volume: what moves the window only is drawn in about a millisecond.
-
-    Attributes
-    ----------
-    planes : dict of str to Plane
-    """
-
-    def __init__(self, volume: CTVolume, labels: np.ndarray | None) -> None:
-        self._volume, self._labels = volume, labels
-        self.planes, self.coding = planes(volume), Coding(volume.hu)
-        self._last: tuple = ()
-
-    def draw(
-        self,
-        plane: str,
-        position: tuple[int, int, int],
-        center: float,
-        width: float,
-        *,
-        overlay: bool = True,
-        opacity: float = 1,
-        cross: bool = False,
-    ) -> PIL.Image.Image:
-        """Draw one plane in true proportions, in grey, or in colours where there is an overlay.
-
-        Parameters
-        ----------
-        position : tuple of int
-            A voxel (slice, row, column) that the plane goes through.
-        opacity : float
-            Of the blue, 0 to 1.
-        cross : bool
-            Whether to mark that voxel.
-        """
-        from PIL import Image as PillowImage
-
-        shown = self.planes[plane]
-        index, *place = shown.place(position, self._volume.hu.shape)
-        if self._last[:3] != (plane, index, overlay):
-            self._last = (plane, index, overlay, self._codes(shown, index, overlay))
-        grey = window(self.coding.values, center, width)
-        if overlay and self._labels is not None:
-            colours = np.zeros((3, len(grey), 4), np.uint8)  # the fourth byte fills up what Pillow calls RGBX
-            colours[..., :3] = palette(opacity)[:, grey]
-            pixels = colours.view(np.uint32).ravel().take(self._last[3])
-            picture = PillowImage.frombuffer("RGBX", pixels.shape[::-1], pixels, "raw", "RGBX", 0, 1)
-        else:
-            picture = PillowImage.fromarray(grey.take(self._last[3]))
-        scale = [spacing / min(shown.spacing_mm) for spacing in shown.spacing_mm]
-        size = [round(count * factor) for count, factor in zip(picture.size, scale[::-1], strict=True)]
-        if picture.size != tuple(size):
-            picture = picture.resize(size, PillowImage.Resampling.BILINEAR)
-        if cross:
-            _mark(picture, *((i + 0.5) * factor for i, factor in zip(place, scale, strict=True)))
-        return picture
-
-    def _codes(self, plane: Plane, index: int, overlay: bool) -> np.ndarray:
-        """Return which entry of the table of grey levels, or of colours, each pixel of a picture has."""
-        codes = self.coding.encode(plane.picture(self._volume.hu, index))
-        if not overlay or self._labels is None:
-            return codes
-        kinds = pixel_kinds(plane.picture(self._labels, index))
-        return kinds * np.uint32(len(self.coding.values)) + codes
-
-
-def _mark(picture: PIL.Image.Image, y: float, x: float) -> None:
-    from PIL import ImageDraw
-
-    pen, bands = ImageDraw.Draw(picture), len(picture.getbands())
-    for grey, thick in ((0, 3), (255, 1)):  # white with a dark edge is seen on any grey
-        for near, far in ((3, 12), (-12, -3)):
-            pen.line([(x + near, y), (x + far, y)], fill=(grey,) * bands, width=thick)
-            pen.line([(x, y + near), (x, y + far)], fill=(grey,) * bands, width=thick)

@@ -14,8 +14,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from magician.ct.volume import CTVolume
 from magician.segmentation import LungSegmentation
-from magician.volume import CTVolume
 
 __all__ = ["careless_overlay"]
 

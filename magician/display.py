@@ -1,7 +1,7 @@
 """Look at it: tables, figures and a viewer with sliders, for notebooks.
 
 Nothing here prints or draws by itself: each function returns something that a notebook shows when it is the last
-line of a cell. Figures are drawn from numpy arrays by `magician.volume.window`, the same function that the viewer
+line of a cell. Figures are drawn from numpy arrays by `magician.window`, the same function that the viewer
 uses, and never change what a model sees.
 """
 
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import Dataset
 
-from magician._overlay import checked_labels
-from magician._planes import planes
 from magician._shown import Picture
+from magician.ct.volume import CTVolume
+from magician.rendering.overlay import checked_labels
+from magician.rendering.planes import planes
 from magician.segmentation import LungSegmentation
-from magician.volume import CTVolume
 
 if TYPE_CHECKING:
-    from magician._planes import Plane
     from magician._window_viewer import WindowViewer
+    from magician.rendering.planes import Plane
 
 
 def montage(

@@ -20,7 +20,6 @@ from pynetdicom.sop_class import (
 )
 
 from magician._arrivals import Arrivals
-from magician._query import find_instances, find_series, find_studies
 from magician._retrieve import (
     Outcome,
     expected_instances,
@@ -36,8 +35,6 @@ from magician.errors import NotDeidentified
 from magician.files import open_folder
 from magician.node import Node, is_loopback
 from magician.storage import Receiver
-
-__all__ = ["Retrieval", "find_instances", "find_series", "find_studies", "get_study", "move_study"]
 
 logger = logging.getLogger(__name__)
 

@@ -17,14 +17,11 @@ from pydicom import Dataset, dcmread
 
 from magician._identity import check_alias, content_key, identify, learner_image
 from magician._objects import Run, mean_densities, overlay_objects, report_object, segmentation_object
-from magician._rebuild import read_segmentation
+from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
 from magician.progress import track
 from magician.segmentation import LungSegmentation, volumes_ml
-from magician.volume import CTVolume
-
-__all__ = ["Results", "make_results", "read_segmentation", "save"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,13 +20,11 @@ import numpy as np
 
 from magician._lungmask_steps import back_to_image, crop_to_body, tidy
 from magician._networks import load_network, quiet_lungmask
+from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
-from magician.volume import CTVolume
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["LungSegmentation", "dice", "segment_lungs", "volumes_ml"]
 
 _logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from pydicom import Dataset, dcmread
 
 from magician._query import find_instances, find_series
 from magician._round_trip import Check, Looks
+from magician.ct.volume import CTVolume
 from magician.node import Node
 from magician.query_retrieve import get_study
 from magician.result import Results
 from magician.tables import NOT_OK, OK, TableOfChecks
-from magician.volume import CTVolume
 
 __all__ = ["Check", "RoundTrip", "verify_round_trip"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magician._overlay import checked_labels
+from magician.ct.volume import CTVolume
+from magician.rendering.overlay import checked_labels
 from magician.segmentation import LungSegmentation
-from magician.volume import CTVolume
 
 if TYPE_CHECKING:
     from magician._rich_viewer import RichViewer

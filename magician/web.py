@@ -20,8 +20,6 @@ from magician.errors import MagicianError
 from magician.node import advice, is_loopback, require_host
 from magician.practice_pacs import PracticePacs
 
-__all__ = ["WebPage", "serve"]
-
 HEIGHT = 760  # of the page within a notebook, in pixels
 THREADS = 4
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import ct_series, real_data, truth_labels, write_series
 
-from magician.volume import CTVolume, read_series
+from magician.ct.volume import CTVolume, read_series
 
 
 @pytest.fixture

@@ -110,8 +110,8 @@ def main(ct: str) -> None:
     from helpers import lung_segmentation, truth_labels
 
     import magician.practice_pacs  # noqa: F401  what takes long to load is loaded before the first fork
+    from magician.ct.volume import read_series
     from magician.result import make_results
-    from magician.volume import read_series
 
     volume = read_series(ct)
     labels = truth_labels(list(volume.headers))

@@ -13,11 +13,12 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage, generate_uid
 
-from magician import _glimpse, _pixels
-from magician._choice import SeriesSummary
-from magician._rounds import sharpness
+from magician.ct import hounsfield as _pixels
+from magician.ct import lung_search as _glimpse
+from magician.ct.ranking import sharpness
+from magician.ct.selection import SeriesSummary
+from magician.ct.volume import list_series, read_series
 from magician.errors import SeriesError
-from magician.volume import list_series, read_series
 
 HEIGHT_MM = 60  # of the small patient, whose lungs are 32 mm high
 
@@ -223,14 +224,14 @@ def test_only_slices_that_could_tell_something_are_decoded(tmp_path, monkeypatch
     write_series(series("Thin", 1, thickness=0.25), tmp_path)
     decoded = []
     decode = _pixels.decode
-    monkeypatch.setattr("magician._choice.decode", lambda *given: decoded.append(given[2]) or decode(*given))
+    monkeypatch.setattr("magician.ct.selection.decode", lambda *given: decoded.append(given[2]) or decode(*given))
     (only,) = list_series(tmp_path)
     assert only.slices == 240
     assert len(set(decoded)) == len(decoded) <= 12
 
 
 def test_nothing_is_decoded_when_a_series_is_asked_for(small_series, tmp_path, monkeypatch):
-    monkeypatch.setattr("magician._choice.decode", None)
+    monkeypatch.setattr("magician.ct.selection.decode", None)
     write_series(small_series, tmp_path)
     assert len(read_series(tmp_path, small_series[0].SeriesInstanceUID).hu) == 12
 

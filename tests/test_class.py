@@ -16,13 +16,13 @@ from pynetdicom.sop_class import Verification
 from magician._limits import Limits
 from magician._query import find_instances, find_series, find_studies
 from magician.association import echo
+from magician.ct.volume import read_series
 from magician.errors import AssociationRejected
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
 from magician.result import make_results
 from magician.storage import store
-from magician.volume import read_series
 
 LEARNERS = 30
 

@@ -22,10 +22,10 @@ from pydicom.uid import generate_uid
 from magician import conformance
 from magician.careless import careless_overlay
 from magician.conformance import Conformance, check_conformance
+from magician.ct.volume import CTVolume, read_series
 from magician.practice_pacs import PracticePacs
 from magician.result import Results, make_results, save
 from magician.storage import store
-from magician.volume import CTVolume, read_series
 
 
 def make(volume: CTVolume, **options) -> Results:

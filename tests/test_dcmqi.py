@@ -12,8 +12,8 @@ import pytest
 from helpers import ORIENTATIONS, ct_series, lung_segmentation, require_program, truth_labels, write_series
 from pydicom import Dataset
 
+from magician.ct.volume import CTVolume, read_series
 from magician.result import make_results, save
-from magician.volume import CTVolume, read_series
 
 RIGHT, LEFT = "3341006", "44029006"  # SNOMED CT
 

@@ -10,13 +10,14 @@ from ipywidgets import HTML
 from PIL import Image
 from pydicom import Dataset
 
-from magician._coding import Coding
-from magician._overlay import paint, pixel_kinds
-from magician._planes import planes
 from magician._window_viewer import WindowViewer
+from magician.ct.volume import read_series
 from magician.display import compare, contact_sheet, montage, window_viewer
+from magician.rendering.overlay import paint, pixel_kinds
+from magician.rendering.planes import planes
+from magician.rendering.value_table import Coding
+from magician.rendering.windowing import window
 from magician.tables import show_table
-from magician.volume import read_series, window
 
 
 def tiles(picture):

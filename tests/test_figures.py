@@ -17,10 +17,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from magician._histogram import Density
-from magician._planes import places
 from magician._surface import VIEWS, surface
+from magician.ct.volume import read_series
 from magician.display import compare, density_histogram, lung_surface, montage, three_planes
-from magician.volume import read_series
+from magician.rendering.planes import places
 
 BASELINE = Path(__file__).parent / "baseline"
 # Root of the mean squared difference of grey levels. Versions of matplotlib draw lines and edges a little differently.

@@ -11,6 +11,7 @@ from pydicom import dcmread
 from magician._query import find_instances, find_series, find_studies
 from magician.association import echo
 from magician.careless import careless_overlay
+from magician.ct.volume import read_series
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
@@ -18,7 +19,6 @@ from magician.query_retrieve import get_study, move_study
 from magician.result import make_results
 from magician.storage import Receiver, store
 from magician.verify import verify_round_trip
-from magician.volume import read_series
 
 SERIES = ct_series(slices=8)
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID

@@ -16,6 +16,7 @@ from pydicom import Dataset, dcmread, dcmwrite
 
 from magician import files as _files
 from magician._query import find_instances, find_series, find_studies
+from magician.ct.volume import list_series, read_series
 from magician.errors import MagicianError
 from magician.files import is_temporary, read_whole
 from magician.node import Node
@@ -23,7 +24,6 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
 from magician.result import make_results, save
 from magician.storage import Receiver, store
-from magician.volume import list_series, read_series
 
 CT = ct_series(slices=2, rows=32, columns=36, spacing_mm=(3.0, 3.0, 3.0))
 STUDY_UID = CT[0].StudyInstanceUID

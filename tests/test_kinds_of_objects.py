@@ -16,13 +16,13 @@ from pynetdicom import AllStoragePresentationContexts
 
 from magician import _retrieve
 from magician._query import find_studies
+from magician.ct.volume import read_series
 from magician.errors import DimseFailure, IncompleteRetrieve
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
 from magician.result import make_results
 from magician.storage import Receiver, store
-from magician.volume import read_series
 
 CT = ct_series(slices=6)
 STUDY_UID = CT[0].StudyInstanceUID

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from magician._lungmask_steps import back_to_image, crop_to_body, tidy
 from magician._networks import quiet_lungmask
-from magician.volume import read_series
+from magician.ct.volume import read_series
 
 with quiet_lungmask():
     from lungmask import utils

@@ -10,8 +10,8 @@ from helpers import dcentvfy, dciodvfy
 from scipy import ndimage
 
 from magician import phantom
+from magician.ct.volume import read_series
 from magician.phantom import teaching_study
-from magician.volume import read_series
 
 AXIAL_IMAGES = 93
 

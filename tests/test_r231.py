@@ -18,9 +18,9 @@ from orthanc import free_port
 from stand_in import stand_in_weights
 
 from magician import _networks, _r231
+from magician.ct.volume import CTVolume, read_series
 from magician.errors import WeightsUnavailable
 from magician.segmentation import segment_lungs
-from magician.volume import CTVolume, read_series
 
 
 class Payload:

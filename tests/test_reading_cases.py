@@ -25,9 +25,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from magician.ct.volume import list_series, read_series
 from magician.errors import ResultError, SeriesError
 from magician.result import make_results
-from magician.volume import list_series, read_series
 
 UID = ct_series(slices=2)[0].SeriesInstanceUID
 

@@ -30,12 +30,13 @@ from pydicom.uid import RLELossless
 import magician
 from magician import _objects
 from magician._legend import legend_strip
-from magician._overlay import TINT
 from magician._rebuild import read_segmentation
+from magician.ct.volume import CTVolume, read_series
 from magician.errors import ResultError
+from magician.rendering.overlay import TINT
+from magician.rendering.windowing import window
 from magician.result import Results, make_results, save
 from magician.segmentation import volumes_ml
-from magician.volume import CTVolume, read_series, window
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"

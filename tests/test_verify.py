@@ -16,13 +16,13 @@ from pydicom.pixels.utils import pack_bits
 
 from magician._rebuild import read_segmentation
 from magician._round_trip import Looks
+from magician.ct.volume import CTVolume, read_series
 from magician.errors import MagicianError, PacsUnreachable
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.result import Results, make_results
 from magician.storage import store
 from magician.verify import RoundTrip, verify_round_trip
-from magician.volume import CTVolume, read_series
 
 VOXELS = {"right lung, voxels", "left lung, voxels"}
 CENTRES = {"right lung, centre", "left lung, centre"}

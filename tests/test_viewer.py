@@ -14,8 +14,9 @@ from traitlets import TraitError
 
 from magician._rich_viewer import RichViewer
 from magician._window_viewer import WindowViewer
+from magician.ct.volume import read_series
+from magician.rendering.windowing import window
 from magician.viewer import ct_viewer
-from magician.volume import read_series, window
 
 
 def answers(viewer, *requests):

@@ -10,15 +10,15 @@ from helpers import ct_series, interop_required, require_program, write_series
 from jupyter_client import BlockingKernelClient
 
 import magician
-from magician._overlay import paint
+from magician.rendering.overlay import paint
+from magician.rendering.windowing import window
 from magician.viewer import ct_viewer
-from magician.volume import window
 
 LOAD = """
 import numpy as np
 from magician import window_viewer
 from magician.viewer import ct_viewer
-from magician.volume import read_series
+from magician.ct.volume import read_series
 volume = read_series("ct", progress=False)
 labels = np.load("labels.npy")
 """

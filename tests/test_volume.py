@@ -34,8 +34,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from magician.ct.volume import CTVolume, list_series, read_series
 from magician.errors import SeriesError
-from magician.volume import CTVolume, list_series, read_series, window
+from magician.rendering.windowing import window
 
 
 def read(datasets: list[Dataset], folder: Path) -> CTVolume:
@@ -669,6 +670,6 @@ def test_real_padding_is_air():
 
 
 def test_import_loads_nothing_heavy():
-    code = "import sys, magician.volume; print({'SimpleITK', 'highdicom', 'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, magician.ct.volume; print({'SimpleITK', 'highdicom', 'torch', 'matplotlib'} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "set()"

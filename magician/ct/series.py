@@ -1,4 +1,4 @@
-"""Which series lie in a folder: the first step of :mod:`magician.volume`."""
+"""Which series lie in a folder: the first step of :mod:`magician.ct.volume`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from magician._enhanced import ENHANCED, frames_of
+from magician.ct.multiframe import ENHANCED, frames_of
 from magician.errors import SeriesError
 from magician.files import is_temporary
 from magician.progress import track

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from pydicom import Dataset
 
-from magician.volume import CTVolume, window
+from magician.ct.volume import CTVolume
+from magician.rendering.windowing import WINDOW, window
 
-WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
 _GREY = np.arange(256)[:, None]
 TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)  # blue, vessels still visible
 OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
@@ -73,19 +72,3 @@ def checked_labels(segmentation, volume: CTVolume) -> np.ndarray | None:
     if labels is not None and np.shape(labels) != volume.hu.shape:
         raise ValueError(f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}.")
     return labels
-
-
-def patient_orientation(header: Dataset) -> tuple[str, str]:
-    """Return to which side of the patient rows and columns run, such as ("L", "P") (PS3.3 C.7.6.1.1.1).
-
-    An oblique direction is given by its letters in order of weight, ("LH", "P") for instance.
-    """
-    rows, columns = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
-    return letters(rows), letters(columns)
-
-
-def letters(direction: np.ndarray) -> str:
-    """Return the letters of a direction in LPS, the weightiest first."""
-    names = [("R", "L"), ("A", "P"), ("F", "H")]  # towards smaller and larger x, y, z in LPS
-    weights = np.abs(direction)
-    return "".join(names[axis][int(direction[axis] > 0)] for axis in np.argsort(-weights) if weights[axis] > 0.02)

@@ -7,8 +7,8 @@ from itertools import permutations
 
 import numpy as np
 
-from magician._overlay import letters
-from magician.volume import CTVolume
+from magician.ct.volume import CTVolume
+from magician.rendering.orientation import letters
 
 # What runs down and across a picture, in LPS: seen from the feet, from the front, and from the left.
 _SHOWN = {
@@ -16,7 +16,6 @@ _SHOWN = {
     "coronal": (1, (0, 0, -1), (1, 0, 0)),
     "sagittal": (0, (0, 0, -1), (0, 1, 0)),
 }
-PRESETS = {"lung": (-600, 1500), "soft tissue": (40, 400), "bone": (400, 1800)}  # centre and width in HU
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether single CT images form one exact volume; the checks before :mod:`magician.volume` reads pixels.
+"""Whether single CT images form one exact volume; the checks before :mod:`magician.ct.volume` reads pixels.
 
 Image readers tend to assume that slices are evenly spaced, parallel and straight above each other. Where that is
 wrong, a volume in millilitres is wrong too, and nothing in the picture shows it. So each assumption is tested here,

@@ -7,7 +7,6 @@ patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1).
 from __future__ import annotations
 
 import logging
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import Dataset
 
-from magician._choice import SeriesSummary, choose, why_unreadable
-from magician._enhanced import ENHANCED, frames_of
-from magician._pixels import decode, read_whole
-from magician._series import Series, find_series
-from magician._slices import stack
+from magician.ct.geometry import stack
+from magician.ct.hounsfield import decode, read_whole
+from magician.ct.multiframe import ENHANCED, frames_of
+from magician.ct.selection import SeriesSummary, choose, why_unreadable
+from magician.ct.series import Series, find_series
 from magician.errors import SeriesError
 from magician.progress import track
 
 if TYPE_CHECKING:
     import SimpleITK
-
-__all__ = ["CTVolume", "SeriesSummary", "list_series", "read_series", "window"]
 
 _logger = logging.getLogger(__name__)
 
@@ -174,30 +171,3 @@ def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> C
             hu = np.empty((len(paths), *plane.shape), np.float32)
         hu[i] = plane
     return CTVolume(hu, tuple(headers), where.spacing_mm, where.affine, tuple(paths))
-
-
-def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Map Hounsfield units to grey levels (PS3.3 C.11.2.1.2.1, LINEAR).
-
-    Parameters
-    ----------
-    hu : array, shape (..., rows, columns), in HU
-    center, width : float, in HU; ``width`` must be at least 1
-
-    Returns
-    -------
-    array of uint8, same shape; 0 is black, 255 is white; not-a-number becomes black
-
-    Raises
-    ------
-    ValueError
-        If ``width`` is less than 1, or ``center`` or ``width`` is not a finite number.
-    """
-    if not (math.isfinite(center) and math.isfinite(width) and width >= 1):
-        raise ValueError(f"A window needs a finite center and a width of at least 1: got {center} and {width}.")
-    offset = np.asarray(hu, np.float64) - (center - 0.5)
-    if width == 1:
-        return np.where(offset > 0, 255, 0).astype(np.uint8)
-    grey = offset * (255 / (width - 1)) + 127.5
-    # The standard's three cases (below, above, between) are one line cut off at both ends; fmax takes 0 over NaN.
-    return np.rint(np.minimum(np.fmax(grey, 0), 255)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Which of several CT series is best for measuring lungs, and what to say to the others; a part of `magician._choice`.
+"""Ranks candidate series: each criterion removes those clearly worse than the best.
 
 They are compared in rounds, the most important one first: whoever falls behind the best in a round is out, and the
 round says why. Each round lets small differences pass, so that a later one can decide between series that are as good.
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from magician._glimpse import PRECISION_MM, Lungs
-from magician._series import Series, image_type
-from magician._slices import Stack, numbers
+from magician.ct.geometry import Stack, numbers
+from magician.ct.lung_search import PRECISION_MM, Lungs
+from magician.ct.series import Series, image_type
 from magician.errors import SeriesError
 
 FINE_MM = 1.0  # thinner slices show a lung no better: they are noisier, and more to compute

@@ -1,7 +1,7 @@
-"""Which series of a folder is the CT to read, and why not the others; a part of :mod:`magician.volume`.
+"""Which series of a folder is the CT to read, and why not the others; a part of :mod:`magician.ct.volume`.
 
 First goes what can't be read as a volume, or is not what a scanner measured, or shows no lungs. The rest is compared
-in `magician._rounds`.
+in `magician.ct.ranking`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import UID, CTImageStorage, SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage
 
-from magician._enhanced import ENHANCED
-from magician._glimpse import look_for_lungs
-from magician._pixels import decode, read_whole
-from magician._rounds import Candidate, beyond, decide, still_in, thick
-from magician._series import Series, image_type
-from magician._slices import numbers, stack
+from magician.ct.geometry import numbers, stack
+from magician.ct.hounsfield import decode, read_whole
+from magician.ct.lung_search import look_for_lungs
+from magician.ct.multiframe import ENHANCED
+from magician.ct.ranking import Candidate, beyond, decide, still_in, thick
+from magician.ct.series import Series, image_type
 from magician.errors import SeriesError
 from magician.progress import track
 
@@ -34,7 +34,7 @@ class SeriesSummary:
     images : int
         Number of DICOM objects.
     chosen : bool
-        Whether :func:`magician.volume.read_series` reads this one when it is not told which.
+        Whether :func:`magician.ct.volume.read_series` reads this one when it is not told which.
     reason : str
         One sentence: why it was chosen, or why not.
     number : int

@@ -1,4 +1,4 @@
-"""From the stored pixels of one slice to Hounsfield units; a part of :mod:`magician.volume`."""
+"""From the stored pixels of one slice to Hounsfield units; a part of :mod:`magician.ct.volume`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 
-from magician._slices import name, numbers
+from magician.ct.geometry import name, numbers
 from magician.errors import SeriesError
 
 AIR_HU = -1024.0  # what stands for pixels outside the reconstructed field of view
@@ -30,7 +30,7 @@ def decode(image: Dataset | Path, header: Dataset, path: Path) -> np.ndarray:
     image : Dataset or path
         What holds the pixel data. From a path, only the one slice is read.
     header : Dataset
-        What describes this slice: the image itself, or one of its frames (:mod:`magician._enhanced`).
+        What describes this slice: the image itself, or one of its frames (:mod:`magician.ct.multiframe`).
     path : Path
         The file of the image, for messages.
     """

@@ -1,0 +1,1 @@
+"""Rendering: from Hounsfield units to pixels. No widgets, no figures."""
