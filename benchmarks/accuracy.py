@@ -30,7 +30,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "training")]
 
-WEIGHTS = REPOSITORY / "magician" / "weights" / "lung_unet.safetensors"
+WEIGHTS = REPOSITORY / "magician" / "segmentation" / "weights" / "lung_unet.safetensors"
 AXIAL = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 HELD_OUT = 1_000_000  # seeds of phantoms from here on are never trained on
 FEWEST_ML = 100  # of a lung that a partial scan shows less of, Dice says little
@@ -104,7 +104,7 @@ def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
 def segment(volume: object, weights: Path) -> np.ndarray:
     """Labels by the network; all zero where it says that there are no lungs, as in some partial scans."""
     from magician.errors import NoLungsFound
-    from magician.segmentation import segment_lungs
+    from magician.segmentation.lungs import segment_lungs
 
     try:
         return segment_lungs(volume, weights=weights, precision="fp32", progress=False).labels
@@ -113,7 +113,7 @@ def segment(volume: object, weights: Path) -> np.ndarray:
 
 
 def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> list[Case]:
-    from magician.segmentation import dice
+    from magician.segmentation.lungs import dice
 
     rows = []
     for name, volume, truth in cases:
@@ -136,7 +136,7 @@ def threshold(volume: object) -> np.ndarray:
     """Large pieces darker than -400 HU, but for those outside the body, such as the hollow of the scanner's table."""
     from scipy import ndimage
 
-    from magician._threshold import threshold_lungs
+    from magician.segmentation.threshold import threshold_lungs
 
     body = np.zeros(volume.hu.shape, bool)
     for plane, inside in zip(volume.hu, body, strict=True):
@@ -148,7 +148,7 @@ def threshold(volume: object) -> np.ndarray:
 
 
 def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> list[RealCase]:
-    from magician.segmentation import dice
+    from magician.segmentation.lungs import dice
 
     rows = []
     for name, volume, reference in real_cases(folder):

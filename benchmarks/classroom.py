@@ -36,7 +36,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
 from magician import Node, find_studies, get_study, make_results, read_series, save, store, teaching_study  # noqa: E402
-from magician.segmentation import LungSegmentation  # noqa: E402
+from magician.segmentation.lungs import LungSegmentation  # noqa: E402
 
 PROCESSES = 4  # that the learners are spread over
 

@@ -31,9 +31,9 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
     """Each segments the same volume and returns its labels."""
     import torch
 
-    from magician._networks import load_network, quiet_lungmask
     from magician.ct.volume import CTVolume
-    from magician.segmentation import _prepare, segment_lungs
+    from magician.segmentation.lungs import _prepare, segment_lungs
+    from magician.segmentation.networks import load_network, quiet_lungmask
 
     with quiet_lungmask():
         from lungmask.mask import LMInferer
@@ -71,7 +71,7 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
 def bf16_in_hardware() -> bool:
     import torch
 
-    from magician.segmentation import _choose_precision
+    from magician.segmentation.lungs import _choose_precision
 
     return _choose_precision("auto", torch.device("cpu")) == "bf16"
 

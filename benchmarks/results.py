@@ -63,7 +63,7 @@ def main() -> int:
         teaching_study,
         verify_round_trip,
     )
-    from magician.segmentation import LungSegmentation
+    from magician.segmentation.lungs import LungSegmentation
 
     with tempfile.TemporaryDirectory() as folder:
         study = teaching_study(progress=False)

@@ -18,7 +18,7 @@ def stand_in_weights(folder: Path) -> Path:
     import torch
     from safetensors.torch import load_file
 
-    from magician import _networks
+    from magician.segmentation import networks as _networks
 
     with _networks.quiet_lungmask():
         state = {name: torch.zeros_like(value) for name, value in _networks._unet(wf=6).state_dict().items()}

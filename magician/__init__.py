@@ -10,7 +10,6 @@ from __future__ import annotations
 from magician._limits import Limits
 from magician._query import find_instances, find_series, find_studies
 from magician._rebuild import read_segmentation
-from magician._threshold import threshold_lungs
 from magician.association import associate, echo
 from magician.careless import careless_overlay
 from magician.conformance import Conformance, check_conformance
@@ -52,7 +51,8 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import Retrieval, get_study, move_study
 from magician.rendering.windowing import window
 from magician.result import Results, make_results, save
-from magician.segmentation import LungSegmentation, dice, segment_lungs, volumes_ml
+from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
+from magician.segmentation.threshold import threshold_lungs
 from magician.storage import Receiver, Stored, accepted_contexts, store
 from magician.tables import show_table
 from magician.tls import client_tls, server_tls

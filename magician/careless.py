@@ -15,7 +15,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from magician.ct.volume import CTVolume
-from magician.segmentation import LungSegmentation
+from magician.segmentation.lungs import LungSegmentation
 
 __all__ = ["careless_overlay"]
 

@@ -17,7 +17,7 @@ from magician._shown import Picture
 from magician.ct.volume import CTVolume
 from magician.rendering.overlay import checked_labels
 from magician.rendering.planes import planes
-from magician.segmentation import LungSegmentation
+from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
     from magician._window_viewer import WindowViewer

@@ -21,7 +21,7 @@ from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
 from magician.progress import track
-from magician.segmentation import LungSegmentation, volumes_ml
+from magician.segmentation.lungs import LungSegmentation, volumes_ml
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from magician.ct.volume import CTVolume
 from magician.rendering.overlay import checked_labels
-from magician.segmentation import LungSegmentation
+from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
     from magician._rich_viewer import RichViewer

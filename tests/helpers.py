@@ -205,7 +205,7 @@ def _ct_header(index: int, seed: int) -> Dataset:
 
 def lung_segmentation(volume, labels: np.ndarray, **changes: object):
     """Return a segmentation as the network gives it, with these labels, on the grid of a CT volume."""
-    from magician.segmentation import LungSegmentation
+    from magician.segmentation.lungs import LungSegmentation
 
     facts = {
         "labels": labels,

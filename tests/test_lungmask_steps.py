@@ -7,9 +7,9 @@ import pytest
 from helpers import write_series
 from scipy.ndimage import gaussian_filter
 
-from magician._lungmask_steps import back_to_image, crop_to_body, tidy
-from magician._networks import quiet_lungmask
 from magician.ct.volume import read_series
+from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
+from magician.segmentation.networks import quiet_lungmask
 
 with quiet_lungmask():
     from lungmask import utils

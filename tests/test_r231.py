@@ -17,10 +17,11 @@ from helpers import ct_series, write_series
 from orthanc import free_port
 from stand_in import stand_in_weights
 
-from magician import _networks, _r231
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import WeightsUnavailable
-from magician.segmentation import segment_lungs
+from magician.segmentation import networks as _networks
+from magician.segmentation import r231 as _r231
+from magician.segmentation.lungs import segment_lungs
 
 
 class Payload:

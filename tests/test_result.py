@@ -36,7 +36,7 @@ from magician.errors import ResultError
 from magician.rendering.overlay import TINT
 from magician.rendering.windowing import window
 from magician.result import Results, make_results, save
-from magician.segmentation import volumes_ml
+from magician.segmentation.lungs import volumes_ml
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from helpers import CORONAL, ORIENTATIONS, ct_series, lung_segmentation, real_data, truth_labels, write_series
 
-from magician import _networks
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import NoLungsFound, SegmentationError, WeightsUnavailable
-from magician.segmentation import dice, segment_lungs, volumes_ml
+from magician.segmentation import networks as _networks
+from magician.segmentation.lungs import dice, segment_lungs, volumes_ml
 
 AXIAL_AFFINE = np.array([[0, 0, 1.5, 0], [0, 1.5, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1]], float)
 TILTED = (1, 0, 0, 0, 0.7660444, 0.6427876)  # rows turned by 40 degrees
@@ -254,7 +254,7 @@ def test_warnings_filters_are_untouched_and_nothing_is_printed(axial, tmp_path):
     code = """if True:
         import sys, warnings
         import numpy as np
-        from magician.segmentation import segment_lungs
+        from magician.segmentation.lungs import segment_lungs
         from magician.ct.volume import CTVolume
         assert not {"torch", "lungmask", "scipy", "SimpleITK"} & set(sys.modules), "heavy import"
         import torch

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from magician._networks import BUNDLED
+from magician.segmentation.networks import BUNDLED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,7 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
 def test_training_goes_on_from_its_checkpoint_and_writes_weights_that_load(tmp_path):
     import torch
 
-    from magician._networks import load_network
+    from magician.segmentation.networks import load_network
 
     options = ["--phantoms", 2, "--measure", 0, "--work", tmp_path / "work", "--out", tmp_path / "out"]
     run("training/train_lung_unet.py", "--steps", 2, *options)

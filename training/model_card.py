@@ -109,7 +109,8 @@ yellow.](../../training/worst_slices.jpg)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("measured", type=Path, help="what benchmarks/accuracy.py --json wrote")
-    parser.add_argument("--weights", type=Path, default=REPOSITORY / "magician" / "weights" / "lung_unet.safetensors")
+    bundled = REPOSITORY / "magician" / "segmentation" / "weights" / "lung_unet.safetensors"
+    parser.add_argument("--weights", type=Path, default=bundled)
     arguments = parser.parse_args()
     print(write_card(arguments.weights, json.loads(arguments.measured.read_text(encoding="utf-8"))))
 

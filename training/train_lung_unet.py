@@ -166,7 +166,7 @@ def plan(done: float) -> tuple[int, int, float]:
 def train(arguments: argparse.Namespace, folder: Path) -> dict:
     import torch
 
-    from magician.segmentation import _choose_precision as choose_precision
+    from magician.segmentation.lungs import _choose_precision as choose_precision
 
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)
@@ -312,7 +312,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="fp32, bf16, or auto: bf16 where the hardware has it")
     parser.add_argument("--version", default="0.1.0", help="version to record in the weights")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "training", help="phantoms and checkpoint")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "magician" / "weights")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "magician" / "segmentation" / "weights")
     parser.add_argument("--measure", type=int, default=5, help="unseen seeds to measure for the model card; 0: no card")
     parser.add_argument("--phantoms-only", action="store_true", help="make the phantoms and stop")
     arguments = parser.parse_args()

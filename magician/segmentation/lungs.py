@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magician._lungmask_steps import back_to_image, crop_to_body, tidy
-from magician._networks import load_network, quiet_lungmask
 from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
+from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
+from magician.segmentation.networks import load_network, quiet_lungmask
 
 if TYPE_CHECKING:
     import torch

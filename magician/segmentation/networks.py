@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magician import _r231
 from magician.errors import WeightsUnavailable
+from magician.segmentation import r231 as _r231
 
 if TYPE_CHECKING:
     import torch
