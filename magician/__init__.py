@@ -50,13 +50,14 @@ from magician.phantom import TeachingStudy, teaching_study
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import Retrieval, get_study, move_study
 from magician.rendering.windowing import window
-from magician.result import Results, make_results, save
+from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.segmentation.threshold import threshold_lungs
 from magician.storage import Receiver, Stored, accepted_contexts, store
 from magician.tables import show_table
 from magician.tls import client_tls, server_tls
 from magician.verify import RoundTrip, verify_round_trip
+from magician.version import __version__ as __version__
 from magician.viewer import ct_viewer
 
 __all__ = [

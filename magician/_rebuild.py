@@ -1,4 +1,4 @@
-"""Labels on the grid of a CT, rebuilt from a SEG object alone; a part of :mod:`magician.result`."""
+"""Labels on the grid of a CT, rebuilt from a SEG object alone; a part of :mod:`magician.results.make`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pydicom import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import SegmentationStorage
 
-from magician._identity import learner_uid
-from magician._objects import LUNG, LUNGS
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
+from magician.results.identity import learner_uid
+from magician.results.run import LUNG, LUNGS
 
 _GRID_TOLERANCE = 0.1  # of a voxel: how far a frame may be off the grid of the volume
 

@@ -13,7 +13,7 @@ from magician import _read_back as read_back
 from magician._read_back import SIDES, Frame, Measured
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
-from magician.result import Results
+from magician.results.make import Results
 
 _CENTRE_TOLERANCE_MM = 0.05
 _VOLUME_TOLERANCE = 1e-4  # of a volume: sizes are stored with at most 16 characters

@@ -2,7 +2,7 @@
 
 This is the way in which many scripts make a DICOM object, the one of the article that the notebook follows among
 them. Orthanc and the practice PACS store these images with 0x0000. Never send them anywhere else:
-:func:`magician.result.make_results` makes proper ones.
+:func:`magician.results.make.make_results` makes proper ones.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from magician._round_trip import Check, Looks
 from magician.ct.volume import CTVolume
 from magician.node import Node
 from magician.query_retrieve import get_study
-from magician.result import Results
+from magician.results.make import Results
 from magician.tables import NOT_OK, OK, TableOfChecks
 
 __all__ = ["Check", "RoundTrip", "verify_round_trip"]
@@ -73,7 +73,7 @@ def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progres
     volume : CTVolume
         The CT that was segmented; never a learner's copy.
     results : Results
-        As `magician.result.make_results` gave them for this volume.
+        As `magician.results.make.make_results` gave them for this volume.
     progress : bool
         Show a progress bar when fetching takes longer than two seconds.
 

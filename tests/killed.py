@@ -82,7 +82,8 @@ class Steps:
 def make_save_send(order: dict, volume, labels) -> None:
     from helpers import lung_segmentation
 
-    from magician import association, result
+    from magician.node import Node
+    from magician.results import make as result
     from magician.storage import store
 
     steps = Steps(order["log"], order["kill_at"])
@@ -93,7 +94,7 @@ def make_save_send(order: dict, volume, labels) -> None:
     segmentation = lung_segmentation(volume, labels)
     made = result.make_results(volume, segmentation, learner=order["learner"], now=datetime.fromisoformat(order["now"]))
     paths = result.save(made.all, order["folder"])
-    store(association.Node.parse(order["node"]), paths)
+    store(Node.parse(order["node"]), paths)
 
 
 def serve(order: dict, *_) -> None:
@@ -111,7 +112,7 @@ def main(ct: str) -> None:
 
     import magician.practice_pacs  # noqa: F401  what takes long to load is loaded before the first fork
     from magician.ct.volume import read_series
-    from magician.result import make_results
+    from magician.results.make import make_results
 
     volume = read_series(ct)
     labels = truth_labels(list(volume.headers))

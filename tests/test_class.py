@@ -21,7 +21,7 @@ from magician.errors import AssociationRejected
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
-from magician.result import make_results
+from magician.results.make import make_results
 from magician.storage import store
 
 LEARNERS = 30

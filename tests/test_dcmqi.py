@@ -13,7 +13,7 @@ from helpers import ORIENTATIONS, ct_series, lung_segmentation, require_program,
 from pydicom import Dataset
 
 from magician.ct.volume import CTVolume, read_series
-from magician.result import make_results, save
+from magician.results.make import make_results, save
 
 RIGHT, LEFT = "3341006", "44029006"  # SNOMED CT
 

@@ -16,7 +16,7 @@ from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestin
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
-from magician.result import make_results
+from magician.results.make import make_results
 from magician.storage import Receiver, store
 from magician.verify import verify_round_trip
 

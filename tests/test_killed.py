@@ -22,7 +22,7 @@ from magician.files import is_temporary, read_whole
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
-from magician.result import make_results, save
+from magician.results.make import make_results, save
 from magician.storage import Receiver, store
 
 CT = ct_series(slices=2, rows=32, columns=36, spacing_mm=(3.0, 3.0, 3.0))

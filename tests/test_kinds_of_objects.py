@@ -21,7 +21,7 @@ from magician.errors import DimseFailure, IncompleteRetrieve
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
-from magician.result import make_results
+from magician.results.make import make_results
 from magician.storage import Receiver, store
 
 CT = ct_series(slices=6)

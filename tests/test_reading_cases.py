@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from magician.ct.volume import list_series, read_series
 from magician.errors import ResultError, SeriesError
-from magician.result import make_results
+from magician.results.make import make_results
 
 UID = ct_series(slices=2)[0].SeriesInstanceUID
 

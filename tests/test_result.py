@@ -28,14 +28,14 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.uid import RLELossless
 
 import magician
-from magician import _objects
-from magician._legend import legend_strip
 from magician._rebuild import read_segmentation
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import ResultError
 from magician.rendering.overlay import TINT
 from magician.rendering.windowing import window
-from magician.result import Results, make_results, save
+from magician.results import secondary_capture
+from magician.results.legend import legend_strip
+from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import volumes_ml
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
@@ -450,7 +450,7 @@ def test_a_legend_below_each_image_gives_volumes_model_and_warning(case, monkeyp
         drawn.append((columns, lines))
         return legend_strip(columns, lines)
 
-    monkeypatch.setattr(_objects, "legend_strip", strip)
+    monkeypatch.setattr(secondary_capture, "legend_strip", strip)
     overlay = case.make().overlay
     volumes = volumes_ml(lung_segmentation(case.volume, case.labels))
     rows, columns = case.labels.shape[1:]
@@ -812,7 +812,7 @@ def test_what_gives_other_uids(changes, case):
 
 def test_another_version_of_this_software_gives_other_uids(case, monkeypatch):
     before = uids(case.results().all)
-    monkeypatch.setattr("magician._identity.__version__", magician.__version__ + ".next")
+    monkeypatch.setattr("magician.results.identity.__version__", magician.__version__ + ".next")
     assert not before & uids(case.make().all)
 
 
@@ -1006,6 +1006,7 @@ def test_mask_of_real_ct_comes_back(real_case, tmp_path):
 
 
 def test_import_loads_nothing_heavy():
-    code = "import sys, magician.result; print({'SimpleITK', 'highdicom', 'torch', 'matplotlib'} & set(sys.modules))"
+    heavy = "{'SimpleITK', 'highdicom', 'torch', 'matplotlib'}"
+    code = f"import sys, magician.results.make; print({heavy} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "set()"

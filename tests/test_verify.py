@@ -20,7 +20,7 @@ from magician.ct.volume import CTVolume, read_series
 from magician.errors import MagicianError, PacsUnreachable
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.result import Results, make_results
+from magician.results.make import Results, make_results
 from magician.storage import store
 from magician.verify import RoundTrip, verify_round_trip
 
@@ -296,7 +296,7 @@ def test_only_the_report_is_wrong_where_segments_are_renumbered(axial, results):
 @pytest.mark.parametrize("direction", range(3), ids=["left-right", "front-back", "head-feet"])
 def test_writer_that_mirrors_every_mask_is_caught(direction, volume, monkeypatch):
     """A mistake of the code that writes: the objects in memory are as wrong as those in the PACS."""
-    from magician import result
+    from magician.results import make as result
 
     write = result.segmentation_object
 
@@ -309,12 +309,13 @@ def test_writer_that_mirrors_every_mask_is_caught(direction, volume, monkeypatch
 
 
 def test_wrong_codes_that_writer_and_reader_share_do_not_cancel_out(axial, monkeypatch):
-    from magician import _objects, _rebuild
+    from magician import _rebuild
+    from magician.results import run, seg, sr
 
-    right, left = _objects.LUNGS
+    right, left = run.LUNGS
     swapped = (replace(right, code=left.code), replace(left, code=right.code))
-    monkeypatch.setattr(_objects, "LUNGS", swapped)
-    monkeypatch.setattr(_rebuild, "LUNGS", swapped)
+    for module in (seg, sr, _rebuild):
+        monkeypatch.setattr(module, "LUNGS", swapped)
     results = make(axial)
     assert np.array_equal(read_segmentation(results.seg, axial), results.labels)  # which proves nothing
     assert VOXELS | VOLUMES | {"sides"} <= wrong(look(axial, results))

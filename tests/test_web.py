@@ -36,7 +36,7 @@ from magician.ct.volume import read_series
 from magician.errors import MagicianError
 from magician.practice_pacs import PracticePacs
 from magician.rendering.windowing import PRESETS, window
-from magician.result import make_results
+from magician.results.make import make_results
 from magician.storage import store
 from magician.web import WebPage, serve
 

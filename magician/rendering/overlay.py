@@ -1,4 +1,4 @@
-"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.result` and the viewers."""
+"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.results.make` and the viewers."""
 
 from __future__ import annotations
 

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from magician._identity import check_alias, content_key, identify, learner_image
-from magician._objects import Run, mean_densities, overlay_objects, report_object, segmentation_object
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
 from magician.progress import track
+from magician.results.identity import check_alias, content_key, identify, learner_image
+from magician.results.run import Run
+from magician.results.secondary_capture import overlay_objects
+from magician.results.seg import segmentation_object
+from magician.results.sr import mean_densities, report_object
 from magician.segmentation.lungs import LungSegmentation, volumes_ml
 
 

@@ -1,4 +1,4 @@
-"""Whose study results belong to, and every UID in them; used by :mod:`magician.result`.
+"""Whose study results belong to, and every UID in them; used by :mod:`magician.results.make`.
 
 All results are built on *source headers* without a patient, and get patient and study in one place at the end, so
 that every object of a run says the same. With a learner's name there is a second, invented patient: nothing of the
