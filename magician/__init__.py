@@ -16,7 +16,7 @@ from magician.conformance import Conformance, check_conformance
 from magician.ct.selection import SeriesSummary
 from magician.ct.volume import CTVolume, list_series, read_series
 from magician.diagnosis import Diagnosis, diagnose
-from magician.display import (
+from magician.display.figures import (
     compare,
     contact_sheet,
     density_histogram,
@@ -25,6 +25,7 @@ from magician.display import (
     three_planes,
     window_viewer,
 )
+from magician.display.viewer import ct_viewer
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -58,7 +59,6 @@ from magician.tables import show_table
 from magician.tls import client_tls, server_tls
 from magician.verify import RoundTrip, verify_round_trip
 from magician.version import __version__ as __version__
-from magician.viewer import ct_viewer
 
 __all__ = [
     "AssociationAborted",

@@ -10,9 +10,9 @@ from ipywidgets import HTML
 from PIL import Image
 from pydicom import Dataset
 
-from magician._window_viewer import WindowViewer
 from magician.ct.volume import read_series
-from magician.display import compare, contact_sheet, montage, window_viewer
+from magician.display.figures import compare, contact_sheet, montage, window_viewer
+from magician.display.slider_viewer import WindowViewer
 from magician.rendering.overlay import paint, pixel_kinds
 from magician.rendering.planes import planes
 from magician.rendering.value_table import Coding

@@ -16,10 +16,10 @@ from matplotlib.testing.compare import compare_images
 from matplotlib.text import Text
 from PIL import Image
 
-from magician._histogram import Density
-from magician._surface import VIEWS, surface
 from magician.ct.volume import read_series
-from magician.display import compare, density_histogram, lung_surface, montage, three_planes
+from magician.display.figures import compare, density_histogram, lung_surface, montage, three_planes
+from magician.display.histogram import Density
+from magician.display.surface import VIEWS, surface
 from magician.rendering.planes import places
 
 BASELINE = Path(__file__).parent / "baseline"

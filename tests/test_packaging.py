@@ -82,7 +82,7 @@ def test_every_file_that_is_not_python_is_installed():
     package = ROOT / "magician"
     there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     patterns = [f"{room.replace('.', '/')}/{pattern}" for room, globs in DATA.items() for pattern in globs]
-    assert {path.name for path in there} >= {"_viewer.js", "_viewer.css"}
+    assert {path.name for path in there} >= {"page_viewer.js", "page_viewer.css"}
     assert there - {path for pattern in patterns for path in ROOT.glob(pattern)} == set()
 
 

@@ -12,11 +12,11 @@ from helpers import CORONAL, ct_series, write_series
 from PIL import Image
 from traitlets import TraitError
 
-from magician._rich_viewer import RichViewer
-from magician._window_viewer import WindowViewer
 from magician.ct.volume import read_series
+from magician.display.page_viewer import RichViewer
+from magician.display.slider_viewer import WindowViewer
+from magician.display.viewer import ct_viewer
 from magician.rendering.windowing import window
-from magician.viewer import ct_viewer
 
 
 def answers(viewer, *requests):

@@ -10,19 +10,19 @@ from helpers import ct_series, interop_required, require_program, write_series
 from jupyter_client import BlockingKernelClient
 
 import magician
+from magician.display.viewer import ct_viewer
 from magician.rendering.overlay import paint
 from magician.rendering.windowing import window
-from magician.viewer import ct_viewer
 
 LOAD = """
 import numpy as np
 from magician import window_viewer
-from magician.viewer import ct_viewer
+from magician.display.viewer import ct_viewer
 from magician.ct.volume import read_series
 volume = read_series("ct", progress=False)
 labels = np.load("labels.npy")
 """
-JAVASCRIPT = Path(magician.__file__).with_name("_viewer.js")
+JAVASCRIPT = Path(magician.__file__).parent / "display" / "page_viewer.js"
 STATE = """viewer.plane, viewer.slice, f"{viewer.center:g}", f"{viewer.width:g}", \
 str(viewer.overlay).lower(), f"{viewer.opacity:g}" """
 TIMEOUT_MS = 20_000

@@ -46,8 +46,8 @@ class RichViewer(anywidget.AnyWidget):
         How much of the blue covers the grey, 0 to 1.
     """
 
-    _esm = _HERE / "_viewer.js"
-    _css = _HERE / "_viewer.css"
+    _esm = _HERE / "page_viewer.js"
+    _css = _HERE / "page_viewer.css"
 
     plane = Enum(["axial", "coronal", "sagittal"], "axial").tag(sync=True)
     position = List(Int(), minlen=3, maxlen=3).tag(sync=True)

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 
-from magician._figures import DPI, plain, scale_bar
+from magician.display.slice_figures import DPI, plain, scale_bar
 
 LUNGS = {1: "right", 2: "left"}
 VIEWS = {"from the front, left and above": (30, 20), "from behind, right and below": (-150, -25)}

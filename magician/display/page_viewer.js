@@ -1,4 +1,4 @@
-// The page's half of the viewer (see _rich_viewer.py): keeps the volume, and draws one picture of it at a time.
+// The page's half of the viewer (see page_viewer.py): keeps the volume, and draws one picture of it at a time.
 // Plain JavaScript for the browser as it stands: no build step, no library, nothing fetched.
 
 const AT_ONCE = 8; // slices asked for in one message

@@ -1,4 +1,4 @@
-"""What a notebook shows when it is the last line of a cell: a table, or a picture with a sentence about it."""
+"""A picture: a figure that a notebook shows, with a sentence that says what is to be seen."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import Dataset
 
-from magician._shown import Picture
 from magician.ct.volume import CTVolume
+from magician.display.picture import Picture
 from magician.rendering.overlay import checked_labels
 from magician.rendering.planes import planes
 from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
-    from magician._window_viewer import WindowViewer
+    from magician.display.slider_viewer import WindowViewer
     from magician.rendering.planes import Plane
 
 
@@ -45,7 +45,7 @@ def montage(
     tiles : int
         How many slices to show, evenly spread over the volume.
     """
-    from magician._figures import Slice, grid
+    from magician.display.slice_figures import Slice, grid
 
     count = len(volume.hu)
     shown = np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
@@ -77,7 +77,7 @@ def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, ce
     -------
     Picture
     """
-    from magician._figures import Slice, grid
+    from magician.display.slice_figures import Slice, grid
 
     _, plane = _as_made(volume)
     images = [Slice.cut(volume, checked_labels(mask, volume), plane, index, center, width) for mask in masks.values()]
@@ -111,7 +111,7 @@ def three_planes(
     ValueError
         If the mask has another shape than the volume, or the position lies outside it.
     """
-    from magician._figures import three_planes as draw
+    from magician.display.slice_figures import three_planes as draw
 
     shape = volume.hu.shape
     voxel = tuple(int(i) for i in position) if position is not None else tuple(count // 2 for count in shape)
@@ -140,7 +140,7 @@ def lung_surface(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) 
     ValueError
         If the mask has another shape than the volume, doesn't tell right from left, or is empty.
     """
-    from magician._surface import VIEWS, draw
+    from magician.display.surface import VIEWS, draw
 
     labels, lungs = _lungs(volume, segmentation)
     description = (
@@ -167,7 +167,7 @@ def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndar
     ValueError
         If the mask has another shape than the volume, doesn't tell right from left, or is empty.
     """
-    from magician._histogram import Density, draw
+    from magician.display.histogram import Density, draw
 
     labels, lungs = _lungs(volume, segmentation)
     densities = {name: Density.of(volume.hu[labels == label]) for name, label in lungs.items()}
@@ -181,7 +181,7 @@ def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndar
 
 def contact_sheet(datasets: Sequence[Dataset], *, tiles: int = 12) -> Picture:
     """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched from a PACS."""
-    from magician._figures import Slice, grid
+    from magician.display.slice_figures import Slice, grid
 
     shown = np.unique(np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int))
     images = [Slice(datasets[index].pixel_array) for index in shown]
@@ -202,7 +202,7 @@ def window_viewer(
     Works wherever ipywidgets 7.7 or later does, Colab included. The widget's ``slice``, ``center`` and ``width`` are
     sliders; setting their ``.value`` in Python moves them too.
     """
-    from magician._window_viewer import WindowViewer
+    from magician.display.slider_viewer import WindowViewer
 
     return WindowViewer(volume, checked_labels(segmentation, volume), center, width)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # not pyplot: no global state, nothing is shown twice
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from magician.ct.volume import CTVolume

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from magician._figures import DPI, plain
+from magician.display.slice_figures import DPI, plain
 
 # Emphysema: the threshold at which CT agreed with the macroscopic lung (P. A. Gevenois et al., Comparison of computed
 # density and macroscopic morphometry in pulmonary emphysema, Am J Respir Crit Care Med 1995;152:653-657).

@@ -17,8 +17,8 @@ from magician.rendering.overlay import checked_labels
 from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
-    from magician._rich_viewer import RichViewer
-    from magician._window_viewer import WindowViewer
+    from magician.display.page_viewer import RichViewer
+    from magician.display.slider_viewer import WindowViewer
 
 __all__ = ["ct_viewer"]
 
@@ -53,11 +53,11 @@ def ct_viewer(
     """
     labels = checked_labels(segmentation, volume)
     if why := _why_not_rich():
-        from magician._window_viewer import WindowViewer
+        from magician.display.slider_viewer import WindowViewer
 
         note = f"The viewer with sliders: {why} Windowing by mouse needs JupyterLab or Jupyter Notebook, and anywidget."
         return WindowViewer(volume, labels, center, width, note=note)
-    from magician._rich_viewer import RichViewer
+    from magician.display.page_viewer import RichViewer
 
     return RichViewer(volume, labels, center, width)
 
