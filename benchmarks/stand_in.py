@@ -18,11 +18,11 @@ def stand_in_weights(folder: Path) -> Path:
     import torch
     from safetensors.torch import load_file
 
-    from magician.segmentation import networks as _networks
+    from magician.segmentation import networks
 
-    with _networks.quiet_lungmask():
-        state = {name: torch.zeros_like(value) for name, value in _networks._unet(wf=6).state_dict().items()}
-    small = load_file(_networks.BUNDLED)
+    with networks.quiet_lungmask():
+        state = {name: torch.zeros_like(value) for name, value in networks._unet(wf=6).state_dict().items()}
+    small = load_file(networks.BUNDLED)
     for name, value in state.items():
         if name.endswith("running_var"):
             value.fill_(1)

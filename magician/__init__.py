@@ -7,7 +7,6 @@ notebook, and in `verify`.
 
 from __future__ import annotations
 
-from magician._limits import Limits
 from magician._query import find_instances, find_series, find_studies
 from magician._rebuild import read_segmentation
 from magician.association import associate, echo
@@ -57,6 +56,7 @@ from magician.segmentation.threshold import threshold_lungs
 from magician.storage import Receiver, Stored, accepted_contexts, store
 from magician.tables import show_table
 from magician.tls import client_tls, server_tls
+from magician.upper_layer.limits import Limits
 from magician.verify import RoundTrip, verify_round_trip
 from magician.version import __version__ as __version__
 

@@ -20,11 +20,11 @@ from magician._classroom import (
     read_names,
     table,
 )
-from magician._limits import Limits
 from magician.errors import MagicianError
 from magician.node import check_ae_title, is_loopback
 from magician.practice_pacs import PracticePacs
 from magician.tls import server_tls
+from magician.upper_layer.limits import Limits
 from magician.web import WebPage
 
 BEYOND_LOOPBACK = (

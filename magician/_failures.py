@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from magician._connection import Connection, NoAnswerToConnect
 from magician._tls_failures import refusal_after_handshake, speaks_tls, tls_failure
 from magician.errors import (
     AssociationAborted,
@@ -22,6 +21,7 @@ from magician.errors import (
     ServiceNotAccepted,
     TlsFailure,
 )
+from magician.upper_layer.requestor import Connection, NoAnswerToConnect
 
 if TYPE_CHECKING:
     from magician.node import Node

@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 
-from magician._encoding import file_meta
-from magician._limits import Limits
 from magician.files import folder_size, instance_path, whole_dataset, write_whole
+from magician.upper_layer.encoding import file_meta
+from magician.upper_layer.limits import Limits
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from magician.errors import Finding, MagicianError, PacsTimeout, TlsFailure
 
 if TYPE_CHECKING:
-    from magician._connection import Connection
     from magician.node import Node
+    from magician.upper_layer.requestor import Connection
 
 PROBE_S = 3  # a server tells its refusal at once
 NEED_CERTIFICATE = (

@@ -19,12 +19,12 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._connection import Requestor, look_up
 from magician._failures import explain, lost_early
 from magician.errors import AssociationAborted, DimseFailure, Finding, PacsTimeout, ServiceNotAccepted, describe_status
 from magician.node import Node
+from magician.upper_layer.limits import MAX_PDU_BYTES
+from magician.upper_layer.requestor import Requestor, look_up
 
-MAX_PDU_BYTES = 128 * 1024  # of what we are sent at a time; larger ones are no faster, pynetdicom's 16 KiB slower
 PDV_HEADER_BYTES = 6  # of each piece of a message (PS3.8 9.3.5.1)
 MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
 

@@ -23,8 +23,6 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, ev
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
-from magician._limits import DEFAULT_LIMITS, Limits
-from magician._listener import Listener, start_listening, stop_listening
 from magician._reception import HEADER_KEYWORDS, OUT_OF_RESOURCES, SUCCESS, Refused, Room, keep, read_object
 from magician.association import MAX_CONTEXTS, associate, status_of
 from magician.errors import (
@@ -39,6 +37,8 @@ from magician.files import is_temporary, open_folder, read_whole
 from magician.node import Node, check_ae_title, is_loopback
 from magician.privacy import refuse_identified
 from magician.progress import track
+from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
+from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
 

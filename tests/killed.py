@@ -45,7 +45,7 @@ class Steps:
 
     def in_every_file(self) -> None:
         """Take steps wherever a file is made, half written, or gets its name."""
-        from magician import files as _files
+        from magician import files
 
         this = self
 
@@ -56,12 +56,12 @@ class Steps:
                 this.step("a file half written")
                 return half + super().write(content[half:])
 
-        _files.os.fdopen = Halting
-        self.around(_files.Path, "replace", "a file gets its name")
+        files.os.fdopen = Halting
+        self.around(files.Path, "replace", "a file gets its name")
 
     def in_every_message(self) -> None:
         """Take steps before, in the midst of and after each object that is sent."""
-        from magician._connection import Connection
+        from magician.upper_layer.requestor import Connection
 
         send = Connection.send
 

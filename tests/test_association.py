@@ -12,7 +12,6 @@ from peers import listening, rejects, says, scp, swallowing
 from pynetdicom import evt
 from pynetdicom.sop_class import CTImageStorage, Verification
 
-from magician._connection import Connection
 from magician._failures import explain
 from magician._query import find_studies
 from magician.association import associate, echo
@@ -28,6 +27,7 @@ from magician.errors import (
 from magician.node import Node, is_loopback
 from magician.practice_pacs import PracticePacs
 from magician.storage import store
+from magician.upper_layer.requestor import Connection
 
 
 def test_healthy_pacs_answers_an_echo():

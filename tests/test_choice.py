@@ -13,8 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 from pydicom.uid import SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage, generate_uid
 
-from magician.ct import hounsfield as _pixels
-from magician.ct import lung_search as _glimpse
+from magician.ct import hounsfield, lung_search
 from magician.ct.ranking import sharpness
 from magician.ct.selection import SeriesSummary
 from magician.ct.volume import list_series, read_series
@@ -223,7 +222,7 @@ def test_lungs_that_are_cut_off_are_said_to_be(tmp_path):
 def test_only_slices_that_could_tell_something_are_decoded(tmp_path, monkeypatch):
     write_series(series("Thin", 1, thickness=0.25), tmp_path)
     decoded = []
-    decode = _pixels.decode
+    decode = hounsfield.decode
     monkeypatch.setattr("magician.ct.selection.decode", lambda *given: decoded.append(given[2]) or decode(*given))
     (only,) = list_series(tmp_path)
     assert only.slices == 240
@@ -290,22 +289,22 @@ STOOL = (slice(100, 112), slice(60, 72), -600)
     ids=lambda value: ", ".join(value) or "nothing" if isinstance(value, dict) else None,
 )
 def test_what_looks_like_lung(areas, low, high):
-    assert low <= _glimpse.lung_share(slice_of(**areas), (2.0, 2.0)) <= high
+    assert low <= lung_search.lung_share(slice_of(**areas), (2.0, 2.0)) <= high
 
 
 def test_lungs_in_a_field_of_view_within_the_chest():
     inside = slice_of(right=RIGHT, left=LEFT)[60:140, 60:140]
-    assert _glimpse.lung_share(inside, (2.0, 2.0)) > 0.4
+    assert lung_search.lung_share(inside, (2.0, 2.0)) > 0.4
 
 
 @pytest.mark.parametrize("hu", [-1000.0, 40.0, -850.0])
 def test_a_slice_of_one_thing_shows_no_lung(hu):
-    assert _glimpse.lung_share(np.full((64, 64), hu), (1.0, 1.0)) == 0
+    assert lung_search.lung_share(np.full((64, 64), hu), (1.0, 1.0)) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (300, 3)])
 def test_a_slice_too_small_to_average(shape):
-    assert _glimpse.lung_share(np.zeros(shape), (0.5, 0.5)) == 0
+    assert lung_search.lung_share(np.zeros(shape), (0.5, 0.5)) == 0
 
 
 # --------------------------------------------------------------------------------------------------- real studies

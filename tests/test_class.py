@@ -13,7 +13,6 @@ from pynetdicom import AE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
-from magician._limits import Limits
 from magician._query import find_instances, find_series, find_studies
 from magician.association import echo
 from magician.ct.volume import read_series
@@ -23,6 +22,7 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
 from magician.results.make import make_results
 from magician.storage import store
+from magician.upper_layer.limits import Limits
 
 LEARNERS = 30
 

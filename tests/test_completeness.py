@@ -15,9 +15,7 @@ from helpers import ct_series
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician import _arrivals, _reception, practice_pacs, storage
-from magician import files as _files
-from magician._limits import Limits
+from magician import _arrivals, _reception, files, practice_pacs, storage
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -31,6 +29,7 @@ from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
 from magician.storage import Receiver, store
+from magician.upper_layer.limits import Limits
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
 UIDS = [ds.SOPInstanceUID for ds in SERIES]
@@ -405,7 +404,7 @@ def test_the_disk_is_full_in_the_middle_of_a_get(pacs, tmp_path, monkeypatch):
 
 
 def test_the_disk_is_full_from_the_start_of_a_get(pacs, tmp_path, monkeypatch):
-    monkeypatch.setattr(_files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
     with pytest.raises(IncompleteRetrieve, match="Only 0 of 5.*No space left"):
         get_study(pacs.node, STUDY_UID, tmp_path)
     assert list(tmp_path.iterdir()) == []

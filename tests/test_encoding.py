@@ -6,7 +6,7 @@ from pynetdicom.dimse_messages import C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 
-from magician._encoding import c_store_response, file_meta
+from magician.upper_layer.encoding import c_store_response, file_meta
 
 EVEN, ODD = "1.2.34", "1.2.345"
 

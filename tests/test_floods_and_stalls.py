@@ -27,8 +27,6 @@ from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
-from magician import _listener
-from magician._limits import Limits
 from magician.association import associate, echo
 from magician.errors import AssociationAborted, DimseFailure, MagicianError, ServiceNotAccepted
 from magician.files import instance_path, save_dataset
@@ -37,6 +35,8 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
 from magician.storage import Receiver, store
 from magician.tls import server_tls
+from magician.upper_layer import acceptor
+from magician.upper_layer.limits import Limits
 
 STUDY_UID = SERIES[0].StudyInstanceUID
 
@@ -264,7 +264,7 @@ def test_a_computer_without_threads_to_spare_takes_callers_again_later(tmp_path,
 
     with Receiver(tmp_path, limits=Limits(associations=2)) as receiver:
         with monkeypatch.context() as short:
-            short.setattr(_listener.ThreadedAssociationServer, "process_request", no_thread)
+            short.setattr(acceptor.ThreadedAssociationServer, "process_request", no_thread)
             for _ in range(6):
                 with socket.create_connection((receiver.node.host, receiver.node.port)) as caller:
                     caller.settimeout(10)

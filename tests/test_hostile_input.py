@@ -16,9 +16,6 @@ from pydicom import Dataset, config
 from pydicom.uid import UID
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
-from magician import _messages
-from magician._connection import Connection
-from magician._limits import Limits
 from magician.association import associate, echo
 from magician.errors import AssociationAborted, AssociationRejected, DimseFailure, MagicianError
 from magician.files import read_whole
@@ -26,6 +23,9 @@ from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study
 from magician.storage import store
+from magician.upper_layer import limits
+from magician.upper_layer.limits import Limits
+from magician.upper_layer.requestor import Connection
 
 STUDY_UID = SERIES[0].StudyInstanceUID
 SMALL = ct_series(slices=2, rows=16, columns=16, seed=3)
@@ -258,7 +258,7 @@ def test_more_than_the_limits_allow_is_refused(name, limits, kept, tmp_path):
 
 
 def test_an_object_that_is_too_large_ends_a_get(tmp_path, monkeypatch):
-    monkeypatch.setattr(_messages, "MOST_OBJECT_BYTES", 5_000)
+    monkeypatch.setattr(limits, "MOST_OBJECT_BYTES", 5_000)
     with PracticePacs() as pacs, nothing_leaks():
         pacs.add(SERIES)
         with pytest.raises(AssociationAborted):

@@ -14,7 +14,7 @@ from killed import Killable, killable
 from orthanc import free_port, running_orthanc
 from pydicom import Dataset, dcmread, dcmwrite
 
-from magician import files as _files
+from magician import files
 from magician._query import find_instances, find_series, find_studies
 from magician.ct.volume import list_series, read_series
 from magician.errors import MagicianError
@@ -261,6 +261,6 @@ def test_what_a_killed_run_leaves_is_removed_after_an_hour(opens, left_over, mon
     use()
     assert len(list(left_over.glob(".*"))) == 1  # it might still be being written
     now = time.time()
-    monkeypatch.setattr(_files.time, "time", lambda: now + 3700)
+    monkeypatch.setattr(files.time, "time", lambda: now + 3700)
     use()
     assert list(left_over.glob(".*")) == []

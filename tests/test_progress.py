@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 from helpers import lung_segmentation, truth_labels
 
-from magician import list_series, make_results, read_series, save
-from magician import progress as _progress
+from magician import list_series, make_results, progress, read_series, save
 
 
 @pytest.fixture
 def in_a_hurry(monkeypatch):
     """No patience: everything counts as slow."""
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    monkeypatch.setattr(_progress, "DELAY_S", 0)
+    monkeypatch.setattr(progress, "DELAY_S", 0)
 
 
 def everything(folder: Path, **options: bool) -> None:

@@ -19,7 +19,7 @@ from stand_in import stand_in_weights
 
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import WeightsUnavailable
-from magician.segmentation import networks as _networks
+from magician.segmentation import networks
 from magician.segmentation import r231 as _r231
 from magician.segmentation.lungs import segment_lungs
 
@@ -96,7 +96,7 @@ def files(folder) -> list[str]:
 
 def test_masks_are_those_of_lungmask(chest, stand_in):
     ours = run(chest, weights=stand_in, device="cpu")
-    with _networks.quiet_lungmask():
+    with networks.quiet_lungmask():
         from lungmask.mask import LMInferer
 
         theirs = LMInferer(modelpath=str(stand_in), force_cpu=True, tqdm_disable=True).apply(chest.hu)
@@ -110,7 +110,7 @@ def test_masks_are_those_of_lungmask(chest, stand_in):
 
 def test_the_address_is_the_one_that_lungmask_uses(monkeypatch):
     monkeypatch.undo()
-    with _networks.quiet_lungmask():
+    with networks.quiet_lungmask():
         from lungmask.mask import MODEL_URLS
     assert MODEL_URLS["R231"][0] == _r231.ADDRESS
     assert _r231.HASH_IN_NAME.search(_r231.ADDRESS)[1] == "d5d2fc3d"

@@ -14,7 +14,7 @@ from helpers import CORONAL, ORIENTATIONS, ct_series, lung_segmentation, real_da
 
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import NoLungsFound, SegmentationError, WeightsUnavailable
-from magician.segmentation import networks as _networks
+from magician.segmentation import networks
 from magician.segmentation.lungs import dice, segment_lungs, volumes_ml
 
 AXIAL_AFFINE = np.array([[0, 0, 1.5, 0], [0, 1.5, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1]], float)
@@ -240,8 +240,8 @@ def test_weights_of_another_network(tmp_path):
 def test_bundled_weights_keep_to_their_model_card():
     import hashlib
 
-    card = _networks.BUNDLED.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
-    assert hashlib.sha256(_networks.BUNDLED.read_bytes()).hexdigest() in card
+    card = networks.BUNDLED.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(networks.BUNDLED.read_bytes()).hexdigest() in card
 
 
 # ------------------------------------------------------------------ good manners

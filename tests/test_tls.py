@@ -14,7 +14,6 @@ from orthanc import free_port, running, running_orthanc
 from peers import hangs_up, listening, says
 from pydicom import dcmread
 
-from magician._connection import Connection
 from magician._query import find_studies
 from magician.association import echo
 from magician.diagnosis import diagnose
@@ -24,6 +23,7 @@ from magician.practice_pacs import PracticePacs
 from magician.query_retrieve import get_study, move_study
 from magician.storage import Receiver, store
 from magician.tls import client_tls, server_tls
+from magician.upper_layer.requestor import Connection
 
 SERIES = ct_series(slices=3)
 STUDY_UID = SERIES[0].StudyInstanceUID

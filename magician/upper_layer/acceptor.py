@@ -20,14 +20,12 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from magician._connection import Connection
-from magician._limits import Limits
-from magician._messages import receive_exactly, refuse_oversized
-from magician._reactor import mend_reactor, survive_nonsense
-from magician._speed import WakefulSocket, parts, quicken
-from magician.association import MAX_PDU_BYTES
 from magician.errors import MagicianError
 from magician.node import Node, advice, require_host
+from magician.upper_layer.limits import MAX_PDU_BYTES, Limits, receive_exactly, refuse_oversized
+from magician.upper_layer.reactor_fixes import mend_reactor, survive_nonsense
+from magician.upper_layer.requestor import Connection
+from magician.upper_layer.throughput import WakefulSocket, parts, quicken
 
 logger = logging.getLogger(__name__)
 

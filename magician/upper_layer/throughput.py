@@ -23,7 +23,7 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
-from magician._encoding import c_store_response
+from magician.upper_layer.encoding import c_store_response
 
 LONGEST_SLEEP_S = 0.02  # the thread also has to notice that a timer has run out, or that it is to end
 PART_BYTES = 128 * 1024

@@ -1,4 +1,4 @@
-"""Reading what a peer sends: in time, and no more than we can hold; a part of `association` and `storage`.
+"""Limits on what a peer may send: sizes, numbers and seconds.
 
 pynetdicom reads a PDU of any length that its header claims (PS3.8 9.3.1), in calls that wait for ever, and puts
 messages of any number of PDUs together in memory (PS3.7 6.3.1).
@@ -8,11 +8,43 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 
 from pynetdicom.association import Association
 
+MAX_PDU_BYTES = 128 * 1024  # of what we are sent at a time; larger ones are no faster, pynetdicom's 16 KiB slower
 MOST_PDU_BYTES = 1024**2  # we ask for 128 KiB of data at a time; a request for an association has no limit of its own
 MOST_OBJECT_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a listener lets its callers take.
+
+    Attributes
+    ----------
+    object_bytes : int
+        The largest object; while it arrives it is held in memory.
+    total_bytes, instances : int
+        How much its folder may hold, and how many instances.
+    associations : int
+        How many callers at once. One more is refused with "local limit exceeded" (PS3.8 9.3.4); when twice as many
+        are connected, further connections are closed without an answer.
+    associate_s : float
+        How long a connection may be open before it asks for an association (the ARTIM timer, PS3.8 9.1.5).
+    idle_s : float
+        How long an association may be silent, and how long one PDU may take.
+    """
+
+    object_bytes: int = 1024**3
+    total_bytes: int = 64 * 1024**3
+    instances: int = 100_000
+    associations: int = 64
+    associate_s: float = 10
+    idle_s: float = 60
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def refuse_oversized(association: Association, length: int, object_bytes: int | None = None) -> None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from pynetdicom import AE, evt
 from pynetdicom.transport import AddressInformation
 
-from magician._messages import refuse_oversized
-from magician._reactor import mend_reactor
-from magician._speed import WakefulSocket, parts, quicken
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
+from magician.upper_layer.limits import refuse_oversized
+from magician.upper_layer.reactor_fixes import mend_reactor
+from magician.upper_layer.throughput import WakefulSocket, parts, quicken
 
 if TYPE_CHECKING:
     from magician.node import Node
