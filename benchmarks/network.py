@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), str(REPOSITORY / "tests")]
 
 from magician import Node, associate, echo, find_instances, find_studies, get_study, store  # noqa: E402
-from magician._query import FIND, STUDY_ANSWERS, find, query  # noqa: E402
+from magician.dimse.query import FIND, STUDY_ANSWERS, find, query  # noqa: E402
 from magician.files import save_dataset  # noqa: E402
 
 SLICES = 93

@@ -7,14 +7,19 @@ notebook, and in `verify`.
 
 from __future__ import annotations
 
-from magician._query import find_instances, find_series, find_studies
 from magician._rebuild import read_segmentation
-from magician.association import associate, echo
 from magician.careless import careless_overlay
+from magician.client.diagnosis import Diagnosis, diagnose
+from magician.client.echo import echo
+from magician.client.find import find_instances, find_series, find_studies
+from magician.client.retrieve import Retrieval, get_study, move_study
+from magician.client.store import Stored, accepted_contexts, store
 from magician.conformance import Conformance, check_conformance
 from magician.ct.selection import SeriesSummary
 from magician.ct.volume import CTVolume, list_series, read_series
-from magician.diagnosis import Diagnosis, diagnose
+from magician.dimse.association import associate
+from magician.dimse.receiver import Receiver
+from magician.dimse.status import describe_status
 from magician.display.figures import (
     compare,
     contact_sheet,
@@ -43,17 +48,14 @@ from magician.errors import (
     TlsFailure,
     UnknownMoveDestination,
     WeightsUnavailable,
-    describe_status,
 )
 from magician.node import Node
 from magician.phantom import TeachingStudy, teaching_study
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import Retrieval, get_study, move_study
 from magician.rendering.windowing import window
 from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.segmentation.threshold import threshold_lungs
-from magician.storage import Receiver, Stored, accepted_contexts, store
 from magician.tables import show_table
 from magician.tls import client_tls, server_tls
 from magician.upper_layer.limits import Limits

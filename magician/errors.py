@@ -68,7 +68,7 @@ class MagicianError(Exception):
     Attributes
     ----------
     finding : Finding or None
-        For an error of a connection: its cause in parts, from which `magician.diagnosis.diagnose` makes a table.
+        For an error of a connection: its cause in parts, from which `magician.client.diagnosis.diagnose` makes a table.
     """
 
     finding: Finding | None = None
@@ -167,87 +167,3 @@ class NoLungsFound(SegmentationError):
 
 class ResultError(MagicianError):
     """A DICOM result can't be made, or can't be read back."""
-
-
-# Only what the standard says about each code in each service: PS3.4 Tables B.2-1 (C-STORE), C.4-1 (C-FIND),
-# C.4-2 (C-MOVE), C.4-3 (C-GET), and PS3.7 Annex C for the codes that are common to all.
-_COMMON = {
-    0x0000: "Success",
-    0x0105: "No such attribute",
-    0x0106: "Invalid attribute value",
-    0x0110: "Processing failure",
-    0x0111: "Duplicate SOP instance",
-    0x0112: "No such SOP instance",
-    0x0115: "Invalid argument value",
-    0x0117: "Invalid SOP instance",
-    0x0118: "No such SOP class",
-    0x0122: "SOP class not supported",
-    0x0124: "Not authorised",
-    0x0210: "Duplicate invocation",
-    0x0211: "Unrecognised operation",
-    0x0212: "Mistyped argument",
-    0x0213: "Resource limitation",
-    0xFE00: "Cancelled",
-}
-_BY_SERVICE = {
-    "C-STORE": {
-        0xB000: "Stored, with a warning: some values were coerced",
-        0xB006: "Stored, with a warning: some elements were discarded",
-        0xB007: "Stored, with a warning: data set does not match SOP class",
-    },
-    "C-FIND": {
-        0xA700: "Refused: out of resources",
-        0xA900: "Failure: the query does not fit the SOP class",
-        0xFF00: "Pending: a match",
-        0xFF01: "Pending: a match, some optional keys not supported",
-    },
-    "C-GET": {
-        0xA701: "Refused: could not count the matches",
-        0xA702: "Refused: could not perform the sub-operations",
-        0xA900: "Failure: the request does not fit the SOP class",
-        0xB000: "Incomplete: one or more images failed",
-        0xFF00: "Pending: images are coming",
-    },
-    "C-MOVE": {
-        0xA701: "Refused: could not count the matches",
-        0xA702: "Refused: could not perform the sub-operations",
-        0xA801: "Refused: move destination unknown",
-        0xA900: "Failure: the request does not fit the SOP class",
-        0xB000: "Incomplete: one or more images failed",
-        0xFF00: "Pending: images are being sent",
-    },
-}
-_RANGES = {  # in C-STORE and in the Query/Retrieve services, whole ranges of codes share one meaning
-    "C-STORE": [
-        (0xA700, 0xA7FF, "Refused: out of resources"),
-        (0xA900, 0xA9FF, "Failure: data set does not match SOP class"),
-        (0xC000, 0xCFFF, "Failure: cannot understand"),
-    ],
-    "C-FIND": [(0xC000, 0xCFFF, "Failure: unable to process")],
-    "C-GET": [(0xC000, 0xCFFF, "Failure: unable to process")],
-    "C-MOVE": [(0xC000, 0xCFFF, "Failure: unable to process")],
-}
-
-
-def describe_status(status: int, service: str = "C-ECHO") -> str:
-    """Put a DIMSE status into words, as ``0x0000 (Success)``.
-
-    The same code means different things in different services: 0xB000 after a C-STORE is *stored, with a
-    warning*, after a C-GET it is *incomplete*.
-
-    Parameters
-    ----------
-    status : int
-        The Status (0000,0900) of a response.
-    service : str
-        ``"C-ECHO"``, ``"C-STORE"``, ``"C-FIND"``, ``"C-GET"`` or ``"C-MOVE"``.
-
-    Notes
-    -----
-    PS3.7 Annex C for the general codes; PS3.4 Annex B.2.3 and C.4 for those of a service.
-    """
-    words = _BY_SERVICE.get(service, {}).get(status) or _COMMON.get(status)
-    for low, high, meaning in _RANGES.get(service, []):
-        if words is None and low <= status <= high:
-            words = meaning
-    return f"0x{status:04X} ({words or 'a code that the standard does not define for ' + service})"

@@ -29,12 +29,13 @@ from pynetdicom.sop_class import (
 
 from magician._activity import Activity
 from magician._index import KEYWORDS, LEVELS, Index
-from magician._reception import NOT_AUTHORISED, NOT_MATCHING, SUCCESS, Refused, Room, keep, read_object
+from magician.dimse.contexts import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
+from magician.dimse.reception import Refused, Room, keep, read_object
+from magician.dimse.status import NOT_AUTHORISED, NOT_MATCHING, SUCCESS
 from magician.errors import MagicianError
 from magician.files import instance_path, is_uid, open_folder, save_dataset
 from magician.node import Node, check_ae_title, is_loopback
 from magician.privacy import refuse_identified
-from magician.storage import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
 from magician.upper_layer.acceptor import Listener, connection_lost, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 from magician.upper_layer.requestor import look_up

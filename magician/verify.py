@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from magician._query import find_instances, find_series
 from magician._round_trip import Check, Looks
+from magician.client.find import find_instances, find_series
+from magician.client.retrieve import get_study
 from magician.ct.volume import CTVolume
 from magician.node import Node
-from magician.query_retrieve import get_study
 from magician.results.make import Results
 from magician.tables import NOT_OK, OK, TableOfChecks
 
@@ -86,8 +86,8 @@ def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progres
     Raises
     ------
     MagicianError
-        If the PACS can't be asked: the errors of `magician.query_retrieve.find_series` and
-        `magician.query_retrieve.get_study`.
+        If the PACS can't be asked: the errors of `magician.client.retrieve.find_series` and
+        `magician.client.retrieve.get_study`.
 
     Notes
     -----

@@ -82,9 +82,9 @@ class Steps:
 def make_save_send(order: dict, volume, labels) -> None:
     from helpers import lung_segmentation
 
+    from magician.client.store import store
     from magician.node import Node
     from magician.results import make as result
-    from magician.storage import store
 
     steps = Steps(order["log"], order["kill_at"])
     for name in ("segmentation_object", "report_object", "overlay_objects"):

@@ -12,9 +12,11 @@ from peers import listening, rejects, says, scp, swallowing
 from pynetdicom import evt
 from pynetdicom.sop_class import CTImageStorage, Verification
 
-from magician._failures import explain
-from magician._query import find_studies
-from magician.association import associate, echo
+from magician.client.echo import echo
+from magician.client.find import find_studies
+from magician.client.store import store
+from magician.dimse.association import associate
+from magician.dimse.failures import explain
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -26,7 +28,6 @@ from magician.errors import (
 )
 from magician.node import Node, is_loopback
 from magician.practice_pacs import PracticePacs
-from magician.storage import store
 from magician.upper_layer.requestor import Connection
 
 

@@ -13,15 +13,15 @@ from pynetdicom import AE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
-from magician._query import find_instances, find_series, find_studies
-from magician.association import echo
+from magician.client.echo import echo
+from magician.client.find import find_instances, find_series, find_studies
+from magician.client.retrieve import get_study
+from magician.client.store import store
 from magician.ct.volume import read_series
 from magician.errors import AssociationRejected
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study
 from magician.results.make import make_results
-from magician.storage import store
 from magician.upper_layer.limits import Limits
 
 LEARNERS = 30

@@ -19,13 +19,13 @@ from pynetdicom.sop_class import Verification
 
 from magician import __main__ as command_line
 from magician._classroom import LearnersStudy, instructions, learners_studies, read_names
-from magician._query import find_studies
-from magician.association import echo
+from magician.client.echo import echo
+from magician.client.find import find_studies
+from magician.client.retrieve import get_study
+from magician.client.store import store
 from magician.errors import AssociationRejected, MagicianError
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study
-from magician.storage import store
 from magician.tls import client_tls
 
 LEARNER = "Änne Xanthippe"

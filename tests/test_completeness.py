@@ -15,7 +15,11 @@ from helpers import ct_series
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician import _arrivals, _reception, files, practice_pacs, storage
+from magician import files
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
+from magician.dimse import reception
+from magician.dimse.receiver import Receiver
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -27,8 +31,7 @@ from magician.errors import (
 from magician.files import read_whole, save_dataset
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
-from magician.storage import Receiver, store
+from magician.upper_layer.acceptor import stop_listening
 from magician.upper_layer.limits import Limits
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
@@ -96,7 +99,7 @@ def test_get_again_across_two_series_asks_once_for_each(pacs, requests, tmp_path
 
 
 def test_more_instances_than_fit_into_one_request_are_asked_for_in_parts(pacs, requests, tmp_path, monkeypatch):
-    monkeypatch.setattr("magician._retrieve.UIDS_AT_ONCE", 3)
+    monkeypatch.setattr("magician.dimse.retrieve_request.UIDS_AT_ONCE", 3)
     save_dataset(SERIES[0], tmp_path)
     assert get_study(pacs.node, STUDY_UID, tmp_path).received == 5
     assert requests == [("IMAGE", 3), ("IMAGE", 1)]
@@ -334,7 +337,7 @@ def test_the_destination_dies_in_the_middle_of_a_move(tmp_path, server):
 
 
 def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_path, pacs, monkeypatch):
-    begun, written, original = threading.Event(), [], _reception.write_whole
+    begun, written, original = threading.Event(), [], reception.write_whole
 
     def slow_at_the_third(path, content):
         if len(written) == 2:
@@ -343,7 +346,7 @@ def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_
         original(path, content)
         written.append(path.stem)
 
-    monkeypatch.setattr(_reception, "write_whole", slow_at_the_third)
+    monkeypatch.setattr(reception, "write_whole", slow_at_the_third)
     with Receiver(tmp_path, ae_title="INBOX") as receiver:
         pacs.know(receiver.node)
         stopping = threading.Thread(target=lambda: begun.wait() and receiver.__exit__())
@@ -356,7 +359,7 @@ def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_
 
 
 def test_a_receiver_that_stops_takes_no_further_object(tmp_path, monkeypatch):
-    refused, original = [], storage.stop_listening
+    refused, original = [], stop_listening
 
     def one_comes_late(server):
         with pytest.raises(DimseFailure) as caught:
@@ -364,7 +367,7 @@ def test_a_receiver_that_stops_takes_no_further_object(tmp_path, monkeypatch):
         refused.append(caught.value.status)
         original(server)
 
-    monkeypatch.setattr(storage, "stop_listening", one_comes_late)
+    monkeypatch.setattr("magician.dimse.receiver.stop_listening", one_comes_late)
     with Receiver(tmp_path) as receiver:
         pass
     assert refused == [0xA700]
@@ -382,7 +385,7 @@ def test_the_destination_is_dead(pacs):
 
 def no_space_after(monkeypatch, images):
     """Let the disk be full after so many images."""
-    written, original = [], _reception.write_whole
+    written, original = [], reception.write_whole
 
     def write(path, content):
         if len(written) == images:
@@ -390,7 +393,7 @@ def no_space_after(monkeypatch, images):
         written.append(path)
         original(path, content)
 
-    monkeypatch.setattr(_reception, "write_whole", write)
+    monkeypatch.setattr(reception, "write_whole", write)
 
 
 def test_the_disk_is_full_in_the_middle_of_a_get(pacs, tmp_path, monkeypatch):
@@ -493,14 +496,14 @@ def test_no_progress_bar_for_what_is_over_soon(pacs, tmp_path, capsys, monkeypat
 
 def slowly(event, *arguments):
     time.sleep(0.15)  # longer than the bar waits between two updates
-    return _reception.read_object(event, *arguments)
+    return reception.read_object(event, *arguments)
 
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
     monkeypatch.setattr("magician.progress.DELAY_S", 0.001)
-    for module in (_arrivals, storage, practice_pacs):
-        monkeypatch.setattr(module, "read_object", slowly)
+    for module in ("dimse.arrivals", "dimse.receiver", "practice_pacs"):
+        monkeypatch.setattr(f"magician.{module}.read_object", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
         pacs.know(receiver.node)
         get_study(pacs.node, STUDY_UID, tmp_path / "got", progress=progress)

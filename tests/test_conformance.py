@@ -21,11 +21,11 @@ from pydicom.uid import generate_uid
 
 from magician import conformance
 from magician.careless import careless_overlay
+from magician.client.store import store
 from magician.conformance import Conformance, check_conformance
 from magician.ct.volume import CTVolume, read_series
 from magician.practice_pacs import PracticePacs
 from magician.results.make import Results, make_results, save
-from magician.storage import store
 
 
 def make(volume: CTVolume, **options) -> Results:
@@ -73,7 +73,7 @@ def test_results_without_the_ct_refer_to_the_sources(volume, only_ours):
 
 
 def test_results_that_came_back_from_a_pacs_are_conformant(volume, results, tmp_path, only_ours):
-    from magician.query_retrieve import get_study
+    from magician.client.retrieve import get_study
 
     with PracticePacs() as pacs:
         store(pacs.node, results.all)

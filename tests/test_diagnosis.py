@@ -18,11 +18,11 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from magician.diagnosis import diagnose
+from magician.client.diagnosis import diagnose
+from magician.dimse.receiver import Receiver
 from magician.errors import LAYERS
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.storage import Receiver
 
 
 def outcomes(found):

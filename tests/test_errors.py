@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from magician import errors
+from magician import describe_status, errors
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ from magician import errors
     ],
 )
 def test_a_status_is_put_into_the_words_of_its_service(status, service, words):
-    assert errors.describe_status(status, service) == words
+    assert describe_status(status, service) == words
 
 
 def test_a_code_that_no_standard_defines_says_so():
-    assert "does not define" in errors.describe_status(0xA801, "C-STORE")
+    assert "does not define" in describe_status(0xA801, "C-STORE")
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():

@@ -27,13 +27,15 @@ from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
-from magician.association import associate, echo
+from magician.client.echo import echo
+from magician.client.retrieve import get_study
+from magician.client.store import store
+from magician.dimse.association import associate
+from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, DimseFailure, MagicianError, ServiceNotAccepted
 from magician.files import instance_path, save_dataset
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study
-from magician.storage import Receiver, store
 from magician.tls import server_tls
 from magician.upper_layer import acceptor
 from magician.upper_layer.limits import Limits

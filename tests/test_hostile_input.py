@@ -16,13 +16,14 @@ from pydicom import Dataset, config
 from pydicom.uid import UID
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
-from magician.association import associate, echo
+from magician.client.echo import echo
+from magician.client.retrieve import get_study
+from magician.client.store import store
+from magician.dimse.association import associate
 from magician.errors import AssociationAborted, AssociationRejected, DimseFailure, MagicianError
 from magician.files import read_whole
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study
-from magician.storage import store
 from magician.upper_layer import limits
 from magician.upper_layer.limits import Limits
 from magician.upper_layer.requestor import Connection

@@ -8,16 +8,17 @@ from helpers import ct_series, lung_segmentation, require_program, truth_labels,
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician._query import find_instances, find_series, find_studies
-from magician.association import echo
 from magician.careless import careless_overlay
+from magician.client.echo import echo
+from magician.client.find import find_instances, find_series, find_studies
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
 from magician.ct.volume import read_series
+from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
 from magician.results.make import make_results
-from magician.storage import Receiver, store
 from magician.verify import verify_round_trip
 
 SERIES = ct_series(slices=8)

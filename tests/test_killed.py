@@ -15,15 +15,16 @@ from orthanc import free_port, running_orthanc
 from pydicom import Dataset, dcmread, dcmwrite
 
 from magician import files
-from magician._query import find_instances, find_series, find_studies
+from magician.client.find import find_instances, find_series, find_studies
+from magician.client.retrieve import get_study
+from magician.client.store import store
 from magician.ct.volume import list_series, read_series
+from magician.dimse.receiver import Receiver
 from magician.errors import MagicianError
 from magician.files import is_temporary, read_whole
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study
 from magician.results.make import make_results, save
-from magician.storage import Receiver, store
 
 CT = ct_series(slices=2, rows=32, columns=36, spacing_mm=(3.0, 3.0, 3.0))
 STUDY_UID = CT[0].StudyInstanceUID

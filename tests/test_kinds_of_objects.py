@@ -14,15 +14,16 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 from pynetdicom import AllStoragePresentationContexts
 
-from magician import _retrieve
-from magician._query import find_studies
+from magician.client.find import find_studies
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
 from magician.ct.volume import read_series
+from magician.dimse import retrieve_request
+from magician.dimse.receiver import Receiver
 from magician.errors import DimseFailure, IncompleteRetrieve
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
 from magician.results.make import make_results
-from magician.storage import Receiver, store
 
 CT = ct_series(slices=6)
 STUDY_UID = CT[0].StudyInstanceUID
@@ -175,9 +176,9 @@ def test_a_study_with_our_results_comes_back_whole(server, with_results, tmp_pat
 
 def test_orthanc_is_offered_only_ct_and_the_refusal_is_named(with_results, tmp_path, monkeypatch):
     """A CT-only C-GET gets nothing from Orthanc 1.10, and from 1.12 what it comes to before the first other object."""
-    offered = _retrieve.storage_contexts
+    offered = retrieve_request.storage_contexts
     monkeypatch.setattr(
-        "magician.query_retrieve.storage_contexts",
+        "magician.client.retrieve.storage_contexts",
         lambda arrivals: [context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID],
     )
     with a_server("Orthanc", tmp_path, {"MAGICIAN": free_port()}) as node:

@@ -10,8 +10,11 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
 from magician import practice_pacs
-from magician._query import find_studies
-from magician.association import associate, echo
+from magician.client.echo import echo
+from magician.client.find import find_studies
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
+from magician.dimse.association import associate
 from magician.errors import (
     AssociationRejected,
     DimseFailure,
@@ -22,8 +25,6 @@ from magician.errors import (
 )
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
-from magician.storage import store
 
 SECOND_SERIES = "1.2.826.0.1.3680043.8.498.1"
 

@@ -12,7 +12,9 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from magician._query import find_instances, find_series, find_studies
+from magician.client.find import find_instances, find_series, find_studies
+from magician.client.retrieve import get_study, move_study
+from magician.dimse.receiver import Receiver
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -25,8 +27,6 @@ from magician.errors import (
 )
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
-from magician.storage import Receiver
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
 

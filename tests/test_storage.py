@@ -9,8 +9,10 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom import AE, evt
 
-from magician import _reception
-from magician.association import associate
+from magician.client.store import Stored, accepted_contexts, store
+from magician.dimse import reception
+from magician.dimse.association import associate
+from magician.dimse.receiver import Receiver
 from magician.errors import (
     AssociationRejected,
     DimseFailure,
@@ -22,7 +24,6 @@ from magician.errors import (
 from magician.files import instance_path, write_whole
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.storage import Receiver, Stored, accepted_contexts, store
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def test_disk_is_full(receiver, small_series, monkeypatch):
     def no_space(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_reception, "write_whole", no_space)
+    monkeypatch.setattr(reception, "write_whole", no_space)
     with pytest.raises(DimseFailure, match="0xA700"):
         store(receiver.node, small_series[:2])
     assert receiver.received == []

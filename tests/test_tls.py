@@ -14,14 +14,15 @@ from orthanc import free_port, running, running_orthanc
 from peers import hangs_up, listening, says
 from pydicom import dcmread
 
-from magician._query import find_studies
-from magician.association import echo
-from magician.diagnosis import diagnose
+from magician.client.diagnosis import diagnose
+from magician.client.echo import echo
+from magician.client.find import find_studies
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
+from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, PacsTimeout, TlsFailure
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
-from magician.query_retrieve import get_study, move_study
-from magician.storage import Receiver, store
 from magician.tls import client_tls, server_tls
 from magician.upper_layer.requestor import Connection
 

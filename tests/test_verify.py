@@ -16,12 +16,12 @@ from pydicom.pixels.utils import pack_bits
 
 from magician._rebuild import read_segmentation
 from magician._round_trip import Looks
+from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import MagicianError, PacsUnreachable
 from magician.node import Node
 from magician.practice_pacs import PracticePacs
 from magician.results.make import Results, make_results
-from magician.storage import store
 from magician.verify import RoundTrip, verify_round_trip
 
 VOXELS = {"right lung, voxels", "left lung, voxels"}

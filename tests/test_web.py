@@ -32,12 +32,12 @@ from pydicom.uid import (
 
 from magician import _web_pages, _web_site, web
 from magician._web_pictures import THUMBNAIL
+from magician.client.store import store
 from magician.ct.volume import read_series
 from magician.errors import MagicianError
 from magician.practice_pacs import PracticePacs
 from magician.rendering.windowing import PRESETS, window
 from magician.results.make import make_results
-from magician.storage import store
 from magician.web import WebPage, serve
 
 HOSTILE = "<script>alert(1)</script>&\"'<img src=x onerror=alert(2)>"

@@ -15,15 +15,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 
+from magician.dimse.status import NOT_MATCHING, NOT_UNDERSTOOD, OUT_OF_RESOURCES
 from magician.files import folder_size, instance_path, whole_dataset, write_whole
 from magician.upper_layer.encoding import file_meta
 from magician.upper_layer.limits import Limits
 
 logger = logging.getLogger(__name__)
-
-# Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
-SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0124
-
 # What a receiver looks at before it keeps an object
 HEADER_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientIdentityRemoved"]
 

@@ -25,8 +25,10 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from magician._query import FIND, in_words, query
-from magician.association import associate, echo, status_of
+from magician.client.echo import echo
+from magician.dimse.association import associate
+from magician.dimse.query import FIND, query
+from magician.dimse.status import in_words, status_of
 from magician.errors import LAYERS, AssociationAborted, DimseFailure, Finding, MagicianError
 from magician.node import Node
 
@@ -132,7 +134,7 @@ def diagnose(node: Node) -> Diagnosis:
     """Climb the layers of a connection, and tell where it stops and who has to change what.
 
     A failing peer is what this function is for: it is reported and never raised. The node's ``connect_s``,
-    ``associate_s`` and ``dimse_s`` limit each step as they limit `magician.association.associate`.
+    ``associate_s`` and ``dimse_s`` limit each step as they limit `magician.dimse.association.associate`.
 
     Parameters
     ----------

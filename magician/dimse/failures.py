@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
-from magician._tls_failures import refusal_after_handshake, speaks_tls, tls_failure
+from magician.dimse.tls_failures import refusal_after_handshake, speaks_tls, tls_failure
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,

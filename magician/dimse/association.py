@@ -8,25 +8,21 @@ pynetdicom does the protocol; what this module adds is that nothing fails silent
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.sop_class import Verification
 
-from magician._failures import explain, lost_early
-from magician.errors import AssociationAborted, DimseFailure, Finding, PacsTimeout, ServiceNotAccepted, describe_status
+from magician.dimse.failures import explain, lost_early
+from magician.errors import AssociationAborted, Finding, ServiceNotAccepted
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
 from magician.upper_layer.requestor import Requestor, look_up
 
 PDV_HEADER_BYTES = 6  # of each piece of a message (PS3.8 9.3.5.1)
-MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
 
 
 @contextmanager
@@ -119,57 +115,3 @@ def require_service(association: Association, node: Node, sop_class_uid: str) ->
             f"Its administrator must switch this service on for {node.local_ae_title!r}, or another way must be taken."
         )
         raise ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))
-
-
-def status_of(response: Dataset, node: Node, service: str, started: float) -> int:
-    """Return the Status of a response; raise if no response came.
-
-    Parameters
-    ----------
-    response : Dataset
-        What pynetdicom returned; it is empty when the peer fell silent or the association was lost.
-    node, service
-        For the words of an error.
-    started : float
-        ``time.monotonic()`` when we began to wait for this response.
-
-    Raises
-    ------
-    PacsTimeout, AssociationAborted
-    """
-    if "Status" in response:
-        return response.Status
-    if time.monotonic() - started >= 0.95 * node.dimse_s:
-        seen = f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s)."
-        change = "It may be overloaded: try again, or give it more time."
-        raise PacsTimeout.of(Finding(service, seen, "the PACS", change))
-    seen = f"{node} ended the association instead of answering our {service}."
-    change = (
-        f"Many PACS do this when they let {node.local_ae_title!r} connect but not "
-        f"{service.removeprefix('C-').lower()}: ask its administrator to allow that (in Orthanc: DicomModalities). It "
-        f"may also have stopped."
-    )
-    raise AssociationAborted.of(Finding(service, seen, "the PACS", change))
-
-
-def echo(node: Node) -> int:
-    """Ask a node whether it is there and speaks DICOM (C-ECHO, PS3.7 9.1.5, PS3.4 Annex A).
-
-    Returns
-    -------
-    int
-        The status, 0x0000 (Success).
-
-    Raises
-    ------
-    DimseFailure
-        If it answers with anything else; and the errors of `associate`.
-    """
-    with associate(node, [Verification]) as association:
-        started = time.monotonic()
-        status = status_of(association.send_c_echo(), node, "C-ECHO", started)
-    if status != 0x0000:
-        seen = f"{node} answered our C-ECHO with {describe_status(status)}."
-        change = "Its administrator can see the cause in its log."
-        raise DimseFailure.of(Finding("C-ECHO", seen, "the PACS", change), status)
-    return status

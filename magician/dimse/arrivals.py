@@ -15,7 +15,8 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from magician._reception import NOT_MATCHING, SUCCESS, Refused, keep, read_object
+from magician.dimse.reception import Refused, keep, read_object
+from magician.dimse.status import NOT_MATCHING, SUCCESS
 from magician.files import instance_path, is_uid, read_whole
 from magician.progress import progress_bar
 

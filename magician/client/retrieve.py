@@ -14,27 +14,22 @@ from pathlib import Path
 
 from pynetdicom import evt
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet, StudyRootQueryRetrieveInformationModelMove
 
-from magician._arrivals import Arrivals
-from magician._retrieve import (
+from magician.dimse.arrivals import Arrivals
+from magician.dimse.association import associate, require_service
+from magician.dimse.receiver import Receiver
+from magician.dimse.retrieve_outcome import (
     Outcome,
-    expected_instances,
     follow,
-    identifiers,
     raise_if_incomplete,
     raise_incomplete,
     raise_unknown_destination,
-    storage_contexts,
 )
-from magician.association import associate, require_service
+from magician.dimse.retrieve_request import expected_instances, identifiers, storage_contexts
 from magician.errors import NotDeidentified
 from magician.files import open_folder
 from magician.node import Node, is_loopback
-from magician.storage import Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +83,7 @@ def get_study(
     StudyNotFound
         If the PACS holds no such instance.
     DimseFailure, ServiceNotAccepted
-        If the PACS refuses; and the errors of `magician.association.associate`.
+        If the PACS refuses; and the errors of `magician.dimse.association.associate`.
     """
     folder = open_folder(folder)
     expected = expected_instances(node, study_instance_uid, series_instance_uid)
@@ -148,7 +143,7 @@ def move_study(
     UnknownMoveDestination
         If the PACS does not know the destination's AE title.
     IncompleteRetrieve, StudyNotFound, DimseFailure, NotDeidentified
-        As in `get_study` and `magician.storage.store`; and the errors of `magician.association.associate`.
+        As in `get_study` and `magician.client.store.store`; and the errors of `magician.dimse.association.associate`.
     """
     target = destination.node if isinstance(destination, Receiver) else destination
     on_this_computer = is_loopback(target.host) and is_loopback(node.host)

@@ -1,0 +1,35 @@
+"""C-ECHO: "are you there?" (PS3.4 Annex A)."""
+
+from __future__ import annotations
+
+import time
+
+from pynetdicom.sop_class import Verification
+
+from magician.dimse.association import associate
+from magician.dimse.status import describe_status, status_of
+from magician.errors import DimseFailure, Finding
+from magician.node import Node
+
+
+def echo(node: Node) -> int:
+    """Ask a node whether it is there and speaks DICOM (C-ECHO, PS3.7 9.1.5, PS3.4 Annex A).
+
+    Returns
+    -------
+    int
+        The status, 0x0000 (Success).
+
+    Raises
+    ------
+    DimseFailure
+        If it answers with anything else; and the errors of `associate`.
+    """
+    with associate(node, [Verification]) as association:
+        started = time.monotonic()
+        status = status_of(association.send_c_echo(), node, "C-ECHO", started)
+    if status != 0x0000:
+        seen = f"{node} answered our C-ECHO with {describe_status(status)}."
+        change = "Its administrator can see the cause in its log."
+        raise DimseFailure.of(Finding("C-ECHO", seen, "the PACS", change), status)
+    return status

@@ -1,0 +1,33 @@
+"""Presentation contexts: which kinds of objects, in which encodings, are offered and taken (PS3.8 9.3.2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import ALL_TRANSFER_SYNTAXES
+from pynetdicom.presentation import PresentationContext, build_context
+
+MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
+UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+# What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
+# Deflated data sets are not: of some kilobytes that arrive, gigabytes can be inflated
+SYNTAXES_TAKEN = [
+    *UNCOMPRESSED,
+    *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and not UID(uid).is_deflated),
+]
+
+
+def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
+    """The presentation contexts with which these objects can be sent: one for each class and encoding."""
+    kinds = dict.fromkeys(_kind(header) for header in headers)
+    if len(kinds) > MAX_CONTEXTS:
+        raise ValueError(f"{len(kinds)} kinds of objects; one association carries {MAX_CONTEXTS}. Send fewer at once.")
+    return [build_context(UID(sop_class), list(syntaxes)) for sop_class, syntaxes in kinds]
+
+
+def _kind(header: Dataset) -> tuple[str, tuple[str, ...]]:
+    syntax = header.file_meta.TransferSyntaxUID
+    # uncompressed little endian can be re-encoded on the way, so either of the two will do
+    return str(header.SOPClassUID), tuple(UNCOMPRESSED) if syntax in UNCOMPRESSED else (syntax,)
