@@ -51,7 +51,7 @@ from magician.errors import (
 )
 from magician.node import Node
 from magician.phantom import TeachingStudy, teaching_study
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.rendering.windowing import window
 from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml

@@ -22,10 +22,10 @@ from magician._classroom import (
 )
 from magician.errors import MagicianError
 from magician.node import check_ae_title, is_loopback
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.tls import server_tls
 from magician.upper_layer.limits import Limits
-from magician.web import WebPage
+from magician.web.page import WebPage
 
 BEYOND_LOOPBACK = (
     "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "

@@ -98,7 +98,7 @@ def make_save_send(order: dict, volume, labels) -> None:
 
 
 def serve(order: dict, *_) -> None:
-    from magician.practice_pacs import PracticePacs
+    from magician.practice_pacs.pacs import PracticePacs
 
     Steps(order["log"], order["kill_at"]).in_every_file()
     with PracticePacs(folder=order["folder"]) as pacs:
@@ -110,7 +110,7 @@ def serve(order: dict, *_) -> None:
 def main(ct: str) -> None:
     from helpers import lung_segmentation, truth_labels
 
-    import magician.practice_pacs  # noqa: F401  what takes long to load is loaded before the first fork
+    import magician.practice_pacs.pacs  # noqa: F401  what takes long to load is loaded before the first fork
     from magician.ct.volume import read_series
     from magician.results.make import make_results
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from magician.dimse.receiver import Receiver
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer.limits import Limits
 
 QUICK = Limits(idle_s=2, associate_s=2)

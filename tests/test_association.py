@@ -27,7 +27,7 @@ from magician.errors import (
     TlsFailure,
 )
 from magician.node import Node, is_loopback
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer.requestor import Connection
 
 

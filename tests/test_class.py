@@ -20,7 +20,7 @@ from magician.client.store import store
 from magician.ct.volume import read_series
 from magician.errors import AssociationRejected
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import make_results
 from magician.upper_layer.limits import Limits
 
@@ -136,7 +136,7 @@ def test_thirty_learners_send_the_same_object_at_once(studies):
 def log(caplog):
     """The lines of practice PACS so far. The last ones are there when the PACS has stopped."""
     caplog.set_level(logging.INFO, logger="magician")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "magician.practice_pacs"]
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "magician.practice_pacs.pacs"]
 
 
 def test_each_association_leaves_a_line_that_says_who_did_what(studies, tmp_path, log):

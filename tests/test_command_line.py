@@ -25,7 +25,7 @@ from magician.client.retrieve import get_study
 from magician.client.store import store
 from magician.errors import AssociationRejected, MagicianError
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.tls import client_tls
 
 LEARNER = "Änne Xanthippe"

@@ -30,7 +30,7 @@ from magician.errors import (
 )
 from magician.files import read_whole, save_dataset
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer.acceptor import stop_listening
 from magician.upper_layer.limits import Limits
 
@@ -502,7 +502,7 @@ def slowly(event, *arguments):
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
     monkeypatch.setattr("magician.progress.DELAY_S", 0.001)
-    for module in ("dimse.arrivals", "dimse.receiver", "practice_pacs"):
+    for module in ("dimse.arrivals", "dimse.receiver", "practice_pacs.pacs"):
         monkeypatch.setattr(f"magician.{module}.read_object", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
         pacs.know(receiver.node)

@@ -24,7 +24,7 @@ from magician.careless import careless_overlay
 from magician.client.store import store
 from magician.conformance import Conformance, check_conformance
 from magician.ct.volume import CTVolume, read_series
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results, save
 
 

@@ -22,7 +22,7 @@ from magician.client.diagnosis import diagnose
 from magician.dimse.receiver import Receiver
 from magician.errors import LAYERS
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 
 
 def outcomes(found):

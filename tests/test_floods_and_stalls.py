@@ -35,7 +35,7 @@ from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, DimseFailure, MagicianError, ServiceNotAccepted
 from magician.files import instance_path, save_dataset
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.tls import server_tls
 from magician.upper_layer import acceptor
 from magician.upper_layer.limits import Limits

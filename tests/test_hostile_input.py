@@ -23,7 +23,7 @@ from magician.dimse.association import associate
 from magician.errors import AssociationAborted, AssociationRejected, DimseFailure, MagicianError
 from magician.files import read_whole
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer import limits
 from magician.upper_layer.limits import Limits
 from magician.upper_layer.requestor import Connection

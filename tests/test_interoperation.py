@@ -17,7 +17,7 @@ from magician.ct.volume import read_series
 from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import make_results
 from magician.verify import verify_round_trip
 

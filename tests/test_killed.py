@@ -23,7 +23,7 @@ from magician.dimse.receiver import Receiver
 from magician.errors import MagicianError
 from magician.files import is_temporary, read_whole
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import make_results, save
 
 CT = ct_series(slices=2, rows=32, columns=36, spacing_mm=(3.0, 3.0, 3.0))

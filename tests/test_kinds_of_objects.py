@@ -22,7 +22,7 @@ from magician.dimse import retrieve_request
 from magician.dimse.receiver import Receiver
 from magician.errors import DimseFailure, IncompleteRetrieve
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import make_results
 
 CT = ct_series(slices=6)

@@ -9,7 +9,6 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
-from magician import practice_pacs
 from magician.client.echo import echo
 from magician.client.find import find_studies
 from magician.client.retrieve import get_study, move_study
@@ -24,7 +23,8 @@ from magician.errors import (
     StudyNotFound,
 )
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs import pacs as practice_pacs
+from magician.practice_pacs.pacs import PracticePacs
 
 SECOND_SERIES = "1.2.826.0.1.3680043.8.498.1"
 

@@ -26,7 +26,7 @@ from magician.errors import (
     UnknownMoveDestination,
 )
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
 

@@ -23,7 +23,7 @@ from magician.errors import (
 )
 from magician.files import instance_path, write_whole
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 
 
 @pytest.fixture

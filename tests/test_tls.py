@@ -22,7 +22,7 @@ from magician.client.store import store
 from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, PacsTimeout, TlsFailure
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.tls import client_tls, server_tls
 from magician.upper_layer.requestor import Connection
 

@@ -20,7 +20,7 @@ from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import MagicianError, PacsUnreachable
 from magician.node import Node
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results
 from magician.verify import RoundTrip, verify_round_trip
 

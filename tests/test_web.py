@@ -30,15 +30,15 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from magician import _web_pages, _web_site, web
-from magician._web_pictures import THUMBNAIL
 from magician.client.store import store
 from magician.ct.volume import read_series
 from magician.errors import MagicianError
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
 from magician.rendering.windowing import PRESETS, window
 from magician.results.make import make_results
-from magician.web import WebPage, serve
+from magician.web import pages, site
+from magician.web.page import HEIGHT, WebPage, serve
+from magician.web.pictures import THUMBNAIL
 
 HOSTILE = "<script>alert(1)</script>&\"'<img src=x onerror=alert(2)>"
 
@@ -388,7 +388,7 @@ def test_compressed_pixels_that_claim_more_than_the_header_are_not_decoded(
     pacs, own_page, small_series, syntax, monkeypatch
 ):
     decoded = []
-    monkeypatch.setattr("magician._web_pictures.decode", lambda image, *others: decoded.append(image))
+    monkeypatch.setattr("magician.web.pictures.decode", lambda image, *others: decoded.append(image))
     image = small_series[0]
     image.PixelData = encapsulate([HUGE[syntax]])
     image.file_meta.TransferSyntaxUID = syntax
@@ -450,8 +450,8 @@ def test_what_came_over_dicom_is_escaped(pacs, own_page, small_series):
 @pytest.mark.parametrize(
     "path",
     [
-        "../../etc/passwd", "studies/../../../etc/passwd", "studies/..%2f..%2fetc%2fpasswd/", "page.css/../web.py",
-        "web.py", "_web_page.css", "page.css%00", "studies", "studies/1.2.3", "studies/1.2.3/", "studies/x/",
+        "../../etc/passwd", "studies/../../../etc/passwd", "studies/..%2f..%2fetc%2fpasswd/", "page.css/../site.py",
+        "site.py", "../page.css", "page.css%00", "studies", "studies/1.2.3", "studies/1.2.3/", "studies/x/",
         "studies/1..2/", "studies/" + "1" * 65 + "/", "studies/1.2%27%20OR%201=1/", "//evil.example/",
         "studies/*/", "studies//", "%ff%fe", "studies/1.2/series/1.2/instances/..%2f1.2.png",
     ],
@@ -516,9 +516,9 @@ def test_behind_the_proxy_of_a_hub_any_name_is_taken(page, monkeypatch):
 def test_beyond_loopback_addresses_and_the_name_of_the_computer_are_taken():
     own = socket.gethostname()
     for host in ("192.0.2.7:8000", "[2001:db8::1]", own, f"{own}.local:8000"):
-        assert _web_site._is_ours(host, "0.0.0.0")
+        assert site._is_ours(host, "0.0.0.0")
     for host in ("evil.example", "", "192.0.2.7.evil.example"):
-        assert not _web_site._is_ours(host, "0.0.0.0")
+        assert not site._is_ours(host, "0.0.0.0")
 
 
 def test_every_answer_has_the_strict_headers(page, series, results):
@@ -540,7 +540,7 @@ def test_a_mistake_of_ours_is_an_answer_that_tells_nothing(page, monkeypatch, ca
     def broken(*arguments):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(_web_pages, "studies", broken)
+    monkeypatch.setattr(pages, "studies", broken)
     answer = ask(page)
     assert answer.status == 500
     assert "secret" not in answer.text
@@ -669,7 +669,7 @@ def test_on_colab_its_own_proxy_makes_the_frame(pacs, monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     with serve(pacs) as page:
         page._ipython_display_()
-        assert calls == [(page.port, web.HEIGHT)]
+        assert calls == [(page.port, HEIGHT)]
         answer = ask(page, host="abc-8080-colab.googleusercontent.com")
     assert answer.status == 200
     assert "https://*.googleusercontent.com" in answer.headers["Content-Security-Policy"]

@@ -15,10 +15,10 @@ import threading
 from markupsafe import Markup
 from waitress.server import create_server
 
-from magician._web_site import Site, on_colab
 from magician.errors import MagicianError
 from magician.node import advice, is_loopback, require_host
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
+from magician.web.site import Site, on_colab
 
 HEIGHT = 760  # of the page within a notebook, in pixels
 THREADS = 4

@@ -1,4 +1,4 @@
-"""From a stored object to a picture that a browser shows; a part of :mod:`magician.web`."""
+"""From a stored object to a picture that a browser shows; a part of :mod:`magician.web.page`."""
 
 from __future__ import annotations
 

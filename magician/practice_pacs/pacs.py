@@ -27,14 +27,14 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from magician._activity import Activity
-from magician._index import KEYWORDS, LEVELS, Index
 from magician.dimse.contexts import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
 from magician.dimse.reception import Refused, Room, keep, read_object
 from magician.dimse.status import NOT_AUTHORISED, NOT_MATCHING, SUCCESS
 from magician.errors import MagicianError
 from magician.files import instance_path, is_uid, open_folder, save_dataset
 from magician.node import Node, check_ae_title, is_loopback
+from magician.practice_pacs.association_log import Activity
+from magician.practice_pacs.index import KEYWORDS, LEVELS, Index
 from magician.privacy import refuse_identified
 from magician.upper_layer.acceptor import Listener, connection_lost, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits

@@ -1,4 +1,4 @@
-"""The pages of :mod:`magician.web`, as HTML.
+"""The pages of :mod:`magician.web.page`, as HTML.
 
 Everything that comes from DICOM goes through `Markup.format`, which escapes it: a patient's name may hold HTML. All
 addresses are relative, so that the pages work under whatever path a notebook server shows them.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from pydicom.uid import UID, CTImageStorage
 
-from magician._web_pictures import WINDOWS, why_no_picture
+from magician.web.pictures import WINDOWS, why_no_picture
 
 Held = dict[str, str]  # what the index of the PACS knows of a study, a series or an instance
 

@@ -1,4 +1,4 @@
-"""What the web page of a practice PACS answers to which request; a part of :mod:`magician.web`."""
+"""What the web page of a practice PACS answers to which request; a part of :mod:`magician.web.page`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, InternalSe
 from werkzeug.routing import Map, RequestRedirect, Rule, UnicodeConverter, ValidationError
 from werkzeug.wrappers import Request, Response
 
-from magician import _web_pages
-from magician._web_pictures import WINDOWS, NoPicture, arrange, encode, show, tile, why_no_picture
 from magician.errors import MagicianError
 from magician.files import is_uid
 from magician.node import is_loopback
-from magician.practice_pacs import PracticePacs
+from magician.practice_pacs.pacs import PracticePacs
+from magician.web import pages
+from magician.web.pictures import WINDOWS, NoPicture, arrange, encode, show, tile, why_no_picture
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,14 @@ class Site:
             return _failed(InternalServerError())
 
     def _static(self, request: Request, name: str) -> Response:
-        return Response(Path(__file__).with_name(f"_web_{name}").read_bytes(), mimetype=STATIC[name])
+        return Response(Path(__file__).with_name(name).read_bytes(), mimetype=STATIC[name])
 
     def _studies(self, request: Request) -> Response:
-        return _html(_web_pages.studies(self._pacs.node.ae_title, self._pacs.held("STUDY")))
+        return _html(pages.studies(self._pacs.node.ae_title, self._pacs.held("STUDY")))
 
     def _study(self, request: Request, study: str) -> Response:
         series = _found(self._pacs.held("SERIES", StudyInstanceUID=study))
-        return _html(_web_pages.study(self._pacs.node.ae_title, series))
+        return _html(pages.study(self._pacs.node.ae_title, series))
 
     def _series(self, request: Request, study: str, series: str) -> Response:
         held = self._images(study, series)
@@ -121,7 +121,7 @@ class Site:
         held = [held[i] for i in arrangement.order]
         letters = [arrangement.letters[i] for i in arrangement.order]
         number = min(max(number, 1), len(held))
-        return _html(_web_pages.images(self._pacs.node.ae_title, held, letters, number, window))
+        return _html(pages.images(self._pacs.node.ae_title, held, letters, number, window))
 
     def _thumbnail(self, request: Request, study: str, series: str, kind: str) -> Response:
         held = self._images(study, series)
@@ -189,5 +189,5 @@ def _html(page: str, status: int = 200) -> Response:
 
 def _failed(error: HTTPException) -> Response:
     response = error.get_response()  # has the headers of its status: Allow, for one
-    response.set_data(_web_pages.error(f"{error.code} {error.name}", error.description))
+    response.set_data(pages.error(f"{error.code} {error.name}", error.description))
     return response
