@@ -65,7 +65,7 @@ def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str,
     """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
     from magician.ct.volume import read_series
     from magician.files import save_dataset
-    from magician.phantom import teaching_study
+    from magician.teaching.phantom import teaching_study
 
     for seed in seeds:
         study = teaching_study(seed=seed, disease=disease, progress=False)

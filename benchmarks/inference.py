@@ -32,7 +32,7 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
     import torch
 
     from magician.ct.volume import CTVolume
-    from magician.segmentation.lungs import _prepare, segment_lungs
+    from magician.segmentation.lungs import prepare_batch, segment_lungs
     from magician.segmentation.networks import load_network, quiet_lungmask
 
     with quiet_lungmask():
@@ -42,7 +42,7 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
 
     @lru_cache
     def prepared() -> torch.Tensor:
-        return torch.as_tensor(_prepare(volume.hu)[0][:, None])
+        return torch.as_tensor(prepare_batch(volume.hu)[0][:, None])
 
     def forward() -> np.ndarray:
         """The network alone, on slices that are ready: the least that the bundled model can take."""
@@ -71,9 +71,9 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
 def bf16_in_hardware() -> bool:
     import torch
 
-    from magician.segmentation.lungs import _choose_precision
+    from magician.segmentation.lungs import choose_precision
 
-    return _choose_precision("auto", torch.device("cpu")) == "bf16"
+    return choose_precision("auto", torch.device("cpu")) == "bf16"
 
 
 def peak_memory(name: str, hu_file: Path, weights: Path) -> float:

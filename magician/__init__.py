@@ -7,14 +7,14 @@ notebook, and in `verify`.
 
 from __future__ import annotations
 
-from magician._rebuild import read_segmentation
-from magician.careless import careless_overlay
+from magician.checks.conformance import Conformance, check_conformance
+from magician.checks.rebuild import read_segmentation
+from magician.checks.round_trip import RoundTrip, verify_round_trip
 from magician.client.diagnosis import Diagnosis, diagnose
 from magician.client.echo import echo
 from magician.client.find import find_instances, find_series, find_studies
 from magician.client.retrieve import Retrieval, get_study, move_study
 from magician.client.store import Stored, accepted_contexts, store
-from magician.conformance import Conformance, check_conformance
 from magician.ct.selection import SeriesSummary
 from magician.ct.volume import CTVolume, list_series, read_series
 from magician.dimse.association import associate
@@ -50,16 +50,16 @@ from magician.errors import (
     WeightsUnavailable,
 )
 from magician.node import Node
-from magician.phantom import TeachingStudy, teaching_study
 from magician.practice_pacs.pacs import PracticePacs
 from magician.rendering.windowing import window
 from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
 from magician.segmentation.threshold import threshold_lungs
 from magician.tables import show_table
+from magician.teaching.careless import careless_overlay
+from magician.teaching.phantom import TeachingStudy, teaching_study
 from magician.tls import client_tls, server_tls
 from magician.upper_layer.limits import Limits
-from magician.verify import RoundTrip, verify_round_trip
 from magician.version import __version__ as __version__
 
 __all__ = [

@@ -12,7 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from magician._classroom import (
+from magician.errors import MagicianError
+from magician.node import check_ae_title, is_loopback
+from magician.practice_pacs.pacs import PracticePacs
+from magician.teaching.classroom import (
     LearnersStudy,
     address_of_this_computer,
     instructions,
@@ -20,9 +23,6 @@ from magician._classroom import (
     read_names,
     table,
 )
-from magician.errors import MagicianError
-from magician.node import check_ae_title, is_loopback
-from magician.practice_pacs.pacs import PracticePacs
 from magician.tls import server_tls
 from magician.upper_layer.limits import Limits
 from magician.web.page import WebPage

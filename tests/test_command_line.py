@@ -18,7 +18,6 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from magician import __main__ as command_line
-from magician._classroom import LearnersStudy, instructions, learners_studies, read_names
 from magician.client.echo import echo
 from magician.client.find import find_studies
 from magician.client.retrieve import get_study
@@ -26,6 +25,7 @@ from magician.client.store import store
 from magician.errors import AssociationRejected, MagicianError
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
+from magician.teaching.classroom import LearnersStudy, instructions, learners_studies, read_names
 from magician.tls import client_tls
 
 LEARNER = "Änne Xanthippe"

@@ -19,13 +19,13 @@ from helpers import (
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import generate_uid
 
-from magician import conformance
-from magician.careless import careless_overlay
+from magician.checks import conformance
+from magician.checks.conformance import Conformance, check_conformance
 from magician.client.store import store
-from magician.conformance import Conformance, check_conformance
 from magician.ct.volume import CTVolume, read_series
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results, save
+from magician.teaching.careless import careless_overlay
 
 
 def make(volume: CTVolume, **options) -> Results:
@@ -82,7 +82,7 @@ def test_results_that_came_back_from_a_pacs_are_conformant(volume, results, tmp_
 
 
 def test_teaching_study_is_conformant(only_ours):
-    from magician.phantom import teaching_study
+    from magician.teaching.phantom import teaching_study
 
     study = teaching_study(progress=False)
     assert check_conformance(study.datasets[:5] + study.datasets[-2:]).ok
@@ -228,7 +228,7 @@ def test_missing_attribute_is_named_with_its_clause(kind, keyword, clause, resul
 
 def test_every_required_attribute_is_missed(results, only_ours):
     """The tables hold no attribute whose absence goes unnoticed."""
-    from magician._iods import MODULES, REQUIRED
+    from magician.checks.required_attributes import MODULES, REQUIRED
 
     for dataset in (results.overlay[0], results.seg, results.sr, results.ct[0]):
         for clause in MODULES[dataset.SOPClassUID].split():

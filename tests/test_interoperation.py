@@ -8,7 +8,7 @@ from helpers import ct_series, lung_segmentation, require_program, truth_labels,
 from orthanc import free_port, running_orthanc
 from pydicom import dcmread
 
-from magician.careless import careless_overlay
+from magician.checks.round_trip import verify_round_trip
 from magician.client.echo import echo
 from magician.client.find import find_instances, find_series, find_studies
 from magician.client.retrieve import get_study, move_study
@@ -19,7 +19,7 @@ from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestin
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import make_results
-from magician.verify import verify_round_trip
+from magician.teaching.careless import careless_overlay
 
 SERIES = ct_series(slices=8)
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID

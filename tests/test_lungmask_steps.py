@@ -136,7 +136,7 @@ def test_labels_come_back_to_the_image_as_by_lungmask(shape):
 
 
 def test_whole_teaching_study_is_as_by_lungmask(tmp_path):
-    from magician.phantom import teaching_study
+    from magician.teaching.phantom import teaching_study
 
     hu = read_series(write_series(teaching_study(progress=False).datasets, tmp_path)).hu
     assert_same_crops(hu)

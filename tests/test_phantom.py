@@ -9,9 +9,9 @@ import pytest
 from helpers import dcentvfy, dciodvfy
 from scipy import ndimage
 
-from magician import phantom
 from magician.ct.volume import read_series
-from magician.phantom import teaching_study
+from magician.teaching import phantom
+from magician.teaching.phantom import teaching_study
 
 AXIAL_IMAGES = 93
 

@@ -19,8 +19,7 @@ from stand_in import stand_in_weights
 
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import WeightsUnavailable
-from magician.segmentation import networks
-from magician.segmentation import r231 as _r231
+from magician.segmentation import networks, r231
 from magician.segmentation.lungs import segment_lungs
 
 
@@ -49,7 +48,7 @@ def chest(tmp_path_factory):
 def empty_cache(tmp_path, monkeypatch):
     """A cache of its own for every test: the user's may hold R231."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(_r231, "ADDRESS", f"http://127.0.0.1:{free_port()}/nobody-there/unet_r231-d5d2fc3d.pth")
+    monkeypatch.setattr(r231, "ADDRESS", f"http://127.0.0.1:{free_port()}/nobody-there/unet_r231-d5d2fc3d.pth")
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
@@ -73,7 +72,7 @@ def site(monkeypatch):
         server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        monkeypatch.setattr(_r231, "ADDRESS", f"http://127.0.0.1:{server.server_port}/{name}")
+        monkeypatch.setattr(r231, "ADDRESS", f"http://127.0.0.1:{server.server_port}/{name}")
         return requests
 
     servers = []
@@ -112,8 +111,8 @@ def test_the_address_is_the_one_that_lungmask_uses(monkeypatch):
     monkeypatch.undo()
     with networks.quiet_lungmask():
         from lungmask.mask import MODEL_URLS
-    assert MODEL_URLS["R231"][0] == _r231.ADDRESS
-    assert _r231.HASH_IN_NAME.search(_r231.ADDRESS)[1] == "d5d2fc3d"
+    assert MODEL_URLS["R231"][0] == r231.ADDRESS
+    assert r231.HASH_IN_NAME.search(r231.ADDRESS)[1] == "d5d2fc3d"
 
 
 def test_weights_are_fetched_once_after_the_licence_note_and_their_hash_is_recorded(
@@ -164,7 +163,7 @@ def test_an_interrupt_leaves_nothing(chest, stand_in, site, empty_cache, monkeyp
 
 
 def test_an_endless_answer_is_cut_off(chest, site, empty_cache, monkeypatch):
-    monkeypatch.setattr(_r231, "LARGEST", 100_000)
+    monkeypatch.setattr(r231, "LARGEST", 100_000)
     site(bytes(1_000_000), "unet_r231-d5d2fc3d.pth")
     with pytest.raises(WeightsUnavailable, match="more than"):
         run(chest)

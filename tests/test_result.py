@@ -28,7 +28,7 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.uid import RLELossless
 
 import magician
-from magician._rebuild import read_segmentation
+from magician.checks.rebuild import read_segmentation
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import ResultError
 from magician.rendering.overlay import TINT
@@ -952,7 +952,7 @@ def test_objects_agree_with_each_other(learner, case, tmp_path):
 
 @pytest.fixture(scope="module")
 def teaching_case(tmp_path_factory) -> Case:
-    from magician.phantom import teaching_study
+    from magician.teaching.phantom import teaching_study
 
     study = teaching_study()
     return Case(write_series(study.datasets, tmp_path_factory.mktemp("teaching")), labels=study.truth)

@@ -117,7 +117,7 @@ def test_bf16_is_honoured_and_close(axial):
 
 
 def test_teaching_study_with_an_unseen_seed(tmp_path):
-    from magician.phantom import teaching_study
+    from magician.teaching.phantom import teaching_study
 
     study = teaching_study(seed=5)
     volume = read_series(write_series(study.datasets, tmp_path))

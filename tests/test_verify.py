@@ -14,15 +14,15 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import pack_bits
 
-from magician._rebuild import read_segmentation
-from magician._round_trip import Looks
+from magician.checks.rebuild import read_segmentation
+from magician.checks.round_trip import RoundTrip, verify_round_trip
+from magician.checks.round_trip_checks import Looks
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import MagicianError, PacsUnreachable
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results
-from magician.verify import RoundTrip, verify_round_trip
 
 VOXELS = {"right lung, voxels", "left lung, voxels"}
 CENTRES = {"right lung, centre", "left lung, centre"}
@@ -309,12 +309,12 @@ def test_writer_that_mirrors_every_mask_is_caught(direction, volume, monkeypatch
 
 
 def test_wrong_codes_that_writer_and_reader_share_do_not_cancel_out(axial, monkeypatch):
-    from magician import _rebuild
+    from magician.checks import rebuild
     from magician.results import run, seg, sr
 
     right, left = run.LUNGS
     swapped = (replace(right, code=left.code), replace(left, code=right.code))
-    for module in (seg, sr, _rebuild):
+    for module in (seg, sr, rebuild):
         monkeypatch.setattr(module, "LUNGS", swapped)
     results = make(axial)
     assert np.array_equal(read_segmentation(results.seg, axial), results.labels)  # which proves nothing

@@ -166,7 +166,7 @@ def plan(done: float) -> tuple[int, int, float]:
 def train(arguments: argparse.Namespace, folder: Path) -> dict:
     import torch
 
-    from magician.segmentation.lungs import _choose_precision as choose_precision
+    from magician.segmentation.lungs import choose_precision
 
     torch.manual_seed(arguments.seed)
     rng = np.random.default_rng(arguments.seed)

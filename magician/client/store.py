@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from magician.dimse.association import associate
-from magician.dimse.contexts import _kind, contexts_for
+from magician.dimse.contexts import contexts_for, kind_of
 from magician.dimse.reception import HEADER_KEYWORDS
 from magician.dimse.status import SUCCESS, describe_status, status_of
 from magician.errors import AssociationAborted, DimseFailure, MagicianError, PacsTimeout, ServiceNotAccepted
@@ -142,7 +142,7 @@ def _header(item) -> Dataset:
 def _acceptance(association, headers: list[Dataset]) -> list[AcceptedContext]:
     counts: dict[tuple, int] = {}
     for header in headers:
-        counts[_kind(header)] = counts.get(_kind(header), 0) + 1
+        counts[kind_of(header)] = counts.get(kind_of(header), 0) + 1
     accepted = {
         (context.abstract_syntax, syntax)
         for context in (association.accepted_contexts if association else [])

@@ -21,13 +21,13 @@ SYNTAXES_TAKEN = [
 
 def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
     """The presentation contexts with which these objects can be sent: one for each class and encoding."""
-    kinds = dict.fromkeys(_kind(header) for header in headers)
+    kinds = dict.fromkeys(kind_of(header) for header in headers)
     if len(kinds) > MAX_CONTEXTS:
         raise ValueError(f"{len(kinds)} kinds of objects; one association carries {MAX_CONTEXTS}. Send fewer at once.")
     return [build_context(UID(sop_class), list(syntaxes)) for sop_class, syntaxes in kinds]
 
 
-def _kind(header: Dataset) -> tuple[str, tuple[str, ...]]:
+def kind_of(header: Dataset) -> tuple[str, tuple[str, ...]]:
     syntax = header.file_meta.TransferSyntaxUID
     # uncompressed little endian can be re-encoded on the way, so either of the two will do
     return str(header.SOPClassUID), tuple(UNCOMPRESSED) if syntax in UNCOMPRESSED else (syntax,)

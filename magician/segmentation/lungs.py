@@ -116,7 +116,7 @@ def segment_lungs(
     axial = np.flip(np.transpose(volume.hu, axes), flips)
     _check_plausible(axial)
     where = _choose_device(device)
-    chosen = _choose_precision(precision, where)
+    chosen = choose_precision(precision, where)
     with quiet_lungmask(), torch.inference_mode():
         network = load_network(model, weights, where, progress)
         labels = _predict(network.module, axial, where, chosen, batch_size, progress)
@@ -175,7 +175,7 @@ def _predict(
     import torch
     from tqdm.auto import tqdm
 
-    images, boxes = _prepare(hu)
+    images, boxes = prepare_batch(hu)
     small = np.empty(images.shape, np.uint8)
     half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
@@ -187,7 +187,7 @@ def _predict(
     return back_to_image(tidy(small), boxes, hu.shape[1:])
 
 
-def _prepare(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def prepare_batch(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the boxes it was cut by."""
     images, boxes = crop_to_body(hu)
     return np.divide(np.minimum(images, 600) + 1024, 1624), boxes
@@ -261,7 +261,7 @@ def _choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _choose_precision(precision: str, device: torch.device) -> str:
+def choose_precision(precision: str, device: torch.device) -> str:
     """bf16 only where the hardware computes in it; elsewhere it is emulated, and slower than fp32."""
     import torch
 

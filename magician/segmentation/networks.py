@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magician.errors import WeightsUnavailable
-from magician.segmentation import r231 as _r231
+from magician.segmentation import r231
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +82,11 @@ def load_network(model: str, weights: str | Path | None, device: torch.device, p
     if weights is not None:
         path = Path(weights).expanduser()
     else:
-        path = _r231.find_or_fetch(progress) if model == "R231" else BUNDLED
+        path = r231.find_or_fetch(progress) if model == "R231" else BUNDLED
     if not path.is_file():
         raise WeightsUnavailable(
             f"There is no file {path} with weights for {model!r}. "
-            + (_r231.how_to() if model == "R231" else "Reinstall magician, or name another file.")
+            + (r231.how_to() if model == "R231" else "Reinstall magician, or name another file.")
         )
     status = path.stat()
     return _load(model, path.resolve(), (status.st_mtime_ns, status.st_size), device)
@@ -99,7 +99,7 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
     content = path.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if model == "R231":
-        _r231.check_identity(path, sha256)
+        r231.check_identity(path, sha256)
     try:
         module, version, trained_on = _bundled(content) if model == "bundled" else _r231_network(content, sha256)
     except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
@@ -138,7 +138,7 @@ def _r231_network(content: bytes, sha256: str) -> tuple[torch.nn.Module, str, st
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     module = _unet(wf=6)
     module.load_state_dict(state)
-    return module, "", _r231.TRAINED_ON if sha256.startswith(_r231.hash_in_address()) else UNKNOWN
+    return module, "", r231.TRAINED_ON if sha256.startswith(r231.hash_in_address()) else UNKNOWN
 
 
 def _save_work(module: torch.nn.Module) -> None:

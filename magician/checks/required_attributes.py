@@ -1,4 +1,4 @@
-"""What an object must hold, in tables that one can read; used by :mod:`magician.conformance`.
+"""What an object must hold, in tables that one can read; used by :mod:`magician.checks.conformance`.
 
 The tables give attributes that are always required, by the clause of PS3.3 that requires them, for the kinds of objects
 that this library makes. They are no complete validator: what depends on other values is checked for some cases only,
@@ -11,13 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import (
-    UID,
-    Comprehensive3DSRStorage,
-    CTImageStorage,
-    SecondaryCaptureImageStorage,
-    SegmentationStorage,
-)
+from pydicom.uid import UID, Comprehensive3DSRStorage, CTImageStorage, SecondaryCaptureImageStorage, SegmentationStorage
 
 from magician.files import is_uid
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from magician._consistency import complaints_together
-from magician._iods import complaints_about, kind_of
+from magician.checks.consistency import complaints_together
+from magician.checks.required_attributes import complaints_about, kind_of
 from magician.progress import track
 from magician.tables import NOT_OK, OK, TableOfChecks
 

@@ -1,4 +1,4 @@
-"""What a SEG and an SR say, read from their elements alone; used by :mod:`magician.verify`.
+"""What a SEG and an SR say, read from their elements alone; used by :mod:`magician.checks.round_trip`.
 
 Nothing here is shared with what makes these objects, neither code nor tables: a mistake that both had would cancel out
 and prove nothing. Coordinates are DICOM's patient coordinates in mm, LPS.
@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
 
-from magician._consistency import references
+from magician.checks.consistency import references
 from magician.errors import ResultError
 
 SIDES = ("right", "left")

@@ -1,4 +1,4 @@
-"""Whether objects that belong together say so; used by :mod:`magician.conformance`."""
+"""Whether objects that belong together say so; used by :mod:`magician.checks.conformance`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from magician.errors import MagicianError
 from magician.files import instance_path
 from magician.node import Node
-from magician.phantom import REVISION, instance_uids, teaching_study
+from magician.teaching.phantom import REVISION, instance_uids, teaching_study
 
 
 @dataclass(frozen=True)

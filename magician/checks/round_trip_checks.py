@@ -1,4 +1,4 @@
-"""What is looked at in results that were fetched back from a PACS; used by :mod:`magician.verify`."""
+"""What is looked at in results that were fetched back from a PACS; used by :mod:`magician.checks.round_trip`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from pydicom import Dataset
 
-from magician import _read_back as read_back
-from magician._read_back import SIDES, Frame, Measured
+from magician.checks import read_back
+from magician.checks.read_back import SIDES, Frame, Measured
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.results.make import Results

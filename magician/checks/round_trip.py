@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from magician._round_trip import Check, Looks
+from magician.checks.round_trip_checks import Check, Looks
 from magician.client.find import find_instances, find_series
 from magician.client.retrieve import get_study
 from magician.ct.volume import CTVolume

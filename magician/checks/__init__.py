@@ -1,0 +1,1 @@
+"""Checks: conformance of objects, and proof by reading results back from a PACS."""

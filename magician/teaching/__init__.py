@@ -1,0 +1,1 @@
+"""Teaching: the patient, the careless results and the class."""
