@@ -29,12 +29,12 @@ test: install lint
 # Every output of the notebook is compared, and a connection to anywhere but this computer fails.
 # A slow computer would show progress bars that a fast one does not.
 notebook-test: install
-	TQDM_DISABLE=1 PYTHONPATH=tests/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
-	    --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
+	TQDM_DISABLE=1 PYTHONPATH=tests/whole/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
 
 # The same in an environment with the versions of Google Colab, where only Cell 1 installs; needs the package index
 colab-test:
-	TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tests/as_on_colab.py
+	TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tests/whole/as_on_colab.py
 
 lint: install
 	$(BIN)/ruff check

@@ -64,7 +64,7 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
             **os.environ,
             **{name: str(Path(own, name)) for name in places},
             "JUPYTER_TOKEN": token,
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "offline"), str(REPOSITORY)]),
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "whole" / "offline"), str(REPOSITORY)]),
             "TQDM_DISABLE": "1",
         }
         command = [

@@ -69,7 +69,7 @@ def room_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_a_module_imports_only_what_the_design_allows(name):
+def test_modules_import_only_what_the_design_allows(name):
     if room_of(name) in MAY_IMPORT and "." in name:
         allowed = GROUND | MAY_IMPORT[room_of(name)] | {room_of(name)}
     elif name in GROUND:

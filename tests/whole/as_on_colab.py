@@ -15,7 +15,7 @@ import sys
 import venv
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "build" / "colab"
 # Colab in August 2026, with Python 3.13. Its torch is older than the one that is tested here.
 VERSIONS = {
@@ -59,7 +59,7 @@ def main() -> None:
     startup = FOLDER / "ipython" / "profile_default" / "startup" / "before_cell_1.py"
     startup.parent.mkdir(parents=True, exist_ok=True)
     startup.write_text("import numpy, scipy, skimage.measure, matplotlib\n", encoding="utf-8")
-    nbval = "--nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 300 notebooks"
+    nbval = "--nbval --nbval-current-env --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 notebooks"
     pytest = (python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", *nbval.split())
     print(run(*pytest, IPYTHONDIR=str(FOLDER / "ipython"), TQDM_DISABLE="1"))
     for name in MUST_STAY & VERSIONS.keys():

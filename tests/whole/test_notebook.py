@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATH = ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb"
 CELLS = json.loads(PATH.read_text())["cells"]
 CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
@@ -117,10 +117,10 @@ def test_the_solution_of_the_exercise_leaves_no_complaint(tmp_path):
 def run_nbval(path):
     command = [
         sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider",
-        "--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg"), "--nbval-cell-timeout", "120",
+        "--nbval-sanitize-with", str(ROOT / "tests" / "whole" / "sanitize.cfg"), "--nbval-cell-timeout", "120",
         "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), str(path),
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "offline")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "whole" / "offline")}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
 
 
@@ -155,6 +155,6 @@ def test_a_changed_output_is_caught(tmp_path, old, new):
 
 def test_the_offline_guard_lets_nothing_out():
     code = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "offline")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "whole" / "offline")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert "offline: a connection to 192.0.2.1 was attempted" in result.stderr

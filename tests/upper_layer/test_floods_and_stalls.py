@@ -289,7 +289,7 @@ except KeyboardInterrupt:
 def test_an_interrupt_while_a_peer_is_silent_ends_the_program():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [sys.executable, "-c", INTERRUPTED, str(silent.getsockname()[1])]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
             assert program.stdout.readline() == "go\n"
             caller, _ = silent.accept()

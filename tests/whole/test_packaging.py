@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from setuptools import find_packages
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOK = json.loads((ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb").read_text())
 README = (ROOT / "README.md").read_text()

@@ -158,7 +158,8 @@ class Killable:
 @contextmanager
 def killable(ct: Path, folder: Path):
     """Start the program with the CT in a folder; `folder` is for its notes."""
-    paths = [Path(__file__).parents[1], Path(__file__).parent]
+    here = Path(__file__).resolve().parent
+    paths = [here.parents[1], here.parent, here]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, __file__, str(ct)], env=environment, **pipes)

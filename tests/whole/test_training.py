@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from magician.segmentation.networks import BUNDLED
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess:

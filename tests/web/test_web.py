@@ -450,8 +450,8 @@ def test_what_came_over_dicom_is_escaped(pacs, own_page, small_series):
 @pytest.mark.parametrize(
     "path",
     [
-        "../../etc/passwd", "studies/../../../etc/passwd", "studies/..%2f..%2fetc%2fpasswd/", "page.css/../site.py",
-        "site.py", "../page.css", "page.css%00", "studies", "studies/1.2.3", "studies/1.2.3/", "studies/x/",
+        "../../etc/passwd", "studies/../../../etc/passwd", "studies/..%2f..%2fetc%2fpasswd/", "page.css/../web.py",
+        "web.py", "_web_page.css", "../page.css", "web.py", "_web_page.css", "site.py", "page.css%00", "studies", "studies/1.2.3", "studies/1.2.3/", "studies/x/",
         "studies/1..2/", "studies/" + "1" * 65 + "/", "studies/1.2%27%20OR%201=1/", "//evil.example/",
         "studies/*/", "studies//", "%ff%fe", "studies/1.2/series/1.2/instances/..%2f1.2.png",
     ],
