@@ -2,14 +2,15 @@
 
     python benchmarks/accuracy.py --real folder/of/real/cases
 
-Measured are teaching studies that the network never saw, each with its disease and without; phantoms of the generator
-that it was trained with, of seeds that were kept back; and, where given, real CT: one folder per case that holds the
-DICOM files of one series and ``reference_mask.nii.gz``, lungs without sides, on the grid of the series. A threshold at
--400 HU, less what lies outside the body and small pieces, stands beside the network.
+Measured are teaching studies that the network never saw, each with its disease and without;
+phantoms of the generator that it was trained with, of seeds that were kept back; and, where given,
+real CT: one folder per case that holds the DICOM files of one series and ``reference_mask.nii.gz``,
+lungs without sides, on the grid of the series. A threshold at -400 HU, less what lies outside the
+body and small pieces, stands beside the network.
 
-The slices that came out worst are drawn as pictures to ``--pictures``, and those of the worst teaching studies together
-to ``worst_slices.jpg`` there, for the model card. Pictures of real patients are personal data: keep them out of the
-repository.
+The slices that came out worst are drawn as pictures to ``--pictures``, and those of the worst
+teaching studies together to ``worst_slices.jpg`` there, for the model card. Pictures of real
+patients are personal data: keep them out of the repository.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ FEWEST_ML = 100  # of a lung that a partial scan shows less of, Dice says little
 
 @dataclass
 class Case:
-    """What was measured on one case; Dice of the network per lung and of both, of the threshold of both."""
+    """What was measured on one case; Dice of the network per lung and of both, of the threshold of
+    both.
+    """
 
     name: str
     right: float
@@ -49,7 +52,9 @@ class Case:
 
 @dataclass
 class RealCase:
-    """Agreement with the reference, and the share of each lung that lies on its side of the patient."""
+    """Agreement with the reference, and the share of each lung that lies on its side of the
+    patient.
+    """
 
     name: str
     slices: int
@@ -61,7 +66,9 @@ class RealCase:
 # ------------------------------------------------------------------ cases
 
 
-def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
+def teaching_studies(
+    seeds: Iterable[int], disease: bool
+) -> Iterator[tuple[str, object, np.ndarray]]:
     """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
     from magician.ct.volume import read_series
     from magician.files import save_dataset
@@ -76,15 +83,21 @@ def teaching_studies(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str,
         yield f"teaching study {seed}, {'ill' if disease else 'healthy'}", volume, study.truth
 
 
-def training_phantoms(seeds: Iterable[int], disease: bool) -> Iterator[tuple[str, object, np.ndarray]]:
-    """(name, volume, truth) of phantoms of the training generator: gross anatomy, gross disease, partial scans."""
+def training_phantoms(
+    seeds: Iterable[int], disease: bool
+) -> Iterator[tuple[str, object, np.ndarray]]:
+    """(name, volume, truth) of phantoms of the training generator: gross anatomy, gross disease,
+    partial scans.
+    """
     from chest_phantoms import Phantom
 
     for seed in seeds:
         phantom = Phantom(seed)
         hu, truth = phantom.render(disease=disease)
         spacing = (phantom.slice_distance, phantom.pixel, phantom.pixel)
-        volume = SimpleNamespace(hu=hu.astype(np.float32), affine=AXIAL * [*spacing, 1], spacing_mm=spacing)
+        volume = SimpleNamespace(
+            hu=hu.astype(np.float32), affine=AXIAL * [*spacing, 1], spacing_mm=spacing
+        )
         yield f"phantom {seed}, {'ill' if disease else 'healthy'}", volume, truth
 
 
@@ -95,14 +108,20 @@ def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
     from magician.ct.volume import read_series
 
     for mask in sorted(folder.glob("*/reference_mask.nii.gz")):
-        yield mask.parent.name, read_series(mask.parent), sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) > 0
+        yield (
+            mask.parent.name,
+            read_series(mask.parent),
+            sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) > 0,
+        )
 
 
 # ------------------------------------------------------------------ measuring
 
 
 def segment(volume: object, weights: Path) -> np.ndarray:
-    """Labels by the network; all zero where it says that there are no lungs, as in some partial scans."""
+    """Labels by the network; all zero where it says that there are no lungs, as in some partial
+    scans.
+    """
     from magician.errors import NoLungsFound
     from magician.segmentation.lungs import segment_lungs
 
@@ -120,7 +139,9 @@ def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> lis
         labels = segment(volume, weights)
         ml = np.prod(volume.spacing_mm) / 1000
         lungs = [
-            dice(labels == side, truth == side) if (truth == side).sum() * ml >= FEWEST_ML else np.nan
+            dice(labels == side, truth == side)
+            if (truth == side).sum() * ml >= FEWEST_ML
+            else np.nan
             for side in (1, 2)
         ]
         if np.isnan(lungs).all():
@@ -133,7 +154,9 @@ def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> lis
 
 
 def threshold(volume: object) -> np.ndarray:
-    """Large pieces darker than -400 HU, but for those outside the body, such as the hollow of the scanner's table."""
+    """Large pieces darker than -400 HU, but for those outside the body, such as the hollow of the
+    scanner's table.
+    """
     from scipy import ndimage
 
     from magician.segmentation.threshold import threshold_lungs
@@ -165,7 +188,9 @@ def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> l
 
 
 def body_middle(hu: np.ndarray, x: np.ndarray) -> float:
-    """The mid-line of the patient (mm to the left): halfway between the outermost bones of the ribs, slice by slice."""
+    """The mid-line of the patient (mm to the left): halfway between the outermost bones of the
+    ribs, slice by slice.
+    """
     from scipy.ndimage import binary_opening
 
     middles = []
@@ -198,7 +223,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":")[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         name = f"{models[0]}, {len(models)} virtual cores" if models else name
     return f"{name}; Python {platform.python_version()}, torch {torch.__version__}"
 
@@ -208,7 +237,9 @@ def picture_name(case: str) -> str:
 
 
 def draw_worst(folder: Path, cases: list[dict], count: int = 4) -> Path:
-    """Put the pictures of the worst cases below each other, for the model card: a strip of slices for each."""
+    """Put the pictures of the worst cases below each other, for the model card: a strip of slices
+    for each.
+    """
     from PIL import Image
 
     worst = sorted(cases, key=lambda case: min(case["right"], case["left"]))[:count]
@@ -223,8 +254,8 @@ def draw_worst(folder: Path, cases: list[dict], count: int = 4) -> Path:
 
 
 def drawer(folder: Path, count: int = 4) -> Callable:
-    """A function that draws the slices of a case with most wrong voxels: right lung red, left blue, missed green,
-    too much yellow."""
+    """A function that draws the slices of a case with most wrong voxels: right lung red, left blue,
+    missed green, too much yellow."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,30 +284,59 @@ def drawer(folder: Path, count: int = 4) -> Callable:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--seeds", type=int, default=20, help="teaching studies, and phantoms, of each kind")
-    parser.add_argument("--real", type=Path, default=os.environ.get("MAGICIAN_REAL_DATA"), help="folder of real cases")
-    parser.add_argument("--pictures", type=Path, help="draw the worst slices of every case to this folder")
-    parser.add_argument("--json", type=Path, help="write every figure to this file, for training/model_card.py")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="teaching studies, and phantoms, of each kind"
+    )
+    parser.add_argument(
+        "--real",
+        type=Path,
+        default=os.environ.get("MAGICIAN_REAL_DATA"),
+        help="folder of real cases",
+    )
+    parser.add_argument(
+        "--pictures", type=Path, help="draw the worst slices of every case to this folder"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="write every figure to this file, for training/model_card.py"
+    )
     arguments = parser.parse_args()
     real = Path(arguments.real) if arguments.real else None
     draw = drawer(arguments.pictures) if arguments.pictures else None
     measured = measure_all(arguments.weights, arguments.seeds, real, draw)
     if arguments.pictures:
-        print(draw_worst(arguments.pictures, measured["teaching_ill"] + measured["teaching_healthy"]))
+        print(
+            draw_worst(arguments.pictures, measured["teaching_ill"] + measured["teaching_healthy"])
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
-def measure_all(weights: Path, seeds: int, real: Path | None = None, draw: Callable | None = None) -> dict:
-    """Measure everything, print it as it comes, and return it as ``{"machine", "summaries", <kind>: rows}``."""
+def measure_all(
+    weights: Path, seeds: int, real: Path | None = None, draw: Callable | None = None
+) -> dict:
+    """Measure everything, print it as it comes, and return it as ``{"machine", "summaries", <kind>:
+    rows}``.
+    """
     print(machine(), flush=True)
     measured: dict = {"machine": machine(), "summaries": {}}
     held_out = range(HELD_OUT, HELD_OUT + seeds)
     for key, title, cases in (
         ("teaching_ill", "Teaching studies with disease", teaching_studies(range(seeds), True)),
-        ("teaching_healthy", "Teaching studies without disease", teaching_studies(range(seeds), False)),
-        ("phantoms_ill", "Unseen training phantoms with disease", training_phantoms(held_out, True)),
-        ("phantoms_healthy", "Unseen training phantoms without disease", training_phantoms(held_out, False)),
+        (
+            "teaching_healthy",
+            "Teaching studies without disease",
+            teaching_studies(range(seeds), False),
+        ),
+        (
+            "phantoms_ill",
+            "Unseen training phantoms with disease",
+            training_phantoms(held_out, True),
+        ),
+        (
+            "phantoms_healthy",
+            "Unseen training phantoms without disease",
+            training_phantoms(held_out, False),
+        ),
     ):
         rows = measure(cases, weights, draw)
         print(f"\n{title}\n  {summary(rows)}")
@@ -290,7 +350,9 @@ def measure_all(weights: Path, seeds: int, real: Path | None = None, draw: Calla
         measured["summaries"][title] = summary(rows)
     measured["real"] = []
     if real:
-        print("\nReal CT: Dice of both lungs with the reference, and the share of each lung on its side")
+        print(
+            "\nReal CT: Dice of both lungs with the reference, and the share of each lung on its side"
+        )
         for row in measure_real(real, weights, draw):
             print(
                 f"  {row.name:24} {row.slices:3} slices  {row.both:.3f}  right {row.right_on_the_right:.2%}  left "

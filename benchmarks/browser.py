@@ -1,4 +1,6 @@
-"""A JupyterLab and a Chromium of their own, both started and stopped here; for benchmarks and tests of the viewers."""
+"""A JupyterLab and a Chromium of their own, both started and stopped here; for benchmarks and tests
+of the viewers.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Lab:
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[Lab]:
-    """Serve a folder of notebooks on a free port of 127.0.0.1, with settings of its own, to whoever has the token."""
+    """Serve a folder of notebooks on a free port of 127.0.0.1, with settings of its own, to whoever
+    has the token.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -64,7 +68,9 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
             **os.environ,
             **{name: str(Path(own, name)) for name in places},
             "JUPYTER_TOKEN": token,
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "whole" / "offline"), str(REPOSITORY)]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(REPOSITORY / "tests" / "whole" / "offline"), str(REPOSITORY)]
+            ),
             "TQDM_DISABLE": "1",
         }
         command = [
@@ -74,10 +80,14 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
         ]  # fmt: skip
         settings = Path(own, "JUPYTERLAB_SETTINGS_DIR", "@jupyterlab", "apputils-extension")
         settings.mkdir(parents=True)
-        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        (settings / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
         log = Path(own, "log")
         with log.open("w") as output:
-            server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            server = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_it_answers(server, f"{url}/api?token={token}", log)
@@ -101,12 +111,16 @@ def _wait_until_it_answers(server: subprocess.Popen, url: str, log: Path) -> Non
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    raise RuntimeError(f"JupyterLab did not answer within a minute. It wrote:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(
+        f"JupyterLab did not answer within a minute. It wrote:\n{log.read_text()[-2000:]}"
+    )
 
 
 @contextmanager
 def chromium(*, size: tuple[int, int] = (1100, 1000)):
-    """Start a headless Chromium that knows nothing of any other, and give one page of it, a playwright ``Page``."""
+    """Start a headless Chromium that knows nothing of any other, and give one page of it, a
+    playwright ``Page``.
+    """
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
@@ -124,8 +138,14 @@ def chromium(*, size: tuple[int, int] = (1100, 1000)):
 
 def write_notebook(path: Path, *cells: str) -> None:
     """Write a notebook of code cells that have not been run."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in cells]
+    )
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, path)
 
 
@@ -143,5 +163,7 @@ def open_notebook(page, lab: Lab, notebook: str) -> None:
 
 
 def run_all(page) -> None:
-    """Do what the menu entry "Run All Cells" does, and come back when the last cell has run, or one has failed."""
+    """Do what the menu entry "Run All Cells" does, and come back when the last cell has run, or one
+    has failed.
+    """
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")

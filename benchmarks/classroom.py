@@ -1,12 +1,14 @@
-"""A class against one practice PACS: how long does each learner wait, and how much memory does the PACS take?
+"""A class against one practice PACS: how long does each learner wait, and how much memory does the
+PACS take?
 
     python benchmarks/classroom.py
 
-The PACS runs as a teacher runs it, `python -m magician pacs`, a new process for each size of class. All learners begin
-at the same moment, spread over some processes: each asks for the own study, gets it by C-GET (93 slices and 2
-localizers, 49 MB), waits for the others, and sends results back (93 overlay images, SEG and SR). `get_study` raises if
-an image is missing, and every result is asked for in the end. All of them share the processors of one computer with the
-PACS, so that a class with a computer for each learner waits less. Memory is that of the PACS's process.
+The PACS runs as a teacher runs it, `python -m magician pacs`, a new process for each size of class.
+All learners begin at the same moment, spread over some processes: each asks for the own study, gets
+it by C-GET (93 slices and 2 localizers, 49 MB), waits for the others, and sends results back (93
+overlay images, SEG and SR). `get_study` raises if an image is missing, and every result is asked
+for in the end. All of them share the processors of one computer with the PACS, so that a class with
+a computer for each learner waits less. Memory is that of the PACS's process.
 """
 
 from __future__ import annotations
@@ -35,7 +37,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from magician import Node, find_studies, get_study, make_results, read_series, save, store, teaching_study  # noqa: E402
+from magician import (
+    Node,
+    find_studies,
+    get_study,
+    make_results,
+    read_series,
+    save,
+    store,
+    teaching_study,
+)  # noqa: E402
 from magician.segmentation.lungs import LungSegmentation  # noqa: E402
 
 PROCESSES = 4  # that the learners are spread over
@@ -54,7 +65,8 @@ class Learned:
 def relabelled(ds: Dataset, learner: int) -> Dataset:
     """The same object as if it were this learner's: other UIDs, the same bytes of pixels."""
     twin = Dataset()
-    twin.update(ds)  # the elements are shared, so that thirty learners do not need the memory of thirty
+    # the elements are shared, so that thirty learners do not need the memory of thirty
+    twin.update(ds)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         twin[keyword] = DataElement(keyword, "UI", f"{ds[keyword].value}.{learner}")
     twin["AccessionNumber"] = DataElement("AccessionNumber", "SH", f"L{learner}")
@@ -66,7 +78,9 @@ def relabelled(ds: Dataset, learner: int) -> Dataset:
 
 
 def prepare(learners: int, slices: int, folder: Path) -> None:
-    """Write a study for each learner into `folder`/held, and the results of one into `folder`/results."""
+    """Write a study for each learner into `folder`/held, and the results of one into
+    `folder`/results.
+    """
     study = teaching_study(progress=False)
     axial, localizers = study.datasets[:93], study.datasets[93:]
     first = (len(axial) - slices) // 2
@@ -77,7 +91,9 @@ def prepare(learners: int, slices: int, folder: Path) -> None:
     save(axial, folder / "one")
     volume = read_series(folder / "one")
     truth = np.ascontiguousarray(study.truth[::-1][first : first + slices][::-1])
-    segmentation = LungSegmentation(truth, volume.spacing_mm, "truth", "1", "0" * 64, "cpu", "fp32", 0.0)
+    segmentation = LungSegmentation(
+        truth, volume.spacing_mm, "truth", "1", "0" * 64, "cpu", "fp32", 0.0
+    )
     save(make_results(volume, segmentation).all, folder / "results")
 
 
@@ -112,10 +128,14 @@ def meet(barrier: Barrier) -> None:
 def work_at_once(learners: int, node: Node, folder: Path) -> list[Learned]:
     """All learners at once, spread over several processes."""
     spawn = multiprocessing.get_context("spawn")
-    shares = [list(range(learners))[number::PROCESSES] for number in range(min(PROCESSES, learners))]
+    shares = [
+        list(range(learners))[number::PROCESSES] for number in range(min(PROCESSES, learners))
+    ]
     barrier = spawn.Barrier(learners, timeout=600)
     with ProcessPoolExecutor(len(shares), spawn, initializer=meet, initargs=(barrier,)) as pool:
-        return list(chain.from_iterable(pool.map(learn_in_threads, shares, repeat(node), repeat(folder))))
+        return list(
+            chain.from_iterable(pool.map(learn_in_threads, shares, repeat(node), repeat(folder)))
+        )
 
 
 def count_results(node: Node, learners: int, expected: int) -> None:
@@ -123,7 +143,9 @@ def count_results(node: Node, learners: int, expected: int) -> None:
     for learner in range(learners):
         (study,) = find_studies(node, accession_number=f"L{learner}")
         if study.NumberOfStudyRelatedInstances != expected:
-            raise RuntimeError(f"{study.NumberOfStudyRelatedInstances} of {expected} objects of learner {learner}")
+            raise RuntimeError(
+                f"{study.NumberOfStudyRelatedInstances} of {expected} objects of learner {learner}"
+            )
 
 
 @contextmanager
@@ -134,7 +156,10 @@ def class_pacs(folder: Path) -> Iterator[tuple[Node, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             printed = "".join(takewhile(lambda line: not line.startswith("Ready"), process.stdout))
-            yield Node.parse(re.search(r'PACS = "(.*)"', printed)[1], dimse_s=600, associate_s=60), process.pid
+            yield (
+                Node.parse(re.search(r'PACS = "(.*)"', printed)[1], dimse_s=600, associate_s=60),
+                process.pid,
+            )
         finally:
             process.terminate()
             process.communicate()  # hear it out: it says where its files lie
@@ -154,7 +179,9 @@ def run_class(learners: int, folder: Path) -> None:
     wall = max(one.sent for one in times) - min(one.began for one in times)
     retrieving = [one.retrieved - one.began for one in times]
     sending = [one.sent - one.began_to_send for one in times]
-    figures = [f"{statistics.median(column):8.1f} {max(column):8.1f}" for column in (retrieving, sending)]
+    figures = [
+        f"{statistics.median(column):8.1f} {max(column):8.1f}" for column in (retrieving, sending)
+    ]
     print(f"{learners:8} {wall:8.1f} {' '.join(figures)} {at_rest:8.0f} {peak:8.0f}", flush=True)
 
 
@@ -169,7 +196,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--learners", type=int, nargs="+", default=[1, 10, 30])
-    parser.add_argument("--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all")
+    parser.add_argument(
+        "--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all"
+    )
     arguments = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder:

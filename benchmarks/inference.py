@@ -2,10 +2,11 @@
 
     python benchmarks/inference.py
 
-Everything runs on the same teaching study, interleaved, so that a busy machine slows all alike; what counts is the
-ratios. R231's weights are stand-ins of the same size and shape (benchmarks/stand_in.py), with which time and memory
-are R231's and accuracy is not. CPU-seconds are those of this process; wall time stands beside them. Memory is the peak
-of a process of its own for each.
+Everything runs on the same teaching study, interleaved, so that a busy machine slows all alike;
+what counts is the ratios. R231's weights are stand-ins of the same size and shape
+(benchmarks/stand_in.py), with which time and memory are R231's and accuracy is not. CPU-seconds are
+those of this process; wall time stands beside them. Memory is the peak of a process of its own for
+each.
 """
 
 from __future__ import annotations
@@ -48,16 +49,24 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
         """The network alone, on slices that are ready: the least that the bundled model can take."""
         module = load_network("bundled", None, torch.device("cpu"), False).module
         with torch.inference_mode():
-            batches = (batch.contiguous(memory_format=torch.channels_last) for batch in prepared().split(4))
+            batches = (
+                batch.contiguous(memory_format=torch.channels_last) for batch in prepared().split(4)
+            )
             return np.concatenate([module(batch).argmax(1).numpy() for batch in batches])
 
     def ours(model: str, precision: str) -> Callable[[], np.ndarray]:
         options = {"model": model, "weights": weights if model == "R231" else None}
-        return lambda: segment_lungs(volume, precision=precision, device="cpu", progress=False, **options).labels
+        return lambda: (
+            segment_lungs(
+                volume, precision=precision, device="cpu", progress=False, **options
+            ).labels
+        )
 
     def stock() -> np.ndarray:
         with quiet_lungmask():
-            return LMInferer(modelpath=str(weights), force_cpu=True, tqdm_disable=True).apply(volume.hu)
+            return LMInferer(modelpath=str(weights), force_cpu=True, tqdm_disable=True).apply(
+                volume.hu
+            )
 
     return {
         "bundled, forward pass only": forward,
@@ -86,7 +95,11 @@ def once(name: str, hu_file: str, weights: str) -> None:
     make_contestants(Path(hu_file), Path(weights))[name]()
     status = Path("/proc/self/status")
     if status.exists():  # Linux hands ru_maxrss on from the process that started this one
-        kilobytes = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        kilobytes = next(
+            int(line.split()[1])
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
         print(kilobytes * 1024 / 1e9)
     else:  # macOS counts bytes
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9)
@@ -94,7 +107,9 @@ def once(name: str, hu_file: str, weights: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all")
+    parser.add_argument(
+        "--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--once", nargs=3, help=argparse.SUPPRESS)
@@ -116,7 +131,9 @@ def main() -> None:
         contestants = make_contestants(hu_file, weights)
         if not bf16_in_hardware():
             del contestants["R231, bf16"]
-            print("This processor has neither avx512_bf16 nor AMX: bf16 would be emulated, and is left out.")
+            print(
+                "This processor has neither avx512_bf16 nor AMX: bf16 would be emulated, and is left out."
+            )
         labels = {name: run() for name, run in contestants.items()}  # and warm up
         same = np.array_equal(labels["R231"], labels["R231, stock lungmask"])
         print(f"R231, masks of ours and of stock lungmask: {'identical' if same else 'DIFFERENT'}")
@@ -156,7 +173,10 @@ def report(threads: int, slices: int, times: dict[str, list[tuple[float, float]]
     print(f"  stock R231 / bundled              {ratio('R231, stock lungmask', 'bundled')}")
     print(f"  stock R231 / our R231             {ratio('R231, stock lungmask', 'R231')}")
     if "R231, bf16" in times:
-        print(f"  stock R231 / our R231 in bf16     {ratio('R231, stock lungmask', 'R231, bf16')}", flush=True)
+        print(
+            f"  stock R231 / our R231 in bf16     {ratio('R231, stock lungmask', 'R231, bf16')}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

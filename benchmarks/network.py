@@ -1,12 +1,14 @@
-"""How fast is the network side? Our client beside DCMTK's, our practice PACS beside pynetdicom's qrscp, in one run.
+"""How fast is the network side? Our client beside DCMTK's, our practice PACS beside pynetdicom's
+qrscp, in one run.
 
     unshare --net sh -c 'ip link set lo up && python benchmarks/network.py'
 
-Debian's Orthanc listens on all interfaces: a network namespace of its own keeps it on this computer. It is started with
-TCP_NODELAY=1, as are DCMTK's programs; without that all wait for each other's acknowledgements. 93 CT slices of
-512x512, 49 MB, under fresh UIDs wherever they are sent. The contestants of a row take turns, so that a busy machine
-slows all alike; what counts is the ratio of their medians. What is received is counted after each turn. qrscp needs
-SQLAlchemy, which nothing else here needs: `pip install sqlalchemy`, or its rows are left out.
+Debian's Orthanc listens on all interfaces: a network namespace of its own keeps it on this
+computer. It is started with TCP_NODELAY=1, as are DCMTK's programs; without that all wait for each
+other's acknowledgements. 93 CT slices of 512x512, 49 MB, under fresh UIDs wherever they are sent.
+The contestants of a row take turns, so that a busy machine slows all alike; what counts is the
+ratio of their medians. What is received is counted after each turn. qrscp needs SQLAlchemy, which
+nothing else here needs: `pip install sqlalchemy`, or its rows are left out.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class Study:
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
         noise = np.random.default_rng(0)
-        self._pixels = [noise.integers(-1000, 1000, (512, 512), np.int16).tobytes() for _ in range(SLICES)]
+        self._pixels = [
+            noise.integers(-1000, 1000, (512, 512), np.int16).tobytes() for _ in range(SLICES)
+        ]
 
     def fresh(self) -> tuple[str, str, Path]:
         """Write the study anew; returns its study and series UID, and its folder."""
@@ -83,12 +87,31 @@ class Study:
 
 def dcmtk(program: str, node: Node, *arguments) -> None:
     """Run one of DCMTK's clients."""
-    command = [program, "-aet", "MAGICIAN", "-aec", node.ae_title, *map(str, arguments), node.host, str(node.port)]
+    command = [
+        program,
+        "-aet",
+        "MAGICIAN",
+        "-aec",
+        node.ae_title,
+        *map(str, arguments),
+        node.host,
+        str(node.port),
+    ]
     subprocess.run(command, check=True, capture_output=True, env=NODELAY, timeout=300)
 
 
 def storescu(node: Node, folder: Path) -> None:
-    command = ["storescu", "-aet", "MAGICIAN", "-aec", node.ae_title, node.host, str(node.port), "+sd", str(folder)]
+    command = [
+        "storescu",
+        "-aet",
+        "MAGICIAN",
+        "-aec",
+        node.ae_title,
+        node.host,
+        str(node.port),
+        "+sd",
+        str(folder),
+    ]
     subprocess.run(command, check=True, capture_output=True, env=NODELAY, timeout=300)
 
 
@@ -114,7 +137,8 @@ def timed(act: Callable, argument) -> float:
 def race(title: str, contestants: dict[str, tuple[Callable, Callable]], rounds: int) -> None:
     """Let contestants take turns, and print a row.
 
-    Each is a function that prepares its argument, which is not timed, and one that takes it. The last is the peer.
+    Each is a function that prepares its argument, which is not timed, and one that takes it. The
+    last is the peer.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
@@ -157,14 +181,24 @@ def beside_dcmtk(orthanc: Node, study: Study, rounds: int) -> None:
         storescu(orthanc, folder)
         shutil.rmtree(folder)
 
-    race("retrieve by C-GET from Orthanc", {"get_study": (nothing, ours_get), "getscu": (nothing, theirs_get)}, rounds)
-    race("send to Orthanc", {"store": (files, ours_store), "storescu": (files, theirs_store)}, rounds)
+    race(
+        "retrieve by C-GET from Orthanc",
+        {"get_study": (nothing, ours_get), "getscu": (nothing, theirs_get)},
+        rounds,
+    )
+    race(
+        "send to Orthanc", {"store": (files, ours_store), "storescu": (files, theirs_store)}, rounds
+    )
 
     with associate(orthanc, [FIND]) as association:
         identifier = query("STUDY", {"StudyInstanceUID": uid}, STUDY_ANSWERS)
         alone = {"one C-FIND": (nothing, lambda _: find(association, orthanc, identifier))}
         race("ask Orthanc, already associated", alone, 10 * rounds)
-    race("ask Orthanc", {"find_studies": (nothing, lambda _: find_studies(orthanc, study_instance_uid=uid))}, rounds)
+    race(
+        "ask Orthanc",
+        {"find_studies": (nothing, lambda _: find_studies(orthanc, study_instance_uid=uid))},
+        rounds,
+    )
 
 
 @contextmanager
@@ -173,9 +207,18 @@ def practice_pacs(folder: Path, destination: int) -> Iterator[Node]:
 
     port = free_port()
     (folder / "practice").mkdir()
-    command = [sys.executable, "-c", PRACTICE, str(folder / "practice"), str(port), str(destination)]
+    command = [
+        sys.executable,
+        "-c",
+        PRACTICE,
+        str(folder / "practice"),
+        str(port),
+        str(destination),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as process:
         try:
             process.stdout.readline()
             yield Node("SERVER", "127.0.0.1", port)
@@ -185,7 +228,9 @@ def practice_pacs(folder: Path, destination: int) -> Iterator[Node]:
 
 @contextmanager
 def qrscp(folder: Path, destination: int) -> Iterator[Node]:
-    """pynetdicom's, in a process of its own: importing it changes settings of pydicom for the whole process."""
+    """pynetdicom's, in a process of its own: importing it changes settings of pydicom for the whole
+    process.
+    """
     from orthanc import free_port
 
     port, home = free_port(), folder / "qrscp"
@@ -211,7 +256,9 @@ def qrscp(folder: Path, destination: int) -> Iterator[Node]:
             process.terminate()
 
 
-def beside_qrscp(practice: Node, peer: Node | None, destination: int, study: Study, rounds: int) -> None:
+def beside_qrscp(
+    practice: Node, peer: Node | None, destination: int, study: Study, rounds: int
+) -> None:
     """Our practice PACS and qrscp, against the same clients."""
     nodes = {"practice PACS": practice} | ({"qrscp": peer} if peer else {})
     uid, series, folder = study.fresh()
@@ -235,14 +282,20 @@ def beside_qrscp(practice: Node, peer: Node | None, destination: int, study: Stu
         shutil.rmtree(argument[1])
 
     def row(title: str, act: Callable[[Node], object], times: int = 1) -> None:
-        race(title, {name: (lambda node=node: node, act) for name, node in nodes.items()}, times * rounds)
+        race(
+            title,
+            {name: (lambda node=node: node, act) for name, node in nodes.items()},
+            times * rounds,
+        )
 
     row("C-ECHO", echo, 5)
     row("C-FIND, 93 images", images, 5)
     row("C-FIND, one study", lambda node: find_studies(node, study_instance_uid=uid), 5)
     row("C-GET by getscu", get)
     row("C-MOVE by movescu", move)
-    senders = {name: (lambda node=node: (node, study.fresh()[2]), send) for name, node in nodes.items()}
+    senders = {
+        name: (lambda node=node: (node, study.fresh()[2]), send) for name, node in nodes.items()
+    }
     race("C-STORE by storescu", senders, rounds)
 
 
@@ -254,7 +307,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     print(machine())
-    print(f"{SLICES} slices; medians of {rounds} rounds in ms, and the ratio to the last contestant of a row")
+    print(
+        f"{SLICES} slices; medians of {rounds} rounds in ms, and the ratio to the last contestant of a row"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder, destination = Path(name), free_port()
         study = Study(folder)

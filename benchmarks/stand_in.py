@@ -1,5 +1,5 @@
-"""Weights of R231's size that find lungs, made from the bundled ones. They are not R231's: speed and memory are the
-same, accuracy is not."""
+"""Weights of R231's size that find lungs, made from the bundled ones. They are not R231's: speed
+and memory are the same, accuracy is not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def stand_in_weights(folder: Path) -> Path:
-    """Write a state dict of R231's size whose first channels are the bundled network's and whose others are zero.
+    """Write a state dict of R231's size whose first channels are the bundled network's and whose
+    others are zero.
 
     Returns
     -------
@@ -21,7 +22,10 @@ def stand_in_weights(folder: Path) -> Path:
     from magician.segmentation import networks
 
     with networks.quiet_lungmask():
-        state = {name: torch.zeros_like(value) for name, value in networks._unet(wf=6).state_dict().items()}
+        state = {
+            name: torch.zeros_like(value)
+            for name, value in networks._unet(wf=6).state_dict().items()
+        }
     small = load_file(networks.BUNDLED)
     for name, value in state.items():
         if name.endswith("running_var"):
@@ -29,7 +33,8 @@ def stand_in_weights(folder: Path) -> Path:
         if name not in small:
             continue
         source = small[name].to(value.dtype)
-        if source.ndim == 4 and ".conv_block.block.0." in name:  # half its inputs come from below, half from the side
+        # half its inputs come from below, half from the side
+        if source.ndim == 4 and ".conv_block.block.0." in name:
             half, wide = source.shape[1] // 2, value.shape[1] // 2
             value[: source.shape[0], :half] = source[:, :half]
             value[: source.shape[0], wide : wide + half] = source[:, half:]
@@ -37,4 +42,6 @@ def stand_in_weights(folder: Path) -> Path:
             value[tuple(slice(n) for n in source.shape)] = source
     path = folder / "unet_standin.pth"
     torch.save(state, path)
-    return path.rename(folder / f"unet_standin-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth")
+    return path.rename(
+        folder / f"unet_standin-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"
+    )

@@ -1,10 +1,12 @@
-"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a real browser.
+"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a
+real browser.
 
     python benchmarks/viewer.py
 
-A JupyterLab and a headless Chromium are started and stopped here; the study is the computed teaching patient, 93
-slices of 512 x 512. The three take turns, so that a busy machine slows all alike. The clock is the page's own: it
-starts with the key and ends at the first frame in which the picture differs; a frame takes 17 ms.
+A JupyterLab and a headless Chromium are started and stopped here; the study is the computed
+teaching patient, 93 slices of 512 x 512. The three take turns, so that a busy machine slows all
+alike. The clock is the page's own: it starts with the key and ends at the first frame in which the
+picture differs; a frame takes 17 ms.
 """
 
 from __future__ import annotations
@@ -94,7 +96,9 @@ def key_to_pixels(page, name: str, key: str) -> float:
 
 
 def drag(page, frames: list) -> tuple[int, int]:
-    """Drag over the rich viewer for a while: how many messages go to or from the kernel meanwhile, and after it?"""
+    """Drag over the rich viewer for a while: how many messages go to or from the kernel meanwhile,
+    and after it?
+    """
     page.wait_for_timeout(2000)
     stage = page.locator(".magician-viewer .stage")
     stage.evaluate("one => one.scrollIntoView({block: 'center'})")
@@ -121,7 +125,12 @@ def main() -> None:
     print(f"{machine()}; load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else machine())
     _, volume, truth = next(teaching_studies([0], disease=True))
     with tempfile.TemporaryDirectory() as folder:
-        arrays = {"hu": volume.hu, "labels": truth, "spacing_mm": volume.spacing_mm, "affine": volume.affine}
+        arrays = {
+            "hu": volume.hu,
+            "labels": truth,
+            "spacing_mm": volume.spacing_mm,
+            "affine": volume.affine,
+        }
         np.savez(Path(folder, "ct.npz"), **arrays)
         write_notebook(Path(folder, "viewers.ipynb"), LOAD, RICH, CORE, PEER, KERNEL)
         with jupyterlab(Path(folder)) as lab, chromium() as page:
@@ -140,7 +149,9 @@ def measure(page, lab, frames: list, keys: int) -> None:
     open_notebook(page, lab, "viewers.ipynb")
     run_all(page)
     page.wait_for_selector(".magician-viewer[data-complete]")
-    in_kernel = page.locator(".jp-Cell").nth(4).locator(".jp-OutputArea-output").text_content().split()[1:]
+    in_kernel = (
+        page.locator(".jp-Cell").nth(4).locator(".jp-OutputArea-output").text_content().split()[1:]
+    )
     complete = statistics.median(time_until_complete(page) for _ in range(3))
     times: dict[str, list[float]] = {name: [] for name in PLACES}
     for i in range(keys):
@@ -148,11 +159,21 @@ def measure(page, lab, frames: list, keys: int) -> None:
             times[name].append(key_to_pixels(page, name, "ArrowRight" if i % 2 else "ArrowLeft"))
     print(f"key to changed pixels, the next slice; medians of {keys} (90 % are below)")
     for name, values in times.items():
-        print(f"  {name:22} {statistics.median(values):6.0f} ms  ({np.percentile(values, 90):.0f} ms)")
+        print(
+            f"  {name:22} {statistics.median(values):6.0f} ms  ({np.percentile(values, 90):.0f} ms)"
+        )
     painter = page.locator("[data-painter]").get_attribute("data-painter")
     print(f"the volume is complete in the page after {complete:.1f} s, and drawn by {painter}")
-    print("messages to and from the kernel during a drag of 100 steps and after it: {}, {}".format(*drag(page, frames)))
-    print("CPU time of the kernel for a redraw of the core viewer: window {} ms, slice {} ms".format(*in_kernel))
+    print(
+        "messages to and from the kernel during a drag of 100 steps and after it: {}, {}".format(
+            *drag(page, frames)
+        )
+    )
+    print(
+        "CPU time of the kernel for a redraw of the core viewer: window {} ms, slice {} ms".format(
+            *in_kernel
+        )
+    )
 
 
 def time_until_complete(page) -> float:

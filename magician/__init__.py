@@ -1,8 +1,8 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
 
-The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side (`volume`,
-`segmentation`, `result`, `conformance`, `display`, `viewer`, `phantom`) know nothing of each other; they meet in the
-notebook, and in `verify`.
+The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side
+(`volume`, `segmentation`, `result`, `conformance`, `display`, `viewer`, `phantom`) know nothing of
+each other; they meet in the notebook, and in `verify`.
 """
 
 from __future__ import annotations

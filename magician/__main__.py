@@ -31,9 +31,12 @@ BEYOND_LOOPBACK = (
     "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
     "passwords. {encryption} It takes only objects that say PatientIdentityRemoved=YES."
 )
-WEB_BEYOND_LOOPBACK = "Every computer that can reach this one can look at all that it holds there, unencrypted."
+WEB_BEYOND_LOOPBACK = (
+    "Every computer that can reach this one can look at all that it holds there, unencrypted."
+)
 
-# A class larger than most; and patient, because all share one network, or the processors of one computer
+# A class larger than most; and patient, because all share one network, or the processors of one
+# computer
 LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
 
 
@@ -42,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us in the background
+    # also where a shell started us in the background
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         serve(options)
@@ -53,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m magician", description="How to connect an AI algorithm to a PACS.")
+    parser = argparse.ArgumentParser(
+        prog="python -m magician", description="How to connect an AI algorithm to a PACS."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     pacs = commands.add_parser(
         "pacs",
@@ -62,8 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     where = pacs.add_argument_group("where it listens, and who may call")
     where.add_argument("--ae-title", default="CLASS", help="its name (CLASS)")
-    where.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1: this computer only)")
-    where.add_argument("--port", type=_port, default=11112, help="the port (11112); 0 takes a free one")
+    where.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (127.0.0.1: this computer only)",
+    )
+    where.add_argument(
+        "--port", type=_port, default=11112, help="the port (11112); 0 takes a free one"
+    )
     where.add_argument(
         "--allow",
         metavar="AETITLE",
@@ -79,13 +91,28 @@ def _parser() -> argparse.ArgumentParser:
         const=8080,
         help="serve a web page, too, to look at what it holds: on this port (8080); 0 takes a free one",
     )
-    where.add_argument("--beyond-loopback", action="store_true", help="let other computers reach it, by --host")
-    tls = pacs.add_argument_group("encryption", "Files in PEM. Without a certificate nothing is encrypted.")
-    tls.add_argument("--tls-cert", metavar="FILE", type=Path, help="its certificate, which names this host")
-    tls.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key, if not in the same file")
-    tls.add_argument("--tls-ca", metavar="FILE", type=Path, help="the authority whose certificates callers must have")
+    where.add_argument(
+        "--beyond-loopback", action="store_true", help="let other computers reach it, by --host"
+    )
+    tls = pacs.add_argument_group(
+        "encryption", "Files in PEM. Without a certificate nothing is encrypted."
+    )
+    tls.add_argument(
+        "--tls-cert", metavar="FILE", type=Path, help="its certificate, which names this host"
+    )
+    tls.add_argument(
+        "--tls-key", metavar="FILE", type=Path, help="the private key, if not in the same file"
+    )
+    tls.add_argument(
+        "--tls-ca",
+        metavar="FILE",
+        type=Path,
+        help="the authority whose certificates callers must have",
+    )
     holds = pacs.add_argument_group("what it holds")
-    holds.add_argument("--folder", type=Path, help="where it keeps its files; without one, until it stops")
+    holds.add_argument(
+        "--folder", type=Path, help="where it keeps its files; without one, until it stops"
+    )
     holds.add_argument(
         "--study",
         metavar="NAME",
@@ -93,14 +120,23 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="hold a teaching study for this learner; may be repeated",
     )
-    holds.add_argument("--studies-from", metavar="FILE", type=Path, help="the same for each line of a text file")
-    pacs.add_argument("-v", "--verbose", action="store_true", help="a line for each association: who, what, how many")
+    holds.add_argument(
+        "--studies-from", metavar="FILE", type=Path, help="the same for each line of a text file"
+    )
+    pacs.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="a line for each association: who, what, how many",
+    )
     return parser
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a TCP port: a whole number from 1 to 65535, or 0.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a TCP port: a whole number from 1 to 65535, or 0."
+        )
     return int(text)
 
 
@@ -108,7 +144,9 @@ def serve(options: argparse.Namespace) -> None:
     """Serve a practice PACS until the process is told to stop."""
     _check_titles(options)
     _check_exposure(options)
-    studies = learners_studies(options.study + (read_names(options.studies_from) if options.studies_from else []))
+    studies = learners_studies(
+        options.study + (read_names(options.studies_from) if options.studies_from else [])
+    )
     _check_folder(options.folder)
     pacs = PracticePacs(
         ae_title=options.ae_title,
@@ -117,7 +155,9 @@ def serve(options: argparse.Namespace) -> None:
         folder=options.folder,
         allowed_ae_titles=options.allow or None,
         limits=LIMITS,
-        tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca) if options.tls_cert else None,
+        tls=server_tls(options.tls_cert, options.tls_key, ca=options.tls_ca)
+        if options.tls_cert
+        else None,
     )
     try:
         with pacs, _web_page(pacs, options) as page:
@@ -128,8 +168,12 @@ def serve(options: argparse.Namespace) -> None:
         _say("", f"Stopped. {_where_files_lie(options)}")
 
 
-def _web_page(pacs: PracticePacs, options: argparse.Namespace) -> AbstractContextManager[WebPage | None]:
-    return nullcontext() if options.web is None else WebPage(pacs, host=options.host, port=options.web)
+def _web_page(
+    pacs: PracticePacs, options: argparse.Namespace
+) -> AbstractContextManager[WebPage | None]:
+    return (
+        nullcontext() if options.web is None else WebPage(pacs, host=options.host, port=options.web)
+    )
 
 
 def wait_for_the_end() -> None:
@@ -162,13 +206,17 @@ def _check_exposure(options: argparse.Namespace) -> None:
     if options.tls_cert is None and (options.tls_key or options.tls_ca):
         raise MagicianError("--tls-key and --tls-ca need --tls-cert, the certificate of this PACS.")
     if options.web is not None and options.tls_cert and not is_loopback(options.host):
-        raise MagicianError("--web is not encrypted, and --tls-cert asks for encryption: leave one of them out.")
+        raise MagicianError(
+            "--web is not encrypted, and --tls-cert asks for encryption: leave one of them out."
+        )
 
 
 def _exposure(options: argparse.Namespace) -> str:
     """What it means to be reached from other computers."""
     if options.tls_ca:
-        encryption = "They need a certificate of the authority in --tls-ca, and connections are encrypted."
+        encryption = (
+            "They need a certificate of the authority in --tls-ca, and connections are encrypted."
+        )
     elif options.tls_cert:
         encryption = "Connections are encrypted."
     else:
@@ -192,12 +240,22 @@ def _check_folder(folder: Path | None) -> None:
 
 
 def _say_where(pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace) -> None:
-    node = pacs.node if options.host != "0.0.0.0" else replace(pacs.node, host=address_of_this_computer())
+    node = (
+        pacs.node
+        if options.host != "0.0.0.0"
+        else replace(pacs.node, host=address_of_this_computer())
+    )
     if is_loopback(options.host):
-        _say(f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only.")
+        _say(
+            f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only."
+        )
     else:
         _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure(options)}")
-    _say("", "In the notebook of each learner:", *instructions(node, options.allow, **_tls_of_learners(options)))
+    _say(
+        "",
+        "In the notebook of each learner:",
+        *instructions(node, options.allow, **_tls_of_learners(options)),
+    )
     if options.allow:
         _say(f"Who may call: {', '.join(options.allow)}.")
     if page is not None:
@@ -219,7 +277,9 @@ def _hold(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
             pacs.add(study.compute(progress=sys.stderr.isatty()))
     if studies:
         _say("", *table(studies, pacs.folder))
-        _say("An accession number is made from the learner's name; the name itself is written into no object.")
+        _say(
+            "An accession number is made from the learner's name; the name itself is written into no object."
+        )
     _say("", f"Ready; Ctrl-C stops it. Files lie in {pacs.folder.resolve()}.")
 
 

@@ -68,14 +68,17 @@ class MagicianError(Exception):
     Attributes
     ----------
     finding : Finding or None
-        For an error of a connection: its cause in parts, from which `magician.client.diagnosis.diagnose` makes a table.
+        For an error of a connection: its cause in parts, from which
+        `magician.client.diagnosis.diagnose` makes a table.
     """
 
     finding: Finding | None = None
 
     @classmethod
     def of(cls, finding: Finding, *arguments) -> MagicianError:
-        """Make an error of this kind whose message is the finding; `arguments` are those after the message."""
+        """Make an error of this kind whose message is the finding; `arguments` are those after the
+        message.
+        """
         error = cls(f"{finding.seen} {finding.change}", *arguments)
         error.finding = finding
         return error
@@ -138,7 +141,9 @@ class IncompleteRetrieve(MagicianError):
         SOP Instance UIDs that did not arrive, as far as they are known.
     """
 
-    def __init__(self, message: str, received: int, expected: int, missing: Sequence[str] = ()) -> None:
+    def __init__(
+        self, message: str, received: int, expected: int, missing: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.received = received
         self.expected = expected

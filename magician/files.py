@@ -1,4 +1,6 @@
-"""DICOM files by SOP Instance UID: safe names, each file whole or not at all, and telling whether one is."""
+"""DICOM files by SOP Instance UID: safe names, each file whole or not at all, and telling whether
+one is.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,20 @@ UNDEFINED_LENGTH = 0xFFFFFFFF  # ended by a delimiter instead (PS3.5 7.1.1)
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether `text` is a UID: 1 to 64 digits and dots (PS3.5 9.1), so that it is safe as a file name."""
+    """Tell whether `text` is a UID: 1 to 64 digits and dots (PS3.5 9.1), so that it is safe as a
+    file name.
+    """
     return re.fullmatch(r"[0-9]+(\.[0-9]+)*", text) is not None and len(text) <= 64
 
 
 def instance_path(folder: Path, sop_instance_uid: str) -> Path:
-    """Where an instance lies in `folder`; raises `ValueError` if the UID is none, and so no safe file name."""
+    """Where an instance lies in `folder`; raises `ValueError` if the UID is none, and so no safe
+    file name.
+    """
     if not is_uid(sop_instance_uid):
-        raise ValueError(f"{sop_instance_uid!r} is not a UID (PS3.5 9.1), so it can't become a file name.")
+        raise ValueError(
+            f"{sop_instance_uid!r} is not a UID (PS3.5 9.1), so it can't become a file name."
+        )
     return folder / f"{sop_instance_uid}.dcm"
 
 
@@ -47,9 +55,11 @@ def is_temporary(path: Path) -> bool:
 
 
 def open_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder to write files into, if it is not there, and remove what killed writers have left in it.
+    """Make a folder to write files into, if it is not there, and remove what killed writers have
+    left in it.
 
-    Younger temporary files stay: another program may be writing them. Nobody takes them for results meanwhile.
+    Younger temporary files stay: another program may be writing them. Nobody takes them for results
+    meanwhile.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,23 +86,28 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it appears under its name complete, or not at all.
 
-    It is not forced onto the disk, which would take longer than a transfer: after a power cut it may be empty, and
-    `read_whole` finds that.
+    It is not forced onto the disk, which would take longer than a transfer: after a power cut it
+    may be empty, and `read_whole` finds that.
 
     Raises
     ------
     OSError
-        If it can't be written; ENOSPC also when that would leave less than `KEEP_FREE_BYTES` on the disk.
+        If it can't be written; ENOSPC also when that would leave less than `KEEP_FREE_BYTES` on the
+        disk.
     """
     free = shutil.disk_usage(path.parent).free
     if free < len(content) + KEEP_FREE_BYTES:
-        raise OSError(errno.ENOSPC, f"No space left: {free // 1024**2} MB are free", str(path.parent))
+        raise OSError(
+            errno.ENOSPC, f"No space left: {free // 1024**2} MB are free", str(path.parent)
+        )
     with whole_file(path) as file:
         file.write(content)
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> Path:
-    """Write one data set as ``<SOPInstanceUID>.dcm``, with a complete DICOM file header (PS3.10 7.1)."""
+    """Write one data set as ``<SOPInstanceUID>.dcm``, with a complete DICOM file header (PS3.10
+    7.1).
+    """
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     path = instance_path(folder, dataset.SOPInstanceUID)
@@ -107,7 +122,8 @@ def folder_size(folder: Path) -> tuple[int, int]:
 
 
 def read_whole(path: Path) -> Dataset:
-    """Read a DICOM file that must not be cut short; pydicom's ``dcmread`` returns what is left of one that is.
+    """Read a DICOM file that must not be cut short; pydicom's ``dcmread`` returns what is left of
+    one that is.
 
     Raises
     ------
@@ -134,7 +150,10 @@ def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
         content = zlib.decompress(content, -zlib.MAX_WBITS)
     buffer, elements, end = BytesIO(content), {}, 0
     for element in data_element_generator(buffer, syntax.is_implicit_VR, syntax.is_little_endian):
-        if isinstance(element, RawDataElement) and element.length not in (len(element.value or b""), UNDEFINED_LENGTH):
+        if isinstance(element, RawDataElement) and element.length not in (
+            len(element.value or b""),
+            UNDEFINED_LENGTH,
+        ):
             raise EOFError(f"{name} ends in the middle of {element.tag}.")
         elements[element.tag], end = element, buffer.tell()
     dataset = Dataset(elements)
@@ -151,7 +170,9 @@ def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
 
 
 def _pixel_bytes(image: Dataset) -> int:
-    """How long uncompressed pixel data must be (PS3.3 C.7.6.3.1), or 0 if the attributes don't tell."""
+    """How long uncompressed pixel data must be (PS3.3 C.7.6.3.1), or 0 if the attributes don't
+    tell.
+    """
     try:
         pixels = int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames") or 1)
         if image.PhotometricInterpretation == "YBR_FULL_422":

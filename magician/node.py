@@ -12,7 +12,9 @@ from dataclasses import KW_ONLY, dataclass
 def require_host(host: str) -> None:
     """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
     if not host:
-        raise ValueError("An empty host would be every address of this computer: write '0.0.0.0' if that is meant.")
+        raise ValueError(
+            "An empty host would be every address of this computer: write '0.0.0.0' if that is meant."
+        )
 
 
 def advice(error: OSError) -> str:
@@ -26,7 +28,11 @@ def advice(error: OSError) -> str:
 
 def check_ae_title(title: str) -> str:
     """Return `title` if it is a legal AE title, else raise `ValueError` (VR AE, PS3.5 6.2)."""
-    if not isinstance(title, str) or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title) or not title.strip():
+    if (
+        not isinstance(title, str)
+        or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title)
+        or not title.strip()
+    ):
         raise ValueError(
             f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only spaces (PS3.5 6.2)."
         )
@@ -34,7 +40,9 @@ def check_ae_title(title: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1. Other names are not looked up."""
+    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1. Other names are not
+    looked up.
+    """
     if host == "localhost":
         return True
     try:
@@ -54,12 +62,13 @@ class Node:
     host : str
         Its host name or IP address.
     port : int
-        Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose their own.
+        Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose
+        their own.
     local_ae_title : str
         What we call ourselves. Many PACS talk only to titles that their administrator has entered.
     connect_s, associate_s, dimse_s : float
-        How many seconds to wait for a TCP connection, for an answer to our association request, and for the
-        next answer to a request on the association.
+        How many seconds to wait for a TCP connection, for an answer to our association request, and
+        for the next answer to a request on the association.
     tls : ssl.SSLContext, optional
         Encrypt the connection with this context, see `magician.tls.client_tls` (PS3.15 Annex B).
 
@@ -89,7 +98,9 @@ class Node:
         if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
             raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
         if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
-            raise ValueError("tls is a context for the side that listens; a node needs a caller's: client_tls(...).")
+            raise ValueError(
+                "tls is a context for the side that listens; a node needs a caller's: client_tls(...)."
+            )
 
     @classmethod
     def parse(cls, text: str, **keywords) -> Node:
@@ -98,9 +109,13 @@ class Node:
         >>> Node.parse("ORTHANC@127.0.0.1:4242")
         Node('ORTHANC@127.0.0.1:4242', local_ae_title='MAGICIAN')
         """
-        match = re.fullmatch(r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)", text.strip())
+        match = re.fullmatch(
+            r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)", text.strip()
+        )
         if match is None:
-            raise ValueError(f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242.")
+            raise ValueError(
+                f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242."
+            )
         return cls(match["title"], match["v6"] or match["host"], int(match["port"]), **keywords)
 
     def __str__(self) -> str:

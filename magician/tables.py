@@ -25,10 +25,15 @@ class TableOfChecks:
 
     def __repr__(self) -> str:
         rows = [[cell.split("\n") for cell in row] for row in [self._columns, *self._cells()]]
-        widths = [max(len(line) for row in rows for line in row[i]) for i in range(len(self._columns))]
+        widths = [
+            max(len(line) for row in rows for line in row[i]) for i in range(len(self._columns))
+        ]
         rows.insert(1, [["-" * width] for width in widths])
         lines = [
-            "  ".join((cell[i] if i < len(cell) else "").ljust(width) for cell, width in zip(row, widths, strict=True))
+            "  ".join(
+                (cell[i] if i < len(cell) else "").ljust(width)
+                for cell, width in zip(row, widths, strict=True)
+            )
             for row in rows
             for i in range(max(map(len, row)))
         ]
@@ -37,7 +42,10 @@ class TableOfChecks:
     def _repr_html_(self) -> str:
         def line(tag: str, cells: Sequence[str]) -> str:
             style = "text-align:left; vertical-align:top"
-            made = (f'<{tag} style="{style}">{"<br>".join(map(html.escape, c.split(chr(10))))}</{tag}>' for c in cells)
+            made = (
+                f'<{tag} style="{style}">{"<br>".join(map(html.escape, c.split(chr(10))))}</{tag}>'
+                for c in cells
+            )
             return f"<tr>{''.join(made)}</tr>"
 
         body = "".join(line("td", cells) for cells in self._cells())
@@ -57,9 +65,13 @@ class Table:
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in self.columns)
+        head = "".join(
+            f'<th style="text-align:left">{html.escape(name)}</th>' for name in self.columns
+        )
         body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
+            + "</tr>"
             for row in self.cells
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -72,7 +84,8 @@ def show_table(rows: Iterable, columns: Sequence[str] | Mapping[str, str]) -> Ta
     ----------
     rows : iterable of Dataset, dict, or any object with attributes
     columns : sequence of str, or dict
-        Keywords or attribute names, such as ``"StudyDate"``; as a dict, with the headings to use for them.
+        Keywords or attribute names, such as ``"StudyDate"``; as a dict, with the headings to use
+        for them.
     """
     headings = list(columns.values()) if isinstance(columns, Mapping) else list(columns)
     return Table(headings, [[_cell(row, name) for name in columns] for row in rows])

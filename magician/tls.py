@@ -1,8 +1,10 @@
-"""Certificates and encryption: the two contexts that a DICOM connection over TLS needs (PS3.15 Annex B).
+"""Certificates and encryption: the two contexts that a DICOM connection over TLS needs (PS3.15
+Annex B).
 
-The side that calls checks the certificate of the side that listens: who signed it, and whether it names the host
-that was called. With *mutual* TLS the listening side asks for the caller's certificate too. Both contexts follow
-the BCP 195 profile (PS3.15 B.12): TLS 1.2 or later, and what OpenSSL regards as safe.
+The side that calls checks the certificate of the side that listens: who signed it, and whether it
+names the host that was called. With *mutual* TLS the listening side asks for the caller's
+certificate too. Both contexts follow the BCP 195 profile (PS3.15 B.12): TLS 1.2 or later, and what
+OpenSSL regards as safe.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ def client_tls(*, ca=None, certificate=None, key=None) -> ssl.SSLContext:
     Parameters
     ----------
     ca : path, optional
-        The authority that signed the PACS's certificate, or that certificate itself if it is self-signed (PEM).
-        Without one, the authorities of this computer are trusted, which seldom know a hospital's.
+        The authority that signed the PACS's certificate, or that certificate itself if it is
+        self-signed (PEM). Without one, the authorities of this computer are trusted, which seldom
+        know a hospital's.
     certificate, key : path, optional
-        Our own certificate and its private key (PEM), for a PACS that asks who calls. The key may lie in the
-        certificate's file.
+        Our own certificate and its private key (PEM), for a PACS that asks who calls. The key may
+        lie in the certificate's file.
 
     Raises
     ------
@@ -43,15 +46,16 @@ def client_tls(*, ca=None, certificate=None, key=None) -> ssl.SSLContext:
 
 
 def server_tls(certificate, key=None, *, ca=None) -> ssl.SSLContext:
-    """Make the context of the side that listens, for ``Receiver(..., tls=...)`` and ``PracticePacs(tls=...)``.
+    """Make the context of the side that listens, for ``Receiver(..., tls=...)`` and
+    ``PracticePacs(tls=...)``.
 
     Parameters
     ----------
     certificate, key : path
         The listener's certificate, which names its host, and its private key (PEM).
     ca : path, optional
-        Take callers only whose certificate this authority signed (mutual TLS). Without it everybody may call, and
-        sees an encrypted connection.
+        Take callers only whose certificate this authority signed (mutual TLS). Without it everybody
+        may call, and sees an encrypted connection.
 
     Raises
     ------
@@ -71,13 +75,17 @@ def _trust(context: ssl.SSLContext, ca) -> None:
     try:
         context.load_verify_locations(cafile=Path(ca))
     except (OSError, ssl.SSLError) as error:
-        raise TlsFailure(f"{ca} can't be used as an authority ({error}). It must be a certificate in PEM.") from error
+        raise TlsFailure(
+            f"{ca} can't be used as an authority ({error}). It must be a certificate in PEM."
+        ) from error
 
 
 def _identify(context: ssl.SSLContext, certificate, key) -> None:
     try:
         # an empty password instead of a question on the terminal, which a notebook would never see
-        context.load_cert_chain(Path(certificate), None if key is None else Path(key), password=lambda: "")
+        context.load_cert_chain(
+            Path(certificate), None if key is None else Path(key), password=lambda: ""
+        )
     except (OSError, ssl.SSLError) as error:
         raise TlsFailure(
             f"{certificate} and {key or 'the key in the same file'} can't be used ({error}). They must be a "

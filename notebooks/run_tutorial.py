@@ -1,7 +1,9 @@
-"""Run the tutorial from top to bottom, as a learner would, and leave it under build/ with an HTML copy.
+"""Run the tutorial from top to bottom, as a learner would, and leave it under build/ with an HTML
+copy.
 
-Every cell is really executed, in a new kernel of this Python. Called by ``make tutorial``. With ``--store`` (``make
-outputs``) the new outputs replace those of the notebook in the repository, less what differs with every run.
+Every cell is really executed, in a new kernel of this Python. Called by ``make tutorial``. With
+``--store`` (``make outputs``) the new outputs replace those of the notebook in the repository, less
+what differs with every run.
 """
 
 import copy
@@ -28,7 +30,8 @@ def main(arguments: list[str]) -> int:
         timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": str(HERE)}},
-        extra_arguments=["--log-level=ERROR"],  # of the kernel, which would warn about its own transport
+        # of the kernel, which would warn about its own transport
+        extra_arguments=["--log-level=ERROR"],
     )
     client.on_cell_start = lambda cell, cell_index: _say(cell)
     try:
@@ -39,7 +42,9 @@ def main(arguments: list[str]) -> int:
     finally:
         page = _write(notebook)
     print(_printed_by(notebook, "# Cell 15:"))
-    print(f"where to look:   {page.relative_to(HERE.parent)} in a browser, {page.stem}.ipynb in Jupyter")
+    print(
+        f"where to look:   {page.relative_to(HERE.parent)} in a browser, {page.stem}.ipynb in Jupyter"
+    )
     if "--store" in arguments:
         nbformat.write(_cleaned(notebook), NOTEBOOK)
     return 0
@@ -62,7 +67,9 @@ def _write(notebook) -> Path:
 
 
 def _still(notebook):
-    """Keep the pictures of the viewers only: a page without a kernel can't run them, and would show nothing."""
+    """Keep the pictures of the viewers only: a page without a kernel can't run them, and would show
+    nothing.
+    """
     still = copy.deepcopy(notebook)
     for cell in still.cells:
         for output in cell.get("outputs", []):
@@ -73,17 +80,23 @@ def _still(notebook):
 
 def _printed_by(notebook, first_line: str) -> str:
     (cell,) = [cell for cell in notebook.cells if cell.source.startswith(first_line)]
-    return "".join(output.text for output in cell.outputs if output.output_type == "stream").rstrip()
+    return "".join(
+        output.text for output in cell.outputs if output.output_type == "stream"
+    ).rstrip()
 
 
 def _cleaned(notebook):
-    """Leave out what a reader of the stored notebook can't use: times, widget states, bars that stand at 0 %."""
+    """Leave out what a reader of the stored notebook can't use: times, widget states, bars that
+    stand at 0 %.
+    """
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info.pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = _joined([output for output in cell.outputs if not _is_progress_bar(output)])
+            cell.outputs = _joined(
+                [output for output in cell.outputs if not _is_progress_bar(output)]
+            )
     return notebook
 
 
@@ -95,7 +108,11 @@ def _joined(outputs: list) -> list:
     """Join what one cell printed in pieces: where it is cut depends on the moment."""
     joined = []
     for output in outputs:
-        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+        if (
+            joined
+            and output.output_type == joined[-1].output_type == "stream"
+            and output.name == joined[-1].name
+        ):
             joined[-1].text += output.text
         else:
             joined.append(output)

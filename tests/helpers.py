@@ -1,4 +1,6 @@
-"""What several test files need: where the real data lie, which programs are there, and a small CT series."""
+"""What several test files need: where the real data lie, which programs are there, and a small CT
+series.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,15 @@ AXIAL = (1, 0, 0, 0, 1, 0)
 PRONE = (-1, 0, 0, 0, -1, 0)
 FLIPPED = (1, 0, 0, 0, -1, 0)  # the slice normal, row x column, points to the feet
 CORONAL = (1, 0, 0, 0, 0, -1)
-OBLIQUE = (0.9961947, 0.0871557, 0, -0.0840960, 0.9612230, 0.2625480)  # turned by 5 and by about 15 degrees
-ORIENTATIONS = {"axial": AXIAL, "prone": PRONE, "flipped": FLIPPED, "coronal": CORONAL, "oblique": OBLIQUE}
+# turned by 5 and by about 15 degrees
+OBLIQUE = (0.9961947, 0.0871557, 0, -0.0840960, 0.9612230, 0.2625480)
+ORIENTATIONS = {
+    "axial": AXIAL,
+    "prone": PRONE,
+    "flipped": FLIPPED,
+    "coronal": CORONAL,
+    "oblique": OBLIQUE,
+}
 
 
 def interop_required() -> bool:
@@ -28,8 +37,11 @@ def interop_required() -> bool:
 
 
 def require_program(name: str) -> str:
-    """Return the path of a program; where it is missing, skip (or fail, if interoperation is required)."""
-    found = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)  # those that pip installs
+    """Return the path of a program; where it is missing, skip (or fail, if interoperation is
+    required).
+    """
+    # those that pip installs
+    found = shutil.which(name) or shutil.which(name, path=Path(sys.executable).parent)
     if found is None:
         reason = f"the program {name} is not installed"
         if interop_required():
@@ -47,7 +59,9 @@ def real_data(*parts: str) -> Path:
     root = Path(os.environ.get("MAGICIAN_REAL_DATA") or checkout.parent / "shared" / "data")
     folder = root.joinpath(*parts)
     if not folder.exists():
-        pytest.skip(f"the real CT data are not here ({folder.name}); set MAGICIAN_REAL_DATA to their folder")
+        pytest.skip(
+            f"the real CT data are not here ({folder.name}); set MAGICIAN_REAL_DATA to their folder"
+        )
     return folder
 
 
@@ -56,7 +70,9 @@ def dciodvfy(path: Path) -> tuple[list[str], list[str]]:
     command = [require_program("dciodvfy"), str(path)]
     output = subprocess.run(command, capture_output=True, check=False, timeout=60).stderr
     lines = output.decode("utf-8", errors="replace").splitlines()
-    return [x for x in lines if x.startswith("Error")], [x for x in lines if x.startswith("Warning")]
+    return [x for x in lines if x.startswith("Error")], [
+        x for x in lines if x.startswith("Warning")
+    ]
 
 
 def dcentvfy(paths: list[Path]) -> list[str]:
@@ -68,7 +84,9 @@ def dcentvfy(paths: list[Path]) -> list[str]:
 
 
 def lung_truth(points: np.ndarray) -> np.ndarray:
-    """Return 1 in the right and 2 in the left lung of the small phantom, for points (..., 3) in LPS mm."""
+    """Return 1 in the right and 2 in the left lung of the small phantom, for points (..., 3) in LPS
+    mm.
+    """
 
     def ellipsoid(centre, radii):
         return (((points - np.array(centre)) / np.array(radii)) ** 2).sum(axis=-1) <= 1
@@ -92,7 +110,9 @@ def voxel_points(datasets: list[Dataset]) -> np.ndarray:
 
 
 def truth_labels(datasets: list[Dataset]) -> np.ndarray:
-    """Return the true lung labels of a series made by :func:`ct_series`, in the order of its datasets."""
+    """Return the true lung labels of a series made by :func:`ct_series`, in the order of its
+    datasets.
+    """
     return lung_truth(voxel_points(datasets))
 
 
@@ -109,8 +129,8 @@ def ct_series(
 ) -> list[Dataset]:
     """Make a small CT series of a body with two lungs, in order along the slice normal.
 
-    The anatomy is fixed in the patient (LPS, mm), so any orientation and spacing shows the same lungs:
-    the right one larger and higher. Values are stored unsigned with an intercept of -1024.
+    The anatomy is fixed in the patient (LPS, mm), so any orientation and spacing shows the same
+    lungs: the right one larger and higher. Values are stored unsigned with an intercept of -1024.
     """
     axes = np.array(orientation, float).reshape(2, 3)
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
@@ -129,7 +149,9 @@ def ct_series(
         ds.PixelSpacing = [spacing_mm[1], spacing_mm[2]]
         ds.SliceThickness = spacing_mm[0]
         ds.ImageOrientationPatient = [round(x, 10) for x in axes.ravel().tolist()]
-        ds.ImagePositionPatient = [round(x, 6) for x in (corner + i * spacing_mm[0] * normal).tolist()]
+        ds.ImagePositionPatient = [
+            round(x, 6) for x in (corner + i * spacing_mm[0] * normal).tolist()
+        ]
         datasets.append(ds)
     points = voxel_points(datasets)
     hu = np.where((points[..., 0] / 46) ** 2 + (points[..., 1] / 40) ** 2 <= 1, 40, -1000)
@@ -148,7 +170,9 @@ def set_stored_values(ds: Dataset, values: np.ndarray) -> None:
 
 
 def write_series(datasets: list[Dataset], folder: Path) -> Path:
-    """Write datasets into a folder under names that say nothing about their order, and return the folder."""
+    """Write datasets into a folder under names that say nothing about their order, and return the
+    folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for ds in datasets:
         shuffled = generate_uid(entropy_srcs=[ds.SOPInstanceUID])[-12:]

@@ -1,7 +1,8 @@
 """An Orthanc server for as long as a test needs it, or a visible reason why there is none.
 
-Debian's Orthanc listens on all interfaces whatever its settings say. So it runs as briefly as possible, without its
-web server, talks only to callers on this computer that it has been told of, and holds teaching or published data only.
+Debian's Orthanc listens on all interfaces whatever its settings say. So it runs as briefly as
+possible, without its web server, talks only to callers on this computer that it has been told of,
+and holds teaching or published data only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list, port: int, **options):
-    """Start a server program that listens on `port` of this computer; yields its process, and stops it at the end.
+    """Start a server program that listens on `port` of this computer; yields its process, and stops
+    it at the end.
 
     `options` are those of `subprocess.Popen`.
     """
@@ -51,9 +53,14 @@ def _takes_connections(port: int) -> bool:
 
 @contextmanager
 def running_orthanc(
-    folder: Path, *, known: dict[str, int], settings: dict | None = None, started=lambda process: None
+    folder: Path,
+    *,
+    known: dict[str, int],
+    settings: dict | None = None,
+    started=lambda process: None,
 ):
-    """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their ports.
+    """Start Orthanc with a storage of its own; `known` maps the AE titles that it serves to their
+    ports.
 
     `settings` are added to its configuration; `started` is called with the process.
     """
@@ -71,14 +78,18 @@ def running_orthanc(
         "DicomAlwaysAllowStore": False,
         "DicomAlwaysAllowEcho": True,
         "DicomCheckModalityHost": True,
-        "DicomModalities": {title: [title, "127.0.0.1", known_port] for title, known_port in known.items()},
+        "DicomModalities": {
+            title: [title, "127.0.0.1", known_port] for title, known_port in known.items()
+        },
         **(settings or {}),
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     environment = {**os.environ, "TCP_NODELAY": "1"}
     with (folder / "orthanc.log").open("w") as log:
         try:
-            with running([program, folder / "orthanc.json"], port, stdout=log, stderr=log, env=environment) as process:
+            with running(
+                [program, folder / "orthanc.json"], port, stdout=log, stderr=log, env=environment
+            ) as process:
                 started(process)
                 yield Node("ORTHANC", "127.0.0.1", port)
         except RuntimeError as error:

@@ -17,7 +17,9 @@ FAULTS = Path(__file__).with_name("known_faults.md")  # found by looking, so wri
 
 
 def write_card(weights: Path, measured: dict) -> Path:
-    """Write ``MODEL_CARD.md`` beside the weights; ``measured`` is what `accuracy.measure_all` returns."""
+    """Write ``MODEL_CARD.md`` beside the weights; ``measured`` is what `accuracy.measure_all`
+    returns.
+    """
     from safetensors import safe_open
 
     with safe_open(weights, "pt") as file:

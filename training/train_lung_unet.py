@@ -2,11 +2,12 @@
 
     python training/train_lung_unet.py
 
-One process makes phantoms, this one trains on those that are ready. After ``--minutes`` the weights and their
-model card lie in ``--out``. A checkpoint is written every five minutes; the same command goes on from it.
+One process makes phantoms, this one trains on those that are ready. After ``--minutes`` the weights
+and their model card lie in ``--out``. A checkpoint is written every five minutes; the same command
+goes on from it.
 
-Network: U-Net (Ronneberger et al. 2015, arXiv:1505.04597) in the form that lungmask uses (Hofmanninger et al. 2020,
-arXiv:2001.11767), with 16 filters in the first layer where R231 has 64.
+Network: U-Net (Ronneberger et al. 2015, arXiv:1505.04597) in the form that lungmask uses
+(Hofmanninger et al. 2020, arXiv:2001.11767), with 16 filters in the first layer where R231 has 64.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def augment(hu, label, boxes: np.ndarray, size: int, rng: np.random.Generator):
     n, extent = len(hu), hu.shape[-1]
     loose = rng.random(n) < 0.1  # sometimes the crop fails and leaves the table or all the air in
     boxes = np.where(
-        loose[:, None], boxes + rng.uniform(0, 1, (n, 1)) * (np.array([0, 0, extent, extent]) - boxes), boxes
+        loose[:, None],
+        boxes + rng.uniform(0, 1, (n, 1)) * (np.array([0, 0, extent, extent]) - boxes),
+        boxes,
     )
     centre = (boxes[:, :2] + boxes[:, 2:]) / extent - 1
     half = (boxes[:, 2:] - boxes[:, :2]) / extent
@@ -117,7 +120,9 @@ def augment(hu, label, boxes: np.ndarray, size: int, rng: np.random.Generator):
         ],
         1,
     )
-    grid = F.affine_grid(torch.from_numpy(theta.astype(np.float32)), (n, 1, size, size), align_corners=False)
+    grid = F.affine_grid(
+        torch.from_numpy(theta.astype(np.float32)), (n, 1, size, size), align_corners=False
+    )
     bend = rng.standard_normal((n, 2, 5, 5)) * 0.018 * rng.random((n, 1, 1, 1))
     bend = F.interpolate(torch.from_numpy(bend.astype(np.float32)), (size, size), mode="bicubic")
     grid = grid + bend.permute(0, 2, 3, 1)
@@ -141,7 +146,9 @@ def augment(hu, label, boxes: np.ndarray, size: int, rng: np.random.Generator):
 def build_network():
     from lungmask.resunet import UNet
 
-    return UNet(n_classes=3, in_channels=1, depth=5, wf=4, padding=True, batch_norm=True, up_mode="upsample")
+    return UNet(
+        n_classes=3, in_channels=1, depth=5, wf=4, padding=True, batch_norm=True, up_mode="upsample"
+    )
 
 
 def loss_of(log_probabilities, label):
@@ -157,7 +164,9 @@ def loss_of(log_probabilities, label):
 
 
 def plan(done: float) -> tuple[int, int, float]:
-    """Image size, batch size and learning rate at a share ``done`` (0..1) of the training: coarse first, then fine."""
+    """Image size, batch size and learning rate at a share ``done`` (0..1) of the training: coarse
+    first, then fine.
+    """
     size, batch = (128, 8) if done < 0.3 else (192, 6) if done < 0.6 else (256, 4)
     rate = 2e-3 * min(1.0, done / 0.015 + 0.02) * 0.5 * (1 + np.cos(np.pi * done))
     return size, batch, max(float(rate), 1e-6)
@@ -173,8 +182,11 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = choose_precision(arguments.precision, torch.device(device)) == "bf16"
     network = build_network().to(device, memory_format=torch.channels_last)
-    network.last.register_forward_hook(lambda module, inputs, output: output.float())  # the loss is always in fp32
-    arguments.device = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} processor cores"
+    # the loss is always in fp32
+    network.last.register_forward_hook(lambda module, inputs, output: output.float())
+    arguments.device = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} processor cores"
+    )
     arguments.device += " in bf16" if half else ""
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
@@ -212,7 +224,8 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
     clock = time.monotonic()
     network.train()
     while (done := max(state["step"] / arguments.steps, state["seconds"] / budget)) < 1:
-        while len(pool.seen) < arguments.phantoms * min(1, 2 * done):  # or it repeats the few that there are
+        # or it repeats the few that there are
+        while len(pool.seen) < arguments.phantoms * min(1, 2 * done):
             time.sleep(1)
             pool.refresh()
         size, batch, rate = plan(done)
@@ -239,7 +252,8 @@ def train(arguments: argparse.Namespace, folder: Path) -> dict:
             pool.refresh()
             state["phantoms"] = len(pool.seen)
             complete = len(pool.seen) >= arguments.phantoms
-            torch.set_num_threads(arguments.threads if complete else 1)  # the other core makes phantoms
+            # the other core makes phantoms
+            torch.set_num_threads(arguments.threads if complete else 1)
             log.info(
                 "%5.1f min, step %d, %d px, rate %.5f, loss %.4f, %d phantoms, %d slices",
                 state["seconds"] / 60,
@@ -305,15 +319,31 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=6600, help="training ends after so many steps")
-    parser.add_argument("--minutes", type=float, default=85, help="or, on a slow machine, after so many minutes")
+    parser.add_argument(
+        "--minutes", type=float, default=85, help="or, on a slow machine, after so many minutes"
+    )
     parser.add_argument("--phantoms", type=int, default=512)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", default="auto", help="fp32, bf16, or auto: bf16 where the hardware has it")
+    parser.add_argument(
+        "--precision", default="auto", help="fp32, bf16, or auto: bf16 where the hardware has it"
+    )
     parser.add_argument("--version", default="0.1.0", help="version to record in the weights")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "training", help="phantoms and checkpoint")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "magician" / "segmentation" / "weights")
-    parser.add_argument("--measure", type=int, default=5, help="unseen seeds to measure for the model card; 0: no card")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=REPOSITORY / "build" / "training",
+        help="phantoms and checkpoint",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "magician" / "segmentation" / "weights"
+    )
+    parser.add_argument(
+        "--measure",
+        type=int,
+        default=5,
+        help="unseen seeds to measure for the model card; 0: no card",
+    )
     parser.add_argument("--phantoms-only", action="store_true", help="make the phantoms and stop")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -342,6 +372,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # small matrices on few cores: one thread per process is faster than threads that wait for each other
+    # small matrices on few cores: one thread per process is faster than threads that wait for each
+    # other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

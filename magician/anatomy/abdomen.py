@@ -1,15 +1,28 @@
-"""The diaphragm and what lies under it in the teaching phantom: liver, spleen, stomach, colon, kidneys."""
+"""The diaphragm and what lies under it in the teaching phantom: liver, spleen, stomach, colon,
+kidneys.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from magician.anatomy.section import FAT, MUSCLE, Build, Section
-from magician.anatomy.shapes import Ellipsoid, Tube, bump, paint, paint_shape, smooth_minimum, soft, unite
+from magician.anatomy.shapes import (
+    Ellipsoid,
+    Tube,
+    bump,
+    paint,
+    paint_shape,
+    smooth_minimum,
+    soft,
+    unite,
+)
 from magician.anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
-_RECESS = np.float32(np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78]))
+_RECESS = np.float32(
+    np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78])
+)
 
 
 def diaphragm(build: Build, s: Section) -> np.ndarray:
@@ -52,7 +65,10 @@ class Abdomen:
         self._colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
         crus = [(13, 4, -10, 5), (13, 8, 30, 4.5), (13, 14, 60, 4), (10, 22, 78, 3)]
         # fmt: on
-        self._crura = [Tube(*[(side * x, spine.front(z) - ahead, z, r) for x, ahead, z, r in crus]) for side in (-1, 1)]
+        self._crura = [
+            Tube(*[(side * x, spine.front(z) - ahead, z, r) for x, ahead, z, r in crus])
+            for side in (-1, 1)
+        ]
 
     def draw(self, s: Section, height: np.ndarray) -> None:
         """Draw what lies under the diaphragm."""
@@ -65,7 +81,10 @@ class Abdomen:
         under = np.maximum(s.rho + 2.5, 1.5 - below)  # liver and spleen lie close to the diaphragm
         self._draw_liver(s, under)
         kidney = 150.0 if self.build.contrast else 35.0
-        for shape, value in ((self._spleen, self._spleen_hu), *[(shape, kidney) for shape in self._kidneys]):
+        for shape, value in (
+            (self._spleen, self._spleen_hu),
+            *[(shape, kidney) for shape in self._kidneys],
+        ):
             found = shape.distance(s.grid)
             if found:
                 box, distance = found
@@ -91,10 +110,16 @@ class Abdomen:
             found = vein.distance(grid)
             if found:
                 box, distance = found
-                paint(s.hu[box], soft(distance, 2.0) * inner[box], 135.0 if self.build.contrast else 40.0)
+                paint(
+                    s.hu[box],
+                    soft(distance, 2.0) * inner[box],
+                    135.0 if self.build.contrast else 40.0,
+                )
 
     def _draw_hollow(self, s: Section, inside: np.ndarray) -> None:
-        """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying patient."""
+        """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying
+        patient.
+        """
         stomach = np.full(s.hu.shape, np.float32(60))
         for shape in self._stomach:
             unite(stomach, shape.distance(s.grid, 26), 26)

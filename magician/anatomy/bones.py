@@ -19,18 +19,40 @@ class Skeleton:
         self._girdle = self._shoulder_girdle()
 
     def _shoulder_girdle(self) -> list[Tube]:
-        # (x, y, z, radius) along collar bone, spine and outer border of the shoulder blade, coracoid, humerus
-        # fmt: off
+        # (x, y, z, radius) along collar bone, spine and outer border of the shoulder blade,
+        # coracoid, humerus fmt: off
         bones = (
-            [(20, -62, 236, 8), (36, -62, 242, 6.5), (70, -52, 252, 5.5), (105, -26, 264, 5.5), (140, 2, 277, 7)],
-            [(66, 96, 204, 3), (92, 93, 222, 4.5), (120, 78, 240, 5.5), (148, 50, 262, 7), (152, 26, 275, 7)],
-            [(104, 64, 136, 3), (113, 58, 170, 3.5), (119, 50, 205, 5.5), (127, 38, 232, 9), (138, 24, 250, 14)],
+            [
+                (20, -62, 236, 8),
+                (36, -62, 242, 6.5),
+                (70, -52, 252, 5.5),
+                (105, -26, 264, 5.5),
+                (140, 2, 277, 7),
+            ],
+            [
+                (66, 96, 204, 3),
+                (92, 93, 222, 4.5),
+                (120, 78, 240, 5.5),
+                (148, 50, 262, 7),
+                (152, 26, 275, 7),
+            ],
+            [
+                (104, 64, 136, 3),
+                (113, 58, 170, 3.5),
+                (119, 50, 205, 5.5),
+                (127, 38, 232, 9),
+                (138, 24, 250, 14),
+            ],
             [(130, 18, 254, 7), (122, -2, 262, 6), (118, -20, 258, 5)],
             [(162, 4, 262, 22), (168, 2, 270, 23), (176, -4, 300, 14)],
         )
         # fmt: on
         w, d = self.build.width, self.build.depth
-        return [Tube(*[(side * x * w, y * d, z, r) for x, y, z, r in points]) for side in (-1, 1) for points in bones]
+        return [
+            Tube(*[(side * x * w, y * d, z, r) for x, y, z, r in points])
+            for side in (-1, 1)
+            for points in bones
+        ]
 
     def draw(self, s: Section) -> None:
         """Draw the bones around the cavity of the chest."""
@@ -60,7 +82,9 @@ class Skeleton:
         s.hu[mask] = blade.hu
 
     def _scapular_spines(self, s: Section) -> None:
-        """The ridges on the shoulder blades: plates that stand on them and carry the tubes of `_shoulder_girdle`."""
+        """The ridges on the shoulder blades: plates that stand on them and carry the tubes of
+        `_shoulder_girdle`.
+        """
         z, w, d = s.grid.z, self.build.width, self.build.depth
         keys = [204, 218, 234, 249]
         if not keys[0] < z < keys[-1]:
@@ -89,8 +113,13 @@ class Skeleton:
             np.arange(0, 3.2, 0.01),
         )
         fall *= float(curve([100, 160, 220, 262], [1.0, 0.95, 0.72, 0.5], z))
-        head = z + fall[(around * 100).astype(np.int32)] + np.where(x > 0, np.float32(3), np.float32(-2))
-        # Which rib would have its head at that height? T1 is number 1; between ribs the number is not whole.
+        head = (
+            z
+            + fall[(around * 100).astype(np.int32)]
+            + np.where(x > 0, np.float32(3), np.float32(-2))
+        )
+        # Which rib would have its head at that height? T1 is number 1; between ribs the number is
+        # not whole.
         numbers = np.arange(len(HEADS_Z))[::-1] - 1.0
         table = np.float32(np.interp(np.arange(-60, 360), HEADS_Z[::-1], numbers))
         low = np.floor(head)
@@ -103,20 +132,27 @@ class Skeleton:
         shape = (np.sqrt((0.145 * up) ** 2 + ((rho - 5.0) / 3.8) ** 2 + 1e-6) - 1) * 4.4
         end = np.float32([0, 4, 4, 4, 4, 4, 4, 4, 2.75, 2.6, 2.45, 1.85, 1.2, 0])[order]
         shape = np.maximum(shape, (around - end) * 110)
-        shape = np.where(around < 1, np.maximum(shape, 16.5 - np.abs(x)), shape)  # its head meets the vertebra
-        cartilage = np.interp(np.arange(14), [1, 5, 7, 10], [2.62, 2.55, 2.4, 2.05]).astype(np.float32)[order]
+        # its head meets the vertebra
+        shape = np.where(around < 1, np.maximum(shape, 16.5 - np.abs(x)), shape)
+        cartilage = np.interp(np.arange(14), [1, 5, 7, 10], [2.62, 2.55, 2.4, 2.05]).astype(
+            np.float32
+        )[order]
         cartilage = np.clip((around - cartilage) * 30, 0, 1)
         values = s.hu[near]
         paint(values, soft(shape), CORTEX - (CORTEX - CARTILAGE) * cartilage)
         marrow = MARROW + 60 * s.fine[near]
-        paint(values, soft(shape + 1.5 - 0.9 * cartilage), marrow - (marrow - CARTILAGE) * cartilage)
+        paint(
+            values, soft(shape + 1.5 - 0.9 * cartilage), marrow - (marrow - CARTILAGE) * cartilage
+        )
         s.hu[near] = values
 
     def _sternum(self, s: Section) -> None:
         z = s.grid.z
         if not 74 < z < 242:
             return
-        half = float(curve([74, 96, 104, 150, 190, 198, 225, 242], [4, 8, 18, 17, 15, 24, 29, 22], z))
+        half = float(
+            curve([74, 96, 104, 150, 190, 198, 225, 242], [4, 8, 18, 17, 15, 24, 29, 22], z)
+        )
         box = s.grid.window(-45, 45, -140, -5)
         x, rho = np.abs(s.grid.x[box]), s.rho[box] - 7.0
         rho = rho - 1.5 * (x / half) ** 2 + 0.7

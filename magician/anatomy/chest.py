@@ -1,8 +1,10 @@
-"""A procedural chest: every patient of the teaching study, in Hounsfield units, with the truth about the lungs.
+"""A procedural chest: every patient of the teaching study, in Hounsfield units, with the truth
+about the lungs.
 
-Anatomy is described once, in the millimetres of an average chest (x to the patient's left, y to the back, z to the
-head, 0 at the lowest slice). A patient is that chest with other proportions, bent by smooth random fields. Slices are
-drawn one by one, from the skin inwards; then trees of vessels and bronchi are grown into the lungs that resulted.
+Anatomy is described once, in the millimetres of an average chest (x to the patient's left, y to the
+back, z to the head, 0 at the lowest slice). A patient is that chest with other proportions, bent by
+smooth random fields. Slices are drawn one by one, from the skin inwards; then trees of vessels and
+bronchi are grown into the lungs that resulted.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ STEPS = 2 * SLICES  # each slice is drawn, and later its lungs
 _AXIS = ((np.arange(MATRIX) - (MATRIX - 1) / 2) * PIXEL_MM).astype(np.float32)
 _ROWS = slice(66, 432)  # the rows that a patient can reach
 _SPARSE = 4  # every fourth row and column is enough to say where a lobe is
-_BEND_X, _BEND_Y = 3.5, 2.5  # how far a patient is bent away from the average, in mm (standard deviation)
+# how far a patient is bent away from the average, in mm (standard deviation)
+_BEND_X, _BEND_Y = 3.5, 2.5
 # Distances (mm) between the nodes of the random fields: slices, rows, columns.
 _TEXTURES = {
     "dx": (90, 90, 90), "dy": (90, 90, 90), "coarse": (40, 22, 22), "cleft": (60, 26, 26),
@@ -60,7 +63,9 @@ class Chest:
     contrast: bool
 
 
-def make_chest(seed: int, *, sex: str, disease: bool, kernel: str, advance: Callable[[], object]) -> Chest:
+def make_chest(
+    seed: int, *, sex: str, disease: bool, kernel: str, advance: Callable[[], object]
+) -> Chest:
     """Make the chest of one patient.
 
     Parameters
@@ -81,11 +86,16 @@ def make_chest(seed: int, *, sex: str, disease: bool, kernel: str, advance: Call
 
 
 class _Patient:
-    """One patient, and the volumes that grow while the patient is drawn, all (slices, rows, columns)."""
+    """One patient, and the volumes that grow while the patient is drawn, all (slices, rows,
+    columns).
+    """
 
     def __init__(self, seed: int, sex: str) -> None:
-        # Parts draw from generators of their own, so that a change to one leaves the others as they were.
-        rng, self._tree_rng, self._disease_rng, self._noise_rng = np.random.default_rng(seed).spawn(4)
+        # Parts draw from generators of their own, so that a change to one leaves the others as they
+        # were.
+        rng, self._tree_rng, self._disease_rng, self._noise_rng = np.random.default_rng(seed).spawn(
+            4
+        )
         small = 0.97 if sex == "F" else 1.02
         self._build = Build(
             sex=sex,
@@ -98,7 +108,10 @@ class _Patient:
             density=rng.uniform(-885, -860),
         )
         self._z = (np.arange(SLICES) * SLICE_MM).astype(np.float32)
-        self._fields = {name: Field(rng, spacing, self._z, _AXIS[_ROWS], _AXIS) for name, spacing in _TEXTURES.items()}
+        self._fields = {
+            name: Field(rng, spacing, self._z, _AXIS[_ROWS], _AXIS)
+            for name, spacing in _TEXTURES.items()
+        }
         self._wall = ChestWall(self._build, self._z, self._fields)
         self._skeleton = Skeleton(self._build)
         self._spine = Spine(self._build)
@@ -182,7 +195,10 @@ class _Patient:
     def _fill_lungs(self, ill: bool, advance: Callable[[], object]) -> None:
         """Grow vessels and bronchi into the lungs, make them ill where asked for, and draw them."""
         inside = self._points_inside()
-        ends = {lobe: self._tree_rng.permutation(points)[: _ENDS[lobe]] for lobe, points in inside.items()}
+        ends = {
+            lobe: self._tree_rng.permutation(points)[: _ENDS[lobe]]
+            for lobe, points in inside.items()
+        }
         tree = LungTree(self._tree_rng, ends, self._to_patient)
         disease = self._disease(inside) if ill else None
         if disease:
@@ -194,12 +210,16 @@ class _Patient:
         layers = self._layers(tree, box)
         for index in range(SLICES):
             if self._lung[index].any():
-                parts = {name: layer[index].astype(np.float32) / 255 for name, layer in layers.items()}
+                parts = {
+                    name: layer[index].astype(np.float32) / 255 for name, layer in layers.items()
+                }
                 self._fill_slice(index, box, parts, disease)
             advance()
 
     def _disease(self, inside: dict[str, np.ndarray]) -> tuple[lungs.Consolidation, lungs.Nodule]:
-        """A consolidation in one lobe, a nodule in another; ``inside`` has points (n, 3) that fill each lobe, in mm."""
+        """A consolidation in one lobe, a nodule in another; ``inside`` has points (n, 3) that fill
+        each lobe, in mm.
+        """
         rng = self._disease_rng
         sick = ("LLL", "LUL", "RUL", "RLL", "RLL", "LLL")[rng.integers(6)]
         voxel_ml = (_SPARSE * PIXEL_MM) ** 2 * SLICE_MM / 1000
@@ -218,11 +238,15 @@ class _Patient:
         points = {}
         for number, name in enumerate(lungs.LOBES, start=1):
             k, i, j = np.nonzero(core == number)
-            points[name] = np.stack([_AXIS[sparse][j], _AXIS[sparse][i], self._z[k]], axis=1).astype(float)
+            points[name] = np.stack(
+                [_AXIS[sparse][j], _AXIS[sparse][i], self._z[k]], axis=1
+            ).astype(float)
         return points
 
     def _layers(self, tree: LungTree, box: Box) -> dict[str, np.ndarray]:
-        """Draw the trees into volumes of shares, uint8, 255 is all; axes (slice, row, column) within ``box``."""
+        """Draw the trees into volumes of shares, uint8, 255 is all; axes (slice, row, column)
+        within ``box``.
+        """
         thin = 3  # a slice is the mean of three thinner ones: a thick slice blurs small vessels
         size = SLICES * thin, box[0].stop - box[0].start, box[1].stop - box[1].start
         origin = np.array([_AXIS[box[1].start], _AXIS[box[0].start], -SLICE_MM / thin])
@@ -237,7 +261,11 @@ class _Patient:
         return layers
 
     def _fill_slice(
-        self, index: int, box: Box, parts: dict, disease: tuple[lungs.Consolidation, lungs.Nodule] | None
+        self,
+        index: int,
+        box: Box,
+        parts: dict,
+        disease: tuple[lungs.Consolidation, lungs.Nodule] | None,
     ) -> None:
         x, y, z = _AXIS[None, box[1]], _AXIS[box[0], None], float(self._z[index])
         wobble = np.zeros((MATRIX, MATRIX), np.float32)

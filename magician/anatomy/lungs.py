@@ -13,7 +13,8 @@ _FLAT = 0.85  # a consolidation is a little longer from feet to head
 
 
 def fissures(grid: Grid, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (mm, positive above) to the oblique fissures and, on the right, to the horizontal one.
+    """Distances (mm, positive above) to the oblique fissures and, on the right, to the horizontal
+    one.
 
     ``bend``, an array of the shape of the slice, says how the fissures differ from planes.
     """
@@ -31,7 +32,9 @@ def lobes(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray:
 
 
 def density(s: Section, mean: float) -> np.ndarray:
-    """HU of lung tissue without its visible vessels: denser at the back, where gravity pulls the blood."""
+    """HU of lung tissue without its visible vessels: denser at the back, where gravity pulls the
+    blood.
+    """
     return mean + 0.42 * s.grid.y + 10 * s.coarse + 9 * s.fine
 
 
@@ -42,10 +45,16 @@ def fissure_haze(grid: Grid, major: np.ndarray, minor: np.ndarray) -> np.ndarray
 
 
 class Consolidation:
-    """A part of a lobe whose air is replaced by fluid, touching the pleura, with a fuzzy inner margin."""
+    """A part of a lobe whose air is replaced by fluid, touching the pleura, with a fuzzy inner
+    margin.
+    """
 
-    def __init__(self, rng: np.random.Generator, lobe: str, voxels: np.ndarray, voxel_ml: float, field: Field) -> None:
-        """``voxels``: points (n, 3) that fill the lobe evenly, mm; ``voxel_ml`` is the volume of each."""
+    def __init__(
+        self, rng: np.random.Generator, lobe: str, voxels: np.ndarray, voxel_ml: float, field: Field
+    ) -> None:
+        """``voxels``: points (n, 3) that fill the lobe evenly, mm; ``voxel_ml`` is the volume of
+        each.
+        """
         side = -1.0 if lobe.startswith("R") else 1.0
         low = lobe in ("RLL", "LLL")
         outward = np.array([0.75 * side, 0.75 if low else -0.1, -0.25 if low else 0.3])
@@ -60,7 +69,9 @@ class Consolidation:
     def _score(self, points: np.ndarray, noise: np.ndarray) -> np.ndarray:
         return np.sqrt((((points - self.centre) * [1, 1, _FLAT]) ** 2).sum(axis=-1)) + 6.0 * noise
 
-    def share(self, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def share(
+        self, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """How dense each pixel is: (consolidated, hazy around it), 0 to 1 each."""
         cx, cy, cz = self.centre.tolist()
         dx, dy, dz = x - cx, y - cy, (z - cz) * _FLAT
@@ -76,8 +87,12 @@ class Nodule:
         self._x, self._y, self._z = voxels[rng.integers(len(voxels))].tolist()
         self._radius = float(rng.uniform(3.5, 5.5))
 
-    def draw(self, tissue: np.ndarray, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray) -> None:
-        """Draw into a slice of lung (HU), in place; ``x`` and ``y`` are the positions of its pixels."""
+    def draw(
+        self, tissue: np.ndarray, x: np.ndarray, y: np.ndarray, z: float, noise: np.ndarray
+    ) -> None:
+        """Draw into a slice of lung (HU), in place; ``x`` and ``y`` are the positions of its
+        pixels.
+        """
         if abs(z - self._z) < self._radius + 3:
             distance = np.sqrt((x - self._x) ** 2 + (y - self._y) ** 2 + (z - self._z) ** 2)
             paint(tissue, soft(distance - self._radius + 0.6 * noise, 2.2), 35.0)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from magician.anatomy.section import FAT, MUSCLE, Build, Section
-from magician.anatomy.shapes import Ellipsoid, Grid, Tube, bump, curve, paint, paint_shape, smooth_minimum, soft, unite
+from magician.anatomy.shapes import (
+    Ellipsoid,
+    Grid,
+    Tube,
+    bump,
+    curve,
+    paint,
+    paint_shape,
+    smooth_minimum,
+    soft,
+    unite,
+)
 from magician.anatomy.spine import Spine
 
 INLET_Z = 228.0
@@ -17,7 +28,9 @@ class Mediastinum:
     def __init__(self, build: Build, spine: Spine) -> None:
         self.build, self._spine = build, spine
         contrast = build.contrast
-        self._artery, self._pulmonary, self._vein = (178.0, 168.0, 155.0) if contrast else (42.0, 42.0, 42.0)
+        self._artery, self._pulmonary, self._vein = (
+            (178.0, 168.0, 155.0) if contrast else (42.0, 42.0, 42.0)
+        )
         self._myocardium = 105.0 if contrast else 48.0
         self._heart()
         self._great_vessels()
@@ -63,7 +76,9 @@ class Mediastinum:
             Tube((7, -10, 209, 4.5), (15, -14, 235, 3.8), (20, -20, 262, 3.6), (25, -26, 290, 3.5)),
             Tube((18, 4, 207, 5), (24, 2, 230, 5), (32, 0, 250, 4.8), (50, -5, 262, 4.5), (85, -12, 258, 4)),
         ]
-        self._veins = [  # superior vena cava, brachiocephalic, subclavian and jugular veins, inferior vena cava, azygos
+        # superior vena cava, brachiocephalic, subclavian and jugular veins, inferior vena cava,
+        # azygos
+        self._veins = [
             Tube((-29, -22, 214, 9), (-28, -20, 190, 9.5), (-27, -17, 168, 9.5), (-28, -18, 145, 11)),
             Tube((36, -28, 246, 6), (26, -34, 232, 6.5), (4, -42, 221, 6.5), (-18, -34, 213, 7), (-27, -25, 208, 8)),
             Tube((-40, -26, 248, 6), (-33, -27, 236, 7), (-29, -23, 212, 8)),
@@ -140,14 +155,22 @@ class Mediastinum:
     # fmt: on
 
     def envelope(self, s: Section) -> np.ndarray:
-        """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases, the spine."""
+        """Signed distance (mm) to the mediastinum: its organs, the fat that fills their creases,
+        the spine.
+        """
         grid, z = s.grid, s.grid.z
         y0 = self._spine.y(z)
         total = np.sqrt((grid.x / 1.12) ** 2 + (grid.y - y0) ** 2) - 19.0
         total = np.minimum(total, np.maximum(np.abs(grid.x) - 22, y0 - grid.y))
         # The heart rests on the diaphragm, in fat: no lung slips under it.
         bed = Grid(grid.x, grid.y, 104 - 0.5 * (104 - z)) if z < 104 else grid
-        for shape in (*self._muscle, self._right_atrium, self._left_atrium, self._outflow, *self._appendages):
+        for shape in (
+            *self._muscle,
+            self._right_atrium,
+            self._left_atrium,
+            self._outflow,
+            *self._appendages,
+        ):
             unite(total, shape.distance(bed, 22), 14, grow=3.5 if z < 165 else 1.5)
         for shape in (self._aorta, self._gullet, self._trachea, *self._veins, *self._arteries):
             unite(total, shape.distance(grid, 18), 13, grow=1.8)
@@ -156,11 +179,16 @@ class Mediastinum:
         front = -self.build.depth * float(curve([60, 140, 200, 235, 264], [102, 95, 72, 47, 30], z))
         box = grid.window(-70, 75, front - 30, y0)
         if box:
-            # One sheet from breastbone to spine keeps the lungs apart: thin behind the breastbone, thicker behind.
+            # One sheet from breastbone to spine keeps the lungs apart: thin behind the breastbone,
+            # thicker behind.
             x, y = grid.x[box] - 3 - 2 * s.coarse[box], grid.y[box]
             thin = float(curve([180, 205, 225, 240], [1.2, 3, 9, 15], z))
             depth = 8 + 12 * float(bump(z, 95, 40))  # a pad of fat lies in front of the heart
-            half = thin + 14 * np.exp(-np.maximum(y - front, 0) / depth) + 8 * np.clip((y + 34) / 16, 0, 1)
+            half = (
+                thin
+                + 14 * np.exp(-np.maximum(y - front, 0) / depth)
+                + 8 * np.clip((y + 34) / 16, 0, 1)
+            )
             total[box] = smooth_minimum(total[box], np.maximum(np.abs(x) - half, y - y0 + 20), 16)
         return total
 
@@ -192,7 +220,9 @@ class Mediastinum:
             paint_shape(hu, lobe.distance(s.grid), 125.0)
 
     def _heart_on(self, s: Section, height: np.ndarray) -> None:
-        """The heart, smooth under its pericardium and flat where it lies on the diaphragm, and its four chambers."""
+        """The heart, smooth under its pericardium and flat where it lies on the diaphragm, and its
+        four chambers.
+        """
         if s.grid.z > 180:
             return
         floor = height + 2.0 - s.grid.z
@@ -214,10 +244,17 @@ class Mediastinum:
                 paint(s.hu[box], soft(np.maximum(distance + rough, floor[box] + wall), 2.0), value)
 
     def draw_inlet(self, s: Section) -> None:
-        """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles in front."""
+        """Draw the fat through which vessels, windpipe and gullet enter the chest, and the muscles
+        in front.
+        """
         y0 = self._spine.y(s.grid.z)
         fade = float(np.clip((s.grid.z - INLET_Z) / 12, 0, 1))
-        around = np.sqrt((s.grid.x / 1.25) ** 2 + (s.grid.y - y0 + 27) ** 2) - 29 * fade + 4 * s.coarse + s.fine
+        around = (
+            np.sqrt((s.grid.x / 1.25) ** 2 + (s.grid.y - y0 + 27) ** 2)
+            - 29 * fade
+            + 4 * s.coarse
+            + s.fine
+        )
         for shape in self._inlet_fat:
             unite(around, shape.distance(s.grid, 20), 12)
         paint(s.hu, soft(around + 2 * s.cleft, 2.5) * soft(s.muscle + 9), FAT + 8 * s.fine)
@@ -225,7 +262,9 @@ class Mediastinum:
             paint_shape(s.hu, muscle.distance(s.grid), MUSCLE)
 
     def draw_airways(self, s: Section) -> np.ndarray:
-        """Draw trachea and bronchi with their walls; returns the air in them as shares, shape of the slice."""
+        """Draw trachea and bronchi with their walls; returns the air in them as shares, shape of
+        the slice.
+        """
         air = np.zeros_like(s.hu)
         for tube in (self._trachea, *self._bronchi):
             found = tube.distance(s.grid)

@@ -6,8 +6,8 @@ import numpy as np
 
 from magician.anatomy.shapes import bump, paint, soft
 
-# Kernels by name: the frequency (cycles per pixel) at which a soft roll-off cuts the noise, how strong the noise is,
-# and how much of the finest detail is added to the picture once more.
+# Kernels by name: the frequency (cycles per pixel) at which a soft roll-off cuts the noise, how
+# strong the noise is, and how much of the finest detail is added to the picture once more.
 _KERNELS = {"soft": (0.22, 1.0, 0.0), "sharp": (0.40, 4.0, 1.2)}
 KERNELS = tuple(_KERNELS)
 
@@ -36,20 +36,30 @@ def table(axis: np.ndarray, top_y: np.ndarray, middle_y: float) -> np.ndarray:
 
 
 class Reconstruction:
-    """A reconstruction kernel: sharp ones show finer detail, and more noise. Noise is streaked at the shoulders."""
+    """A reconstruction kernel: sharp ones show finer detail, and more noise. Noise is streaked at
+    the shoulders.
+    """
 
-    def __init__(self, rng: np.random.Generator, axis: np.ndarray, kernel: str, textures: int = 6) -> None:
-        """``axis``: positions of rows and of columns in mm, shape (n,); ``kernel``: one of `KERNELS`."""
+    def __init__(
+        self, rng: np.random.Generator, axis: np.ndarray, kernel: str, textures: int = 6
+    ) -> None:
+        """``axis``: positions of rows and of columns in mm, shape (n,); ``kernel``: one of
+        `KERNELS`.
+        """
         self._rng, self._size = rng, len(axis)
         cut, noise, self._detail = _KERNELS[kernel]
         along_y, along_x = np.fft.fftfreq(self._size)[:, None], np.fft.rfftfreq(self._size)[None, :]
         frequency = np.hypot(along_y, along_x)
-        ramp = np.sqrt(frequency) * np.exp(-((frequency / cut) ** 2))  # ramp filter times a soft roll-off
-        # X-rays that run from arm to arm are the weakest: their noise is drawn out from side to side.
+        # ramp filter times a soft roll-off
+        ramp = np.sqrt(frequency) * np.exp(-((frequency / cut) ** 2))
+        # X-rays that run from arm to arm are the weakest: their noise is drawn out from side to
+        # side.
         streaks = ramp * np.exp(-((along_x / 0.02) ** 2))
         self._grains = [self._texture(ramp) for _ in range(textures)]
         self._streaks = self._texture(streaks)
-        self._strength = noise * (4.9 + 6.0 * bump(axis[None, :], 0, 130) * bump(axis[:, None], 5, 100))
+        self._strength = noise * (
+            4.9 + 6.0 * bump(axis[None, :], 0, 130) * bump(axis[:, None], 5, 100)
+        )
 
     def _texture(self, spectrum: np.ndarray) -> np.ndarray:
         white = np.fft.rfft2(self._rng.standard_normal((self._size, self._size), dtype=np.float32))

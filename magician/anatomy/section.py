@@ -30,9 +30,10 @@ class Section:
     """One slice of one patient while it is being drawn; all arrays have the shape of ``hu``.
 
     ``around`` is the angle from the back (0) to the breastbone (pi);
-    ``skin``, ``muscle`` and ``rho`` are distances (mm) to the skin, to the surface of the muscles and to the
-    cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's blurred edge. ``fine``,
-    ``coarse`` and ``cleft`` are random textures, standard deviation about 1.
+    ``skin``, ``muscle`` and ``rho`` are distances (mm) to the skin, to the surface of the muscles
+    and to the cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's
+    blurred edge. ``fine``, ``coarse`` and ``cleft`` are random textures, standard deviation about
+    1.
     """
 
     index: int
@@ -48,7 +49,13 @@ class Section:
     edge: float
 
     def crop(self, box: Box | np.ndarray) -> Section:
-        """A part of the slice. Drawing into a box draws into the whole; pixels picked by a mask are copies."""
+        """A part of the slice. Drawing into a box draws into the whole; pixels picked by a mask are
+        copies.
+        """
         grid = Grid(self.grid.x[box], self.grid.y[box], self.grid.z)
-        parts = {f.name: getattr(self, f.name)[box] for f in fields(self) if f.name not in ("index", "grid", "edge")}
+        parts = {
+            f.name: getattr(self, f.name)[box]
+            for f in fields(self)
+            if f.name not in ("index", "grid", "edge")
+        }
         return Section(index=self.index, grid=grid, edge=self.edge, **parts)

@@ -1,7 +1,8 @@
 """Tools to draw anatomy slice by slice: signed distances, soft edges, smooth random fields.
 
-All lengths are in mm. A signed distance is negative inside. Axes: x grows to the patient's left, y to the back,
-z to the head; a slice is a 2-D array (rows, columns) of float32 with ``x`` along columns and ``y`` along rows.
+All lengths are in mm. A signed distance is negative inside. Axes: x grows to the patient's left, y
+to the back, z to the head; a slice is a 2-D array (rows, columns) of float32 with ``x`` along
+columns and ``y`` along rows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 EDGE_MM = 1.6  # how far the scanner smears an edge
 
 Box = tuple[slice, slice]
-Found = tuple[Box, np.ndarray] | None  # a box of a slice and the signed distance in it, or nothing on this slice
+# a box of a slice and the signed distance in it, or nothing on this slice
+Found = tuple[Box, np.ndarray] | None
 
 
 def soft(distance: np.ndarray, edge: float | np.ndarray = EDGE_MM) -> np.ndarray:
@@ -57,7 +59,9 @@ def unite(total: np.ndarray, found: Found, radius: float, *, grow: float = 0.0) 
 
 def curve(keys: list[float], values: list[float], at: float | np.ndarray) -> np.ndarray:
     """Interpolate key values without overshoot; constant beyond the ends."""
-    return _interpolator(tuple(keys), tuple(values))(np.clip(at, keys[0], keys[-1])).astype(np.float32)
+    return _interpolator(tuple(keys), tuple(values))(np.clip(at, keys[0], keys[-1])).astype(
+        np.float32
+    )
 
 
 @lru_cache(maxsize=128)
@@ -87,7 +91,9 @@ def double(half: np.ndarray) -> np.ndarray:
 
 
 class Grid:
-    """Coordinates of one slice: ``x``, ``y`` are arrays (rows, columns) and ``z`` a number, all in mm."""
+    """Coordinates of one slice: ``x``, ``y`` are arrays (rows, columns) and ``z`` a number, all in
+    mm.
+    """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, z: float) -> None:
         self.x, self.y, self.z = x, y, z
@@ -98,7 +104,9 @@ class Grid:
         return self.x.min(axis=0), self.x.max(axis=0), self.y.min(axis=1), self.y.max(axis=1)
 
     def window(self, x0: float, x1: float, y0: float, y1: float) -> Box | None:
-        """The smallest box (rows, columns) that holds x0..x1 and y0..y1, or None if that is not on the slice."""
+        """The smallest box (rows, columns) that holds x0..x1 and y0..y1, or None if that is not on
+        the slice.
+        """
         left, right, front, back = self._ranges
         columns = np.flatnonzero((right >= x0) & (left <= x1))
         rows = np.flatnonzero((back >= y0) & (front <= y1))
@@ -108,12 +116,21 @@ class Grid:
 
 
 class Field:
-    """A smooth random field in space, mean 0 and standard deviation about 1 (cubic B-splines on random nodes)."""
+    """A smooth random field in space, mean 0 and standard deviation about 1 (cubic B-splines on
+    random nodes).
+    """
 
     def __init__(
-        self, rng: np.random.Generator, spacing_mm: tuple, z: np.ndarray, y: np.ndarray, x: np.ndarray
+        self,
+        rng: np.random.Generator,
+        spacing_mm: tuple,
+        z: np.ndarray,
+        y: np.ndarray,
+        x: np.ndarray,
     ) -> None:
-        """``z``, ``y``, ``x``: positions of slices, rows, columns; ``spacing_mm`` of the nodes: same order."""
+        """``z``, ``y``, ``x``: positions of slices, rows, columns; ``spacing_mm`` of the nodes:
+        same order.
+        """
         self._low = np.array([z[0], y[0], x[0]], float)
         self._spacing = np.asarray(spacing_mm, float)
         extent = np.array([z[-1], y[-1], x[-1]], float) - self._low
@@ -133,7 +150,8 @@ class Field:
 
     def plane(self, index: int) -> np.ndarray:
         """The field on slice ``index``, shape (rows, columns)."""
-        # Sparse products: dense ones would start BLAS threads, which costs more than it gains on a busy machine.
+        # Sparse products: dense ones would start BLAS threads, which costs more than it gains on a
+        # busy machine.
         return self._rows @ np.ascontiguousarray((self._columns @ self._slices[index].T).T)
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -141,7 +159,9 @@ class Field:
         from scipy import ndimage
 
         place = (points[:, ::-1] - self._low) / self._spacing + 1.0
-        return ndimage.map_coordinates(self._nodes, place.T, order=3, prefilter=False, mode="nearest")
+        return ndimage.map_coordinates(
+            self._nodes, place.T, order=3, prefilter=False, mode="nearest"
+        )
 
 
 class Tube:
@@ -150,12 +170,16 @@ class Tube:
     def __init__(self, *points: tuple[float, float, float, float]) -> None:
         """``points``: (x, y, z, radius) each."""
         keys = np.asarray(points, np.float64)
-        length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(keys[:, :3], axis=0), axis=1))])
+        length = np.concatenate(
+            [[0.0], np.cumsum(np.linalg.norm(np.diff(keys[:, :3], axis=0), axis=1))]
+        )
         # Balls this close together look like a smooth tube.
         smallest = keys[:, 3].min()
         step = max(1.2, min(0.6 * smallest, 4 + 0.15 * smallest))
         at = np.linspace(0, length[-1], max(2, int(length[-1] / step) + 2))
-        self._samples = np.stack([curve(list(length), list(column), at) for column in keys.T], axis=1)
+        self._samples = np.stack(
+            [curve(list(length), list(column), at) for column in keys.T], axis=1
+        )
         heights, radii = self._samples[:, 2], self._samples[:, 3]
         self._low, self._high = float((heights - radii).min()), float((heights + radii).max())
 
@@ -186,9 +210,13 @@ class Tube:
 
     @staticmethod
     def _nearest(samples: np.ndarray, height: np.ndarray, margin: float) -> np.ndarray:
-        """Leave out the balls that are hidden behind the one nearest to the slice: most, where a tube is upright."""
+        """Leave out the balls that are hidden behind the one nearest to the slice: most, where a
+        tube is upright.
+        """
         first = samples[height.argmin()]
-        aside = np.linalg.norm(samples[:, :2] - first[:2], axis=1) + np.abs(samples[:, 3] - first[3])
+        aside = np.linalg.norm(samples[:, :2] - first[:2], axis=1) + np.abs(
+            samples[:, 3] - first[3]
+        )
         reach = samples[:, 3] + margin
         return samples[height**2 <= height.min() ** 2 + aside**2 + 2 * reach * aside + 1e-6]
 

@@ -1,4 +1,6 @@
-"""The spine of the teaching phantom: vertebrae that follow the curve of the back, discs, and the canal."""
+"""The spine of the teaching phantom: vertebrae that follow the curve of the back, discs, and the
+canal.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,24 @@ import numpy as np
 from magician.anatomy.section import Build, Section
 from magician.anatomy.shapes import Grid, curve, paint, soft
 
-# Heights (mm) of the upper edges of the vertebrae, where the rib heads lie: C6, C7, T1 to T12, L1, L2.
+# Heights (mm) of the upper edges of the vertebrae, where the rib heads lie: C6, C7, T1 to T12, L1,
+# L2.
 HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
-# Per vertebra: how far its spinous process falls for every mm that it goes back, and how far back it ends (mm behind
-# the middle of the canal, of an average spine): steep like roof tiles in the middle of the chest, level below it.
+# Per vertebra: how far its spinous process falls for every mm that it goes back, and how far back
+# it ends (mm behind the middle of the canal, of an average spine): steep like roof tiles in the
+# middle of the chest, level below it.
 _FALL = [0.3, 0.35, 0.5, 0.8, 1.0, 1.2, 1.4, 1.5, 1.5, 1.4, 1.2, 0.8, 0.45, 0.25, 0.15, 0.15]
 _SPINOUS = [28, 33, 34, 32, 30, 28, 27, 26, 26, 26, 26, 26, 27, 28, 30, 31]
-_TRANSVERSE = [25, 28, 36, 36, 35, 35, 35, 35, 34, 33, 31, 28, 24, 22, 32, 36]  # how far its ends are from the mid-line
+# how far its ends are from the mid-line
+_TRANSVERSE = [25, 28, 36, 36, 35, 35, 35, 35, 34, 33, 31, 28, 24, 22, 32, 36]
 _THICK = 0.6  # a slice is thicker than a pixel is wide, so edges that it cuts flat are softer
 
 
 @dataclass(frozen=True)
 class _Vertebra:
-    """One vertebra; lengths in mm. It is tilted so that its plates stand across the curve of the spine."""
+    """One vertebra; lengths in mm. It is tilted so that its plates stand across the curve of the
+    spine.
+    """
 
     y: float
     z: float
@@ -37,7 +44,9 @@ class _Vertebra:
         return 15 * self.size + 7.5
 
     def axes(self, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where pixels lie seen from the middle of the body: to a side, backwards, and upwards along the spine."""
+        """Where pixels lie seen from the middle of the body: to a side, backwards, and upwards
+        along the spine.
+        """
         length = float(np.hypot(1, self.tilt))
         dy, dz = grid.y - self.y, grid.z - self.z
         return np.abs(grid.x), (dy - self.tilt * dz) / length, (dz + self.tilt * dy) / length
@@ -54,14 +63,22 @@ class _Vertebra:
         back = back - self.canal
         up = up * (21 / self.height)  # as if in the middle of the chest
         ring = np.abs(np.sqrt(side**2 + (back * 0.9) ** 2) - 12.0) - 2.4
-        pedicle = np.maximum(np.maximum(ring, (np.abs(up - 4) - 5) * _THICK), np.maximum(6 - side, back - 4))
-        lamina = np.maximum(np.maximum(ring, 1 - back), (np.abs(up + 1 + 0.5 * (back - 4)) - 7.5) * _THICK)
+        pedicle = np.maximum(
+            np.maximum(ring, (np.abs(up - 4) - 5) * _THICK), np.maximum(6 - side, back - 4)
+        )
+        lamina = np.maximum(
+            np.maximum(ring, 1 - back), (np.abs(up + 1 + 0.5 * (back - 4)) - 7.5) * _THICK
+        )
         joint = np.sqrt((side - 12) ** 2 + (back - 5) ** 2 + (0.42 * up) ** 2) - 4.4
         reach = np.clip((side - 12) / (self.transverse - 16), 0, 1)
-        aside, behind = side - 12 - reach * (self.transverse - 16), back - 1 - 0.4 * reach * (self.transverse - 16)
+        aside, behind = (
+            side - 12 - reach * (self.transverse - 16),
+            back - 1 - 0.4 * reach * (self.transverse - 16),
+        )
         across = np.sqrt(aside**2 + behind**2 + (0.7 * (up - 3)) ** 2) - 3.8 - 0.8 * reach**4
         return np.minimum(
-            np.minimum(np.minimum(pedicle, lamina), np.minimum(joint, across)), self._spinous_process(side, back, up)
+            np.minimum(np.minimum(pedicle, lamina), np.minimum(joint, across)),
+            self._spinous_process(side, back, up),
         )
 
     def _spinous_process(self, side: np.ndarray, back: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -71,7 +88,9 @@ class _Vertebra:
         half = 8.5 - 3.0 * along
         blade = (np.abs(up - middle) - half) / np.hypot(1, 0.6 * self.fall) * _THICK
         width = 2.7 - 0.9 * along + 1.6 * np.clip(5 * along - 4, 0, 1)
-        return np.maximum(np.maximum(blade, side - width), np.maximum(9 - back, back - self.spinous))
+        return np.maximum(
+            np.maximum(blade, side - width), np.maximum(9 - back, back - self.spinous)
+        )
 
 
 class Spine:
@@ -82,16 +101,26 @@ class Spine:
         edges = [*HEADS_Z, -57]
         self._vertebrae = [
             self._vertebra((top + bottom) / 2, top - bottom, *shape)
-            for top, bottom, *shape in zip(edges, edges[1:], _FALL, _SPINOUS, _TRANSVERSE, strict=False)
+            for top, bottom, *shape in zip(
+                edges, edges[1:], _FALL, _SPINOUS, _TRANSVERSE, strict=False
+            )
         ]
 
-    def _vertebra(self, z: float, height: float, fall: float, spinous: float, transverse: float) -> _Vertebra:
+    def _vertebra(
+        self, z: float, height: float, fall: float, spinous: float, transverse: float
+    ) -> _Vertebra:
         size = self._size(z)
-        return _Vertebra(self.y(z), z, self._tilt(z), height, size, fall, spinous * size, transverse * size)
+        return _Vertebra(
+            self.y(z), z, self._tilt(z), height, size, fall, spinous * size, transverse * size
+        )
 
     def y(self, z: float) -> float:
-        """Where the middle of the vertebral bodies lies: the curve of the back, leaning forward to the neck."""
-        return self.build.depth * float(curve([-10, 60, 130, 190, 240, 285], [40, 49, 54, 51, 37, 12], z))
+        """Where the middle of the vertebral bodies lies: the curve of the back, leaning forward to
+        the neck.
+        """
+        return self.build.depth * float(
+            curve([-10, 60, 130, 190, 240, 285], [40, 49, 54, 51, 37, 12], z)
+        )
 
     def front(self, z: float) -> float:
         """Where the front of the vertebral bodies lies."""
@@ -104,7 +133,9 @@ class Spine:
         return float(curve([0, 140, 280], [1.24, 1.1, 0.9], z)) * self.build.width
 
     def draw(self, s: Section) -> None:
-        """Draw the vertebrae that a slice cuts, the disc between their bodies and the canal behind them."""
+        """Draw the vertebrae that a slice cuts, the disc between their bodies and the canal behind
+        them.
+        """
         z, size, lean = s.grid.z, self._size(s.grid.z), float(np.hypot(1, self._tilt(s.grid.z)))
         y0 = self.y(z)
         canal_y = y0 + (15 * size + 7.5) * lean
@@ -122,7 +153,9 @@ class Spine:
         paint(hu, soft(canal + 3.2), 38.0)
 
     @staticmethod
-    def _draw_vertebra(vertebra: _Vertebra, grid: Grid, hu: np.ndarray, fine: np.ndarray, canal: np.ndarray) -> None:
+    def _draw_vertebra(
+        vertebra: _Vertebra, grid: Grid, hu: np.ndarray, fine: np.ndarray, canal: np.ndarray
+    ) -> None:
         axes = vertebra.axes(grid)
         bone = np.minimum(np.maximum(vertebra.body(*axes), -canal - 1), vertebra.arch(*axes))
         paint(hu, soft(bone), 620.0)

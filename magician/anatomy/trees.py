@@ -21,8 +21,8 @@ _INERTIA = 0.55  # how much of its stem's direction a branch keeps
 class Tree:
     """A branching tree of n nodes.
 
-    ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``heading`` (n, 3) the direction
-    in which the branch arrives there, of length 1, and ``radius`` is in mm.
+    ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``heading`` (n, 3)
+    the direction in which the branch arrives there, of length 1, and ``radius`` is in mm.
     """
 
     parent: np.ndarray
@@ -31,22 +31,38 @@ class Tree:
     radius: np.ndarray
 
 
-def grow(rng: np.random.Generator, root: np.ndarray, ends: np.ndarray, root_radius: float, end_radius: float) -> Tree:
-    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): divide the ends again and again, as lungs do.
+def grow(
+    rng: np.random.Generator,
+    root: np.ndarray,
+    ends: np.ndarray,
+    root_radius: float,
+    end_radius: float,
+) -> Tree:
+    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): divide the ends again and again,
+    as lungs do.
 
-    A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to fit the root.
+    A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to
+    fit the root.
     """
     power = np.log(root_radius / end_radius) / np.log(len(ends))
     heading = _unit(ends.mean(axis=0) - root)[None]
-    parents, wheres, headings, loads = [np.array([0])], [root[None]], [heading], [np.array([len(ends)])]
+    parents, wheres, headings, loads = (
+        [np.array([0])],
+        [root[None]],
+        [heading],
+        [np.array([len(ends)])],
+    )
     group, above, made = np.zeros(len(ends), int), np.array([0]), 1
     position, points = root[None], ends
     while len(points):
         count = np.bincount(group)
         ahead = _mean(points, group) - position
         length = np.linalg.norm(ahead, axis=1) + 1e-6
-        # Vessels turn slowly: a branch keeps some of the direction of its stem, all the way but to its end.
-        ahead = _unit(ahead / length[:, None] + np.where(count > 1, _INERTIA, 0.0)[:, None] * heading)
+        # Vessels turn slowly: a branch keeps some of the direction of its stem, all the way but to
+        # its end.
+        ahead = _unit(
+            ahead / length[:, None] + np.where(count > 1, _INERTIA, 0.0)[:, None] * heading
+        )
         # Branch before the nearest end is passed, so that no branch has to run back.
         progress = ((points - position[group]) * ahead[group]).sum(axis=1)
         nearest = np.full(len(count), np.inf)
@@ -94,7 +110,8 @@ def _divide(rng, points, group, ahead):
     order = np.lexsort((along, group))
     rank = np.empty(len(points), int)
     rank[order] = np.arange(len(points)) - (np.cumsum(count) - count)[group[order]]
-    # Uneven parts: a stem goes on and gives off branches, rather than forking evenly again and again.
+    # Uneven parts: a stem goes on and gives off branches, rather than forking evenly again and
+    # again.
     uneven = rng.uniform(0.12, 0.5, size)
     uneven = np.where(rng.random(size) < 0.5, uneven, 1 - uneven)
     cut = np.clip(np.round(count * uneven), 1, np.maximum(count - 1, 1))
@@ -103,7 +120,9 @@ def _divide(rng, points, group, ahead):
 
 
 def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) and radii (n) close together along all branches, bent so that branches leave without a kink."""
+    """Points (n, 3) and radii (n) close together along all branches, bent so that branches leave
+    without a kink.
+    """
     pick = np.flatnonzero(tree.radius >= smallest)
     pick = pick[pick > 0]
     parent = tree.parent[pick]
@@ -112,7 +131,9 @@ def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     leave, arrive = (tree.heading[node] * (0.33 * length)[:, None] for node in (parent, pick))
     steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.9, 2)).astype(int), 2)
     which = np.repeat(np.arange(len(pick)), steps)
-    t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(steps, steps)
+    t = (np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)) / np.repeat(
+        steps, steps
+    )
     t = t[:, None]
     points = (1 - t) ** 2 * ((1 + 2 * t) * start[which] + 3 * t * leave[which])
     points += t**2 * ((3 - 2 * t) * end[which] - 3 * (1 - t) * arrive[which])
@@ -121,10 +142,13 @@ def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     return points, radius
 
 
-def splat(target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray) -> None:
+def splat(
+    target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray
+) -> None:
     """Draw balls into ``target`` (uint8, axes z, y, x; 255 is full), keeping the larger value.
 
-    ``origin`` and ``step`` are (x, y, z) of the first voxel centre and of the voxel distance, in mm.
+    ``origin`` and ``step`` are (x, y, z) of the first voxel centre and of the voxel distance, in
+    mm.
     """
     flat = target.reshape(-1)
     shape = np.array(target.shape[::-1])
@@ -138,25 +162,34 @@ def splat(target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np
         place, base, r = place[inside], base[inside], radius[chosen][inside].astype(np.float32)
         axes = [np.arange(-n, n + 1) for n in reach]
         square = [
-            (((a[None] + base[:, i : i + 1] - place[:, i : i + 1]) * step[i]) ** 2).astype(np.float32)
+            (((a[None] + base[:, i : i + 1] - place[:, i : i + 1]) * step[i]) ** 2).astype(
+                np.float32
+            )
             for i, a in enumerate(axes)
         ]
         thin = np.clip(0.12 + 0.8 * r, 0, 1) * 255
         for dz in range(len(axes[2])):
-            distance = np.sqrt(square[0][:, None, :] + square[1][:, :, None] + square[2][:, dz, None, None])
+            distance = np.sqrt(
+                square[0][:, None, :] + square[1][:, :, None] + square[2][:, dz, None, None]
+            )
             share = np.clip((r[:, None, None] - distance) / 1.6 + 0.5, 0, 1) * thin[:, None, None]
             index = (
-                ((base[:, 2] + axes[2][dz]) * shape[1] + base[:, 1])[:, None, None] + axes[1][None, :, None]
+                ((base[:, 2] + axes[2][dz]) * shape[1] + base[:, 1])[:, None, None]
+                + axes[1][None, :, None]
             ) * shape[0] + (base[:, 0][:, None, None] + axes[0][None, None, :])
             seen = share > 2
             np.maximum.at(flat, index[seen], share[seen].astype(np.uint8))
 
 
 class LungTree:
-    """Arteries, veins and bronchi of both lungs, each as a list of (points (n, 3), radii (n)) in mm."""
+    """Arteries, veins and bronchi of both lungs, each as a list of (points (n, 3), radii (n)) in
+    mm.
+    """
 
     def __init__(self, rng: np.random.Generator, ends: dict[str, np.ndarray], to_world) -> None:
-        """``ends``: points (n, 3) per lobe, mm; ``to_world`` says where points of the average chest lie."""
+        """``ends``: points (n, 3) per lobe, mm; ``to_world`` says where points of the average chest
+        lie.
+        """
         self.vessels, self.walls, self.lumens, self.fine_lumens = [], [], [], []
         for lobe, points in ends.items():
             artery, bronchus, vein, radius = _HILA[lobe]
@@ -182,6 +215,10 @@ class LungTree:
         self.fine_lumens.append((points, 1.3 * radius))
 
     def keep_near(self, centre: np.ndarray, distance: float) -> None:
-        """Forget the finest bronchi far from ``centre``: air shows them only where the lung around is dense."""
-        near = [np.linalg.norm(points - centre, axis=1) < distance for points, _ in self.fine_lumens]
+        """Forget the finest bronchi far from ``centre``: air shows them only where the lung around
+        is dense.
+        """
+        near = [
+            np.linalg.norm(points - centre, axis=1) < distance for points, _ in self.fine_lumens
+        ]
         self.fine_lumens = [(p[k], r[k]) for (p, r), k in zip(self.fine_lumens, near, strict=True)]

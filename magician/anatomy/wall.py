@@ -1,7 +1,8 @@
 """Body outline, skin, fat and muscles of the teaching phantom.
 
-The chest wall is drawn in polar coordinates around the middle of the chest: ``phi`` is 0 at the back, pi at the
-breastbone, negative on the patient's right. ``rho`` is the distance outwards from the inner surface of the ribs.
+The chest wall is drawn in polar coordinates around the middle of the chest: ``phi`` is 0 at the
+back, pi at the breastbone, negative on the patient's right. ``rho`` is the distance outwards from
+the inner surface of the ribs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from magician.anatomy.section import FAT, MUSCLE, Build, Section
-from magician.anatomy.shapes import Field, Grid, Tube, bump, curve, double, paint, smooth_minimum, soft, unite
+from magician.anatomy.shapes import (
+    Field,
+    Grid,
+    Tube,
+    bump,
+    curve,
+    double,
+    paint,
+    smooth_minimum,
+    soft,
+    unite,
+)
 
 ANGLES = 2048
 CENTRE_Y = -5.0
@@ -20,7 +32,9 @@ def superellipse(phi: np.ndarray, half_width, front, back, power: float) -> np.n
     """Radius (slices, angles) of an egg-like outline whose half-axes are given per slice."""
     s, c = np.abs(np.sin(phi)), np.cos(phi)
     half_depth = np.where(c < 0, front[:, None], back[:, None])
-    return ((s / half_width[:, None]) ** power + (np.abs(c) / half_depth) ** power) ** (-1.0 / power)
+    return ((s / half_width[:, None]) ** power + (np.abs(c) / half_depth) ** power) ** (
+        -1.0 / power
+    )
 
 
 class ChestWall:
@@ -62,10 +76,19 @@ class ChestWall:
             d * curve(keys, [106, 110, 114, 117, 118, 116, 110, 101, 92], z),
             2.35,
         )
-        muscle *= 1 + 0.035 * bump(around, 0.42, 0.3) - 0.05 * bump(around, 0, 0.12) - 0.03 * bump(around, np.pi, 0.2)
+        muscle *= (
+            1
+            + 0.035 * bump(around, 0.42, 0.3)
+            - 0.05 * bump(around, 0, 0.12)
+            - 0.03 * bump(around, np.pi, 0.2)
+        )
         self._muscle = np.maximum(muscle, self._cavity + 11).astype(np.float32)
         low = curve([0, 100, 200, 280], [1.35, 1.1, 0.8, 0.6], z)[:, None]
-        fat = build.fat * low * (0.55 + 0.55 * bump(around, 1.75, 0.7) + 0.25 * bump(around, np.pi, 0.7))
+        fat = (
+            build.fat
+            * low
+            * (0.55 + 0.55 * bump(around, 1.75, 0.7) + 0.25 * bump(around, np.pi, 0.7))
+        )
         if build.sex == "F":
             level = bump(z, 136, 40)[:, None]
             fat = fat + (6 + build.fat) * level * bump(around, 2.40, 0.36)
@@ -117,7 +140,8 @@ class ChestWall:
 
     def draw(self, s: Section) -> None:
         """Draw skin, fat and muscles of a slice; bones and the cavity are drawn over them later."""
-        mask = (s.skin < 2) & (s.rho > -2 - 0.5 * s.edge)  # as deep as the edge of the cavity is blurred
+        # as deep as the edge of the cavity is blurred
+        mask = (s.skin < 2) & (s.rho > -2 - 0.5 * s.edge)
         wall = s.crop(mask)
         fat = FAT + 8 * wall.fine + 30 * np.clip(wall.fine - 1.3, 0, 1)
         paint(wall.hu, soft(wall.skin), 20.0)
@@ -130,12 +154,18 @@ class ChestWall:
     def _breasts(self, s: Section) -> None:
         if self.build.sex != "F" or not 90 < s.grid.z < 185:
             return
-        where = bump(s.around, 2.40, 0.26) * float(bump(s.grid.z, 136, 28)) * np.clip(s.muscle / 4 - 0.5, 0, 1)
+        where = (
+            bump(s.around, 2.40, 0.26)
+            * float(bump(s.grid.z, 136, 28))
+            * np.clip(s.muscle / 4 - 0.5, 0, 1)
+        )
         depth = np.clip((-s.skin - 4) / 6, 0, 1)
         paint(s.hu, np.clip(0.6 * s.coarse + s.fine - 0.1, 0, 1) * where * depth, 30.0)
 
     def _muscles(self, s: Section) -> None:
-        """Muscle, and the planes of fat between muscles: under the outer sheet, over the ribs, and in clefts."""
+        """Muscle, and the planes of fat between muscles: under the outer sheet, over the ribs, and
+        in clefts.
+        """
         paint(s.hu, soft(s.muscle + 1.2 * s.coarse + 0.5 * s.fine), MUSCLE + 5 * s.fine)
         thick = s.rho - s.muscle
         ribs = np.abs(s.rho - 11.5 - 0.8 * s.coarse) + np.clip(16 - thick, 0, 9)

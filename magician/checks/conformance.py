@@ -1,6 +1,7 @@
 """Check whether objects are what they say they are, before a PACS that takes anything gets them.
 
-A PACS accepts an object with 0x0000 and finds out years later, or never, that something is missing in it.
+A PACS accepts an object with 0x0000 and finds out years later, or never, that something is missing
+in it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Conformance(TableOfChecks):
     Attributes
     ----------
     objects : tuple of CheckedObject
-        In the order in which they were given; the table shows those together of which the same is to be said.
+        In the order in which they were given; the table shows those together of which the same is
+        to be said.
     together : tuple of str
         What does not fit together.
     """
@@ -75,13 +77,19 @@ class Conformance(TableOfChecks):
     @property
     def complaints(self) -> tuple[str, ...]:
         """What our own checks found wrong, each once: in objects, then between them."""
-        return tuple(dict.fromkeys([*(text for one in self.objects for text in one.complaints), *self.together]))
+        return tuple(
+            dict.fromkeys(
+                [*(text for one in self.objects for text in one.complaints), *self.together]
+            )
+        )
 
     @property
     def summary(self) -> str:
         """One sentence."""
         bad = sum(not one.ok for one in self.objects)
-        one_by_one = f"{bad} of {len(self.objects)} objects are NOT conformant" if bad else "conformant"
+        one_by_one = (
+            f"{bad} of {len(self.objects)} objects are NOT conformant" if bad else "conformant"
+        )
         if not bad:
             one_by_one = f"{len(self.objects)} objects are conformant"
         return f"{one_by_one}, and {'do NOT fit' if self.together else 'fit'} together."
@@ -93,9 +101,19 @@ class Conformance(TableOfChecks):
             if one.errors is not None:
                 validator = f"{_count(one.errors, 'error')}, {_count(one.warnings, 'warning')}"
             what = "\n".join(one.complaints or one.errors or ())
-            rows.append([f"{count} {one.kind}", _outcome(one.ok), _of_ours(one.complaints), validator, what])
+            rows.append(
+                [f"{count} {one.kind}", _outcome(one.ok), _of_ours(one.complaints), validator, what]
+            )
         everything = f"all {len(self.objects)} together"
-        rows.append([everything, _outcome(not self.together), _of_ours(self.together), "", "\n".join(self.together)])
+        rows.append(
+            [
+                everything,
+                _outcome(not self.together),
+                _of_ours(self.together),
+                "",
+                "\n".join(self.together),
+            ]
+        )
         return rows
 
 
@@ -116,10 +134,11 @@ def check_conformance(
 ) -> Conformance:
     """Check DICOM objects one by one, and whether they fit together.
 
-    Our own checks always run: attributes that are required of Secondary Capture, Segmentation, Comprehensive 3D SR and
-    CT objects, each with its clause; valid UIDs; one patient, one study, one frame of reference; and references that
-    lead somewhere. They are few, and readable. Where David Clunie's ``dciodvfy`` (dicom3tools) is installed, it
-    judges each object too: it knows the standard, but nothing of references, and its words take practice.
+    Our own checks always run: attributes that are required of Secondary Capture, Segmentation,
+    Comprehensive 3D SR and CT objects, each with its clause; valid UIDs; one patient, one study,
+    one frame of reference; and references that lead somewhere. They are few, and readable. Where
+    David Clunie's ``dciodvfy`` (dicom3tools) is installed, it judges each object too: it knows the
+    standard, but nothing of references, and its words take practice.
 
     Parameters
     ----------
@@ -133,11 +152,13 @@ def check_conformance(
     Returns
     -------
     Conformance
-        ``.ok``, ``.objects``, ``.together``; show it as the last line of a notebook's cell, or print it.
+        ``.ok``, ``.objects``, ``.together``; show it as the last line of a notebook's cell, or
+        print it.
 
     Notes
     -----
-    PS3.3 A.8.1, A.51, A.35.13, A.3 and the modules named there; PS3.10 7.1 for the file meta information.
+    PS3.3 A.8.1, A.51, A.35.13, A.3 and the modules named there; PS3.10 7.1 for the file meta
+    information.
     """
     datasets = list(datasets)
     program = shutil.which("dciodvfy")
@@ -147,11 +168,15 @@ def check_conformance(
             errors = warnings = None
             if program:
                 errors, warnings = _validate(program, dataset, Path(folder) / "object.dcm")
-            checked.append(CheckedObject(kind_of(dataset), tuple(complaints_about(dataset)), errors, warnings))
+            checked.append(
+                CheckedObject(kind_of(dataset), tuple(complaints_about(dataset)), errors, warnings)
+            )
     return Conformance(tuple(checked), tuple(complaints_together(datasets, list(sources))))
 
 
-def _validate(program: str, dataset: Dataset, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _validate(
+    program: str, dataset: Dataset, path: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the errors and the warnings of dciodvfy about one object, written as it is."""
     written = copy(dataset)  # not a deep one: only the preamble is new
     written.preamble = b"\0" * 128
@@ -159,7 +184,9 @@ def _validate(program: str, dataset: Dataset, path: Path) -> tuple[tuple[str, ..
         dcmwrite(path, written, enforce_file_format=False)
     except Exception as error:  # pydicom says what it misses in several ways
         return (f"Error - it can't be written: {error}",), ()
-    result = subprocess.run([program, str(path)], capture_output=True, check=False, timeout=_LONGEST_S)
+    result = subprocess.run(
+        [program, str(path)], capture_output=True, check=False, timeout=_LONGEST_S
+    )
     lines = result.stderr.decode("utf-8", errors="replace").splitlines()
     errors = tuple(line for line in lines if line.startswith("Error"))
     if result.returncode not in (0, 1):

@@ -8,13 +8,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
-# What all objects of one patient and one study say alike (PS3.3 C.7.1.1, C.7.2.1), and those of one series (C.7.3.1)
+# What all objects of one patient and one study say alike (PS3.3 C.7.1.1, C.7.2.1), and those of one
+# series (C.7.3.1)
 ALIKE = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-ALIKE_IN_SERIES = ("Modality", "SeriesNumber", "SeriesDate", "SeriesTime", "SeriesDescription", "FrameOfReferenceUID")
-ELSEWHERE = ("ReferencedPatientSequence", "ReferencedStudySequence", "ReferencedPerformedProcedureStepSequence")
+ALIKE_IN_SERIES = (
+    "Modality",
+    "SeriesNumber",
+    "SeriesDate",
+    "SeriesTime",
+    "SeriesDescription",
+    "FrameOfReferenceUID",
+)
+ELSEWHERE = (
+    "ReferencedPatientSequence",
+    "ReferencedStudySequence",
+    "ReferencedPerformedProcedureStepSequence",
+)
 
 
 def complaints_together(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iterator[str]:
@@ -42,7 +54,10 @@ def _different(datasets: Iterable[Dataset], keyword: str, which: str) -> Iterato
 
 
 def _references(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iterator[str]:
-    known = {str(one.get("SOPInstanceUID", "")): str(one.get("SOPClassUID", "")) for one in (*sources, *datasets)}
+    known = {
+        str(one.get("SOPInstanceUID", "")): str(one.get("SOPClassUID", ""))
+        for one in (*sources, *datasets)
+    }
     named = {reference for one in datasets for reference in references(one)}
     lost = [uid for uid, _ in named if uid not in known]
     if lost:
@@ -51,7 +66,9 @@ def _references(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iter
     if wrong:
         yield f"{len(wrong)} objects are referred to by another SOP class than theirs (PS3.3 10.8)"
     segments = {
-        str(one.get("SOPInstanceUID", "")): {item.get("SegmentNumber") for item in one.get("SegmentSequence") or []}
+        str(one.get("SOPInstanceUID", "")): {
+            item.get("SegmentNumber") for item in one.get("SegmentSequence") or []
+        }
         for one in datasets
         if one.get("SOPClassUID") == SegmentationStorage
     }
@@ -60,10 +77,16 @@ def _references(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iter
 
 
 def _report(report: Dataset, segments: dict[str, set]) -> Iterator[str]:
-    """What a report refers to must be listed as its evidence (PS3.3 C.17.2), and its segments must exist."""
+    """What a report refers to must be listed as its evidence (PS3.3 C.17.2), and its segments must
+    exist.
+    """
     evidence = Dataset()
     evidence.update(
-        {"CurrentRequestedProcedureEvidenceSequence": report.get("CurrentRequestedProcedureEvidenceSequence")}
+        {
+            "CurrentRequestedProcedureEvidenceSequence": report.get(
+                "CurrentRequestedProcedureEvidenceSequence"
+            )
+        }
     )
     content = Dataset()
     content.update({"ContentSequence": report.get("ContentSequence")})
@@ -71,13 +94,18 @@ def _report(report: Dataset, segments: dict[str, set]) -> Iterator[str]:
     if missing:
         yield f"the report refers to {len(missing)} objects that its evidence does not list (PS3.3 C.17.2)"
     for item in _items(content):
-        uid, number = str(item.get("ReferencedSOPInstanceUID", "")), item.get("ReferencedSegmentNumber")
+        uid, number = (
+            str(item.get("ReferencedSOPInstanceUID", "")),
+            item.get("ReferencedSegmentNumber"),
+        )
         if number is not None and uid in segments and number not in segments[uid]:
             yield f"the report refers to segment {number}, and the SEG has none of that number (PS3.3 C.18.4)"
 
 
 def references(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Every (SOP Instance UID, SOP Class UID) that an object refers to, but for patient, study and procedure."""
+    """Every (SOP Instance UID, SOP Class UID) that an object refers to, but for patient, study and
+    procedure.
+    """
     for item in _items(dataset):
         if "ReferencedSOPInstanceUID" in item:
             yield str(item.ReferencedSOPInstanceUID), str(item.get("ReferencedSOPClassUID", ""))

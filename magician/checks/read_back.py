@@ -1,7 +1,8 @@
-"""What a SEG and an SR say, read from their elements alone; used by :mod:`magician.checks.round_trip`.
+"""What a SEG and an SR say, read from their elements alone; used by
+:mod:`magician.checks.round_trip`.
 
-Nothing here is shared with what makes these objects, neither code nor tables: a mistake that both had would cancel out
-and prove nothing. Coordinates are DICOM's patient coordinates in mm, LPS.
+Nothing here is shared with what makes these objects, neither code nor tables: a mistake that both
+had would cancel out and prove nothing. Coordinates are DICOM's patient coordinates in mm, LPS.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the SR says of one lung: volume, tracking UID, and the SEG and segment number that it points at."""
+    """What the SR says of one lung: volume, tracking UID, and the SEG and segment number that it
+    points at.
+    """
 
     volume_ml: float
     tracking_uid: str
@@ -73,7 +76,9 @@ class Measured:
 
 
 def _or_say_that(what: str) -> Callable:
-    """Make a reader raise a ResultError that begins so: what came back from a PACS may lack anything."""
+    """Make a reader raise a ResultError that begins so: what came back from a PACS may lack
+    anything.
+    """
 
     def decorate(read: Callable) -> Callable:
         @wraps(read)
@@ -100,7 +105,10 @@ def frames_of(seg: Dataset) -> list[Frame]:
         If it can't be read.
     """
     shape = (int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
-    groups, shared = list(seg.PerFrameFunctionalGroupsSequence), seg.SharedFunctionalGroupsSequence[0]
+    groups, shared = (
+        list(seg.PerFrameFunctionalGroupsSequence),
+        seg.SharedFunctionalGroupsSequence[0],
+    )
     needed = -(-int(np.prod(shape)) // 16) * 2  # bits, in an even number of bytes (PS3.5 8.1.1)
     if len(groups) != shape[0] or len(seg.PixelData) != needed:
         raise ResultError(
@@ -109,7 +117,9 @@ def frames_of(seg: Dataset) -> list[Frame]:
         )
     sides = {number: side for side, (number, _) in segments_of(seg).items()}
     pixels = pixel_array(seg).reshape(shape).astype(bool)
-    return [_frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)]
+    return [
+        _frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)
+    ]
 
 
 @_or_say_that("The segments of the SEG can't be read")
@@ -147,7 +157,9 @@ def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int,
 
 
 def grid_of(headers) -> np.ndarray:
-    """Return the affine (4, 4) from (slice, row, column, 1) to LPS mm, from the position of each header."""
+    """Return the affine (4, 4) from (slice, row, column, 1) to LPS mm, from the position of each
+    header.
+    """
     axes = np.array(headers[0].ImageOrientationPatient, float).reshape(2, 3)
     positions = np.array([header.ImagePositionPatient for header in headers], float)
     grid = np.eye(4)
@@ -158,14 +170,17 @@ def grid_of(headers) -> np.ndarray:
     return grid
 
 
-def place(frames: list[Frame], side: str, grid: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+def place(
+    frames: list[Frame], side: str, grid: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, int]:
     """Put the pixels of one lung where their patient coordinates lie on the grid.
 
     Returns
     -------
     mask : array of bool, of this shape
     lost : int
-        Pixels that lie between the voxels or outside them, and those that come to lie on another one.
+        Pixels that lie between the voxels or outside them, and those that come to lie on another
+        one.
     """
     mask, lost = np.zeros(shape, bool), 0
     to_voxel = np.linalg.inv(grid)
@@ -211,7 +226,9 @@ def measured_by(sr: Dataset) -> dict[str, Measured]:
 
 @_or_say_that("The references can't be read")
 def referenced_by(dataset: Dataset) -> set[str]:
-    """Return every SOP Instance UID that an object refers to, but for those of its patient, study and procedure."""
+    """Return every SOP Instance UID that an object refers to, but for those of its patient, study
+    and procedure.
+    """
     return {uid for uid, _ in references(dataset)}
 
 

@@ -1,4 +1,6 @@
-"""Labels on the grid of a CT, rebuilt from a SEG object alone; a part of :mod:`magician.results.make`."""
+"""Labels on the grid of a CT, rebuilt from a SEG object alone; a part of
+:mod:`magician.results.make`.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ _GRID_TOLERANCE = 0.1  # of a voxel: how far a frame may be off the grid of the 
 def read_segmentation(seg_dataset: Dataset, volume: CTVolume) -> np.ndarray:
     """Rebuild the labels on the grid of a CT volume from a SEG object alone.
 
-    Nothing is taken for granted but what the SEG says of itself: each frame is put where its own position and
-    orientation say, in any order, and which lung a segment is follows from its code, not from its number.
-    Frames that were left out are empty.
+    Nothing is taken for granted but what the SEG says of itself: each frame is put where its own
+    position and orientation say, in any order, and which lung a segment is follows from its code,
+    not from its number. Frames that were left out are empty.
 
     Parameters
     ----------
@@ -36,10 +38,13 @@ def read_segmentation(seg_dataset: Dataset, volume: CTVolume) -> np.ndarray:
     Raises
     ------
     ResultError
-        If the SEG is of another kind, lies in another frame of reference, does not fit the grid of the volume,
-        or claims a voxel twice.
+        If the SEG is of another kind, lies in another frame of reference, does not fit the grid of
+        the volume, or claims a voxel twice.
     """
-    if seg_dataset.get("SOPClassUID") != SegmentationStorage or seg_dataset.get("SegmentationType") != "BINARY":
+    if (
+        seg_dataset.get("SOPClassUID") != SegmentationStorage
+        or seg_dataset.get("SegmentationType") != "BINARY"
+    ):
         raise ResultError("This is not a binary DICOM Segmentation object.")
     _check_frame_of_reference(seg_dataset, volume)
     shape = (seg_dataset.get("Rows"), seg_dataset.get("Columns"))
@@ -73,15 +78,21 @@ def _check_frame_of_reference(seg: Dataset, volume: CTVolume) -> None:
     alias = str(seg.get("PatientName") or "").split("^")[0]
     copied = learner_uid(source.FrameOfReferenceUID, str(source.StudyInstanceUID), alias)
     if seg.get("FrameOfReferenceUID") not in (source.FrameOfReferenceUID, copied):
-        raise ResultError("The SEG lies in another frame of reference than the CT, so their positions don't compare.")
+        raise ResultError(
+            "The SEG lies in another frame of reference than the CT, so their positions don't compare."
+        )
 
 
 def _label(segment: Dataset) -> int:
-    """Return the label of a segment from its code: one for each side, or Lung with a side as its modifier."""
+    """Return the label of a segment from its code: one for each side, or Lung with a side as its
+    modifier.
+    """
     kind = segment.SegmentedPropertyTypeCodeSequence[0]
     sides = [item.CodeValue for item in kind.get("SegmentedPropertyTypeModifierCodeSequence") or []]
     for lung in LUNGS:
-        if kind.CodeValue == lung.code.value or (kind.CodeValue == LUNG.value and lung.side.value in sides):
+        if kind.CodeValue == lung.code.value or (
+            kind.CodeValue == LUNG.value and lung.side.value in sides
+        ):
             return lung.label
     raise ResultError(
         f"Segment {segment.SegmentNumber} of the SEG is {kind.get('CodeMeaning', kind.CodeValue)!r}, "
@@ -92,13 +103,17 @@ def _label(segment: Dataset) -> int:
 def _place_on_grid(
     group: Dataset, shared: Dataset, shape: tuple[int, int], to_voxel: np.ndarray, number: int
 ) -> np.ndarray:
-    """Return, in voxels (slice, row, column), the first pixel of a frame and the steps to next row and column."""
+    """Return, in voxels (slice, row, column), the first pixel of a frame and the steps to next row
+    and column.
+    """
 
     def found(sequence: str) -> Dataset:
         return (group.get(sequence) or shared.get(sequence))[0]
 
     origin = np.array(found("PlanePositionSequence").ImagePositionPatient, float)
-    along_row, along_column = np.array(found("PlaneOrientationSequence").ImageOrientationPatient, float).reshape(2, 3)
+    along_row, along_column = np.array(
+        found("PlaneOrientationSequence").ImageOrientationPatient, float
+    ).reshape(2, 3)
     between_rows, between_columns = map(float, found("PixelMeasuresSequence").PixelSpacing)
     exact = np.array(
         [
@@ -110,7 +125,9 @@ def _place_on_grid(
     place = np.rint(exact)
     # At the far end of a frame, small errors of a step have added up: that is where it has to fit.
     off = (np.abs(exact - place).max(axis=1) * [1, *shape]).max()
-    one_voxel_steps = np.array_equal(np.abs(place[1:]).sum(axis=1), [1, 1]) and place[1] @ place[2] == 0
+    one_voxel_steps = (
+        np.array_equal(np.abs(place[1:]).sum(axis=1), [1, 1]) and place[1] @ place[2] == 0
+    )
     if off > _GRID_TOLERANCE or not one_voxel_steps:
         raise ResultError(
             f"Frame {number} of the SEG, at {origin.tolist()} mm, does not lie on the grid of the CT: its first pixel "
@@ -127,5 +144,7 @@ def _put(labels: np.ndarray, frame: np.ndarray, label: int, place: np.ndarray, n
     if (voxels < 0).any() or (voxels >= np.array(labels.shape)[:, None]).any():
         raise ResultError(f"Frame {number} of the SEG reaches out of the CT volume.")
     if labels[tuple(voxels)].any():
-        raise ResultError(f"Frame {number} of the SEG claims voxels that an earlier frame has already.")
+        raise ResultError(
+            f"Frame {number} of the SEG claims voxels that an earlier frame has already."
+        )
     labels[tuple(voxels)] = label

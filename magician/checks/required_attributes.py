@@ -1,8 +1,9 @@
-"""What an object must hold, in tables that one can read; used by :mod:`magician.checks.conformance`.
+"""What an object must hold, in tables that one can read; used by
+:mod:`magician.checks.conformance`.
 
-The tables give attributes that are always required, by the clause of PS3.3 that requires them, for the kinds of objects
-that this library makes. They are no complete validator: what depends on other values is checked for some cases only,
-each in a function below.
+The tables give attributes that are always required, by the clause of PS3.3 that requires them, for
+the kinds of objects that this library makes. They are no complete validator: what depends on other
+values is checked for some cases only, each in a function below.
 """
 
 from __future__ import annotations
@@ -11,15 +12,25 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import UID, Comprehensive3DSRStorage, CTImageStorage, SecondaryCaptureImageStorage, SegmentationStorage
+from pydicom.uid import (
+    UID,
+    Comprehensive3DSRStorage,
+    CTImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from magician.files import is_uid
 
 PIXELS = "SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
-# clause: (attributes of type 1, which must have a value; of type 2, which must be there and may be empty)
+# clause: (attributes of type 1, which must have a value; of type 2, which must be there and may be
+# empty)
 REQUIRED = {
     "C.7.1.1": ("", "PatientName PatientID PatientBirthDate PatientSex"),
-    "C.7.2.1": ("StudyInstanceUID", "StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber"),
+    "C.7.2.1": (
+        "StudyInstanceUID",
+        "StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber",
+    ),
     "C.7.3.1": ("Modality SeriesInstanceUID", "SeriesNumber"),
     "C.7.4.1": ("FrameOfReferenceUID", "PositionReferenceIndicator"),
     "C.7.5.1": ("", "Manufacturer"),
@@ -34,7 +45,10 @@ REQUIRED = {
     "C.7.6.17": ("DimensionOrganizationSequence DimensionIndexSequence", ""),
     "C.8.2.1": ("ImageType RescaleIntercept RescaleSlope", "KVP AcquisitionNumber"),
     "C.8.6.1": ("ConversionType", ""),
-    "C.8.20.2": ("ImageType InstanceNumber ContentLabel SegmentationType SegmentSequence", "ContentDescription"),
+    "C.8.20.2": (
+        "ImageType InstanceNumber ContentLabel SegmentationType SegmentSequence",
+        "ContentDescription",
+    ),
     "C.12.1": ("SOPClassUID SOPInstanceUID", ""),
     "C.17.1": ("SeriesNumber", "ReferencedPerformedProcedureStepSequence"),
     "C.17.2": (
@@ -126,7 +140,9 @@ def _segmentation(dataset: Dataset) -> Iterator[str]:
         yield f"NumberOfFrames is {dataset.get('NumberOfFrames')}, and {len(frames)} are described (PS3.3 C.7.6.16)"
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     for name in ("PixelMeasures", "PlaneOrientation", "PlanePosition", "SegmentIdentification"):
-        without = sum(not (frame.get(f"{name}Sequence") or shared.get(f"{name}Sequence")) for frame in frames)
+        without = sum(
+            not (frame.get(f"{name}Sequence") or shared.get(f"{name}Sequence")) for frame in frames
+        )
         if without:
             yield f"{name}Sequence is missing for {without} of {len(frames)} frames (PS3.3 A.51.5)"
     named = {
@@ -142,8 +158,15 @@ def _pixels(dataset: Dataset) -> Iterator[str]:
     """Uncompressed pixels must be as many as the attributes say (PS3.5 8.1.1)."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     syntax = UID(str(meta.get("TransferSyntaxUID") or ""))
-    size = [dataset.get(keyword) for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
-    if "PixelData" not in dataset or None in size or not syntax.is_transfer_syntax or syntax.is_compressed:
+    size = [
+        dataset.get(keyword) for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    ]
+    if (
+        "PixelData" not in dataset
+        or None in size
+        or not syntax.is_transfer_syntax
+        or syntax.is_compressed
+    ):
         return
     needed = -(-int(np.prod(size)) * int(dataset.get("NumberOfFrames") or 1) // 16) * 2
     if len(dataset.PixelData) != needed:
@@ -158,6 +181,7 @@ def _uids(dataset: Dataset) -> Iterator[str]:
         for element in part.iterall()
         if element.VR == "UI" and not _is_empty(element.value)
         for value in ([element.value] if isinstance(element.value, str) else element.value)
-        if not is_uid(str(value)) or any(n != "0" and n.startswith("0") for n in str(value).split("."))
+        if not is_uid(str(value))
+        or any(n != "0" and n.startswith("0") for n in str(value).split("."))
     }
     yield from sorted(bad)

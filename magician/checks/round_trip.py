@@ -1,7 +1,8 @@
-"""Prove that results arrived as they were meant: fetch them back from a PACS, and measure them again.
+"""Prove that results arrived as they were meant: fetch them back from a PACS, and measure them
+again.
 
-That a PACS accepted an object says nothing about what is in it: a mask that is mirrored, a slice too high or in another
-patient is stored with 0x0000 like any other, and may even look plausible.
+That a PACS accepted an object says nothing about what is in it: a mask that is mirrored, a slice
+too high or in another patient is stored with 0x0000 like any other, and may even look plausible.
 """
 
 from __future__ import annotations
@@ -51,20 +52,31 @@ class RoundTrip(TableOfChecks):
     def summary(self) -> str:
         """One sentence."""
         bad = [check.what for check in self.checks if not check.ok]
-        outcome = f"NOT what was sent: {', '.join(bad)}" if bad else f"all {len(self.checks)} checks are ok"
+        outcome = (
+            f"NOT what was sent: {', '.join(bad)}"
+            if bad
+            else f"all {len(self.checks)} checks are ok"
+        )
         return f"Results fetched back from {self.node.ae_title}: {outcome}."
 
     def _cells(self) -> list[list[str]]:
-        return [[check.what, OK if check.ok else NOT_OK, check.expected, check.found] for check in self.checks]
+        return [
+            [check.what, OK if check.ok else NOT_OK, check.expected, check.found]
+            for check in self.checks
+        ]
 
 
-def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progress: bool = True) -> RoundTrip:
-    """Fetch the SEG and the SR back from a PACS (C-GET), and hold them against the mask that they were made from.
+def verify_round_trip(
+    node: Node, volume: CTVolume, results: Results, *, progress: bool = True
+) -> RoundTrip:
+    """Fetch the SEG and the SR back from a PACS (C-GET), and hold them against the mask that they
+    were made from.
 
-    The mask is rebuilt from the elements of the fetched objects alone: each frame lies where its own position,
-    orientation and pixel spacing say, in any order; which lung it is follows from the code of its segment. The code
-    that does this shares nothing with the code that writes. Expected values are measured in ``results.labels``, on
-    the positions in the headers of the CT. Of the overlay only the presence of its images is looked at.
+    The mask is rebuilt from the elements of the fetched objects alone: each frame lies where its
+    own position, orientation and pixel spacing say, in any order; which lung it is follows from the
+    code of its segment. The code that does this shares nothing with the code that writes. Expected
+    values are measured in ``results.labels``, on the positions in the headers of the CT. Of the
+    overlay only the presence of its images is looked at.
 
     Parameters
     ----------
@@ -80,8 +92,8 @@ def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progres
     Returns
     -------
     RoundTrip
-        ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. What is wrong in an object,
-        or missing in the PACS, is a check that is not ok, and no error.
+        ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. What is
+        wrong in an object, or missing in the PACS, is a check that is not ok, and no error.
 
     Raises
     ------
@@ -91,7 +103,8 @@ def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progres
 
     Notes
     -----
-    PS3.3 C.7.6.2.1.1 and C.7.6.16.2 (positions in the patient), C.8.20.2 (Segmentation), PS3.16 TID 1500.
+    PS3.3 C.7.6.2.1.1 and C.7.6.16.2 (positions in the patient), C.8.20.2 (Segmentation), PS3.16 TID
+    1500.
     """
     study = str(results.seg.StudyInstanceUID)
     held = {
@@ -100,11 +113,16 @@ def verify_round_trip(node: Node, volume: CTVolume, results: Results, *, progres
         for instance in find_instances(node, study, series.SeriesInstanceUID)
     }
     with tempfile.TemporaryDirectory() as folder:
-        seg, sr = (_fetch(node, study, one, held, Path(folder), progress) for one in (results.seg, results.sr))
+        seg, sr = (
+            _fetch(node, study, one, held, Path(folder), progress)
+            for one in (results.seg, results.sr)
+        )
     return RoundTrip(node, tuple(Looks(volume, results, held, seg, sr).checks()))
 
 
-def _fetch(node: Node, study: str, sent: Dataset, held: dict, folder: Path, progress: bool) -> Dataset | None:
+def _fetch(
+    node: Node, study: str, sent: Dataset, held: dict, folder: Path, progress: bool
+) -> Dataset | None:
     uid = str(sent.SOPInstanceUID)
     if uid not in held:
         return None

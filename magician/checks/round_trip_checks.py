@@ -1,4 +1,6 @@
-"""What is looked at in results that were fetched back from a PACS; used by :mod:`magician.checks.round_trip`."""
+"""What is looked at in results that were fetched back from a PACS; used by
+:mod:`magician.checks.round_trip`.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,14 @@ class Check:
 class Looks:
     """What is looked at, each in a method that returns whether it is right, and what was found."""
 
-    def __init__(self, volume: CTVolume, results: Results, held: dict, seg: Dataset | None, sr: Dataset | None) -> None:
+    def __init__(
+        self,
+        volume: CTVolume,
+        results: Results,
+        held: dict,
+        seg: Dataset | None,
+        sr: Dataset | None,
+    ) -> None:
         self.volume, self.results, self.held, self._seg, self._sr = volume, results, held, seg, sr
         self.source = volume.headers[0]
         self.grid = read_back.grid_of(volume.headers)
@@ -61,12 +70,16 @@ class Looks:
         frame = "that of the CT" if self.ct else "one of the learner's own"
         yield self._check("frame of reference", frame, self._frame_of_reference)
         yield self._check("references", "all held, in this study", self._references)
-        yield self._check("frames", f"{2 * count}: both lungs on each of {count} slices", self._frames)
+        yield self._check(
+            "frames", f"{2 * count}: both lungs on each of {count} slices", self._frames
+        )
         for label, side in enumerate(SIDES, start=1):
             meant = self.results.labels == label
             ml = float(meant.sum()) * abs(float(np.linalg.det(self.grid[:3, :3]))) / 1000
             centre = _centre_of_mass(meant, self.grid)
-            yield self._check(f"{side} lung, voxels", f"{meant.sum()} voxels", self._voxels, side, meant)
+            yield self._check(
+                f"{side} lung, voxels", f"{meant.sum()} voxels", self._voxels, side, meant
+            )
             yield self._check(f"{side} lung, volume", f"{ml:.1f} ml", self._volumes, side, ml)
             yield self._check(f"{side} lung, centre", _in_mm(centre), self._centre, side, centre)
         yield self._check("sides", "right lung on the patient's right", self._sides)
@@ -117,7 +130,11 @@ class Looks:
                 if self.source.get(keyword) and self.seg.get(keyword) == self.source.get(keyword)
             ]
         for kind, one in (("SEG", self.seg), ("SR", self.sr)):
-            wrong += [f"the {kind} has another {keyword}" for keyword in _IDENTITY if _differ(one, expected, keyword)]
+            wrong += [
+                f"the {kind} has another {keyword}"
+                for keyword in _IDENTITY
+                if _differ(one, expected, keyword)
+            ]
         return not wrong, "; ".join(wrong) or "the same in SEG and SR"
 
     def _frame_of_reference(self) -> tuple[bool, str]:
@@ -141,7 +158,9 @@ class Looks:
         count, shape = len(self.volume.headers), self.results.labels.shape[1:]
         wanted = {(side, index) for side in SIDES for index in range(count)}
         images = {str(image.SOPInstanceUID): index for index, image in enumerate(self.ct)}
-        places = [(frame.side, frame.slice_in(self.grid, shape), frame.source) for frame in self.frames]
+        places = [
+            (frame.side, frame.slice_in(self.grid, shape), frame.source) for frame in self.frames
+        ]
         missing = len(wanted - {(side, index) for side, index, _ in places})
         astray = sum(bool(images) and images.get(source) != index for _, index, source in places)
         wrong = [f"{missing} missing"] if missing else []
@@ -152,7 +171,9 @@ class Looks:
         mask, lost = read_back.place(self.frames, side, self.grid, meant.shape)
         missing, extra = int((meant & ~mask).sum()), int((mask & ~meant).sum())
         found = f"{mask.sum()} voxels: {missing} missing, {extra} too many"
-        return not (missing or extra or lost), found + (f", {lost} off the grid of the CT" if lost else "")
+        return not (missing or extra or lost), found + (
+            f", {lost} off the grid of the CT" if lost else ""
+        )
 
     def _volumes(self, side: str, expected_ml: float) -> tuple[bool, str]:
         in_seg = read_back.volume_of(self.frames, side)
@@ -160,7 +181,9 @@ class Looks:
         if report is None:
             return False, f"{in_seg:.1f} ml in the SEG, none in the report"
         found = f"{in_seg:.1f} ml in the SEG, {report.volume_ml:.1f} ml in the report"
-        return np.allclose([in_seg, report.volume_ml], expected_ml, rtol=_VOLUME_TOLERANCE, atol=1e-4), found
+        return np.allclose(
+            [in_seg, report.volume_ml], expected_ml, rtol=_VOLUME_TOLERANCE, atol=1e-4
+        ), found
 
     def _centre(self, side: str, expected: np.ndarray) -> tuple[bool, str]:
         centre = read_back.centre_of(self.frames, side)
@@ -171,7 +194,8 @@ class Looks:
     def _sides(self) -> tuple[bool, str]:
         """Decide in patient coordinates, where x grows to the left, however the patient lay."""
         right, left = (read_back.centre_of(self.frames, side)[0] for side in SIDES)
-        if np.isnan([right, left]).any():  # one lung only: it lies to one side of the middle of the body
+        # one lung only: it lies to one side of the middle of the body
+        if np.isnan([right, left]).any():
             middle = _centre_of_mass(self.volume.hu > _TISSUE_HU, self.grid)[0]
             right, left = (middle if np.isnan(x) else x for x in (right, left))
         apart = left - right
@@ -197,12 +221,17 @@ def _differ(one: Dataset, other: Dataset, keyword: str) -> bool:
 
 
 def _centre_of_mass(mask: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Return the centre of gravity of a mask (slices, rows, columns) in LPS mm; not a number if it is empty."""
+    """Return the centre of gravity of a mask (slices, rows, columns) in LPS mm; not a number if it
+    is empty.
+    """
     total = mask.sum()
     if not total:
         return np.full(3, np.nan)
     others = ((1, 2), (0, 2), (0, 1))
-    voxel = [mask.sum(axis=axes) @ np.arange(n) / total for axes, n in zip(others, mask.shape, strict=True)]
+    voxel = [
+        mask.sum(axis=axes) @ np.arange(n) / total
+        for axes, n in zip(others, mask.shape, strict=True)
+    ]
     return grid[:3, :3] @ voxel + grid[:3, 3]
 
 

@@ -1,8 +1,8 @@
 """Find out where a connection to a PACS stops, and who has to change what (`diagnose`).
 
-A connection stands on layers, each of which needs the ones before it: a host name, TCP, perhaps TLS, the association
-with its two AE titles, the presentation contexts, and at last the services. `diagnose` climbs them one by one. It asks
-for nothing that a PACS holds, and stores nothing there.
+A connection stands on layers, each of which needs the ones before it: a host name, TCP, perhaps
+TLS, the association with its two AE titles, the presentation contexts, and at last the services.
+`diagnose` climbs them one by one. It asks for nothing that a PACS holds, and stores nothing there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from magician.dimse.status import in_words, status_of
 from magician.errors import LAYERS, AssociationAborted, DimseFailure, Finding, MagicianError
 from magician.node import Node
 
-OK, WARNING, STOPPED, NOT_OFFERED, NOT_TRIED = "ok", "warning", "stopped", "not offered", "not tried"
+OK, WARNING, STOPPED, NOT_OFFERED, NOT_TRIED = (
+    "ok",
+    "warning",
+    "stopped",
+    "not offered",
+    "not tried",
+)
 
 SERVICES = {
     "C-ECHO": Verification,
@@ -59,7 +65,8 @@ class Row:
     layer : str
         One of `magician.errors.LAYERS`.
     outcome : str
-        ``"ok"``, ``"warning"``, ``"stopped"``, ``"not offered"`` (which may be no fault) or ``"not tried"``.
+        ``"ok"``, ``"warning"``, ``"stopped"``, ``"not offered"`` (which may be no fault) or ``"not
+        tried"``.
     seen : str
         What happened there.
     side, change : str
@@ -124,7 +131,9 @@ class Diagnosis:
         cells = [["layer", "outcome", "seen", "who must change something", "what"]]
         cells += [[row.layer, row.outcome, row.seen, row.side, row.change] for row in self.rows]
         lines = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in line) + "</tr>"
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in line)
+            + "</tr>"
             for line in cells
         )
         return f"<p>{html.escape(self.summary)}</p><table>{lines}</table>"
@@ -133,8 +142,9 @@ class Diagnosis:
 def diagnose(node: Node) -> Diagnosis:
     """Climb the layers of a connection, and tell where it stops and who has to change what.
 
-    A failing peer is what this function is for: it is reported and never raised. The node's ``connect_s``,
-    ``associate_s`` and ``dimse_s`` limit each step as they limit `magician.dimse.association.associate`.
+    A failing peer is what this function is for: it is reported and never raised. The node's
+    ``connect_s``, ``associate_s`` and ``dimse_s`` limit each step as they limit
+    `magician.dimse.association.associate`.
 
     Parameters
     ----------
@@ -143,7 +153,8 @@ def diagnose(node: Node) -> Diagnosis:
     Returns
     -------
     Diagnosis
-        ``.ok``, ``.rows``, ``.stopped_at``; show it as the last line of a notebook's cell, or print it.
+        ``.ok``, ``.rows``, ``.stopped_at``; show it as the last line of a notebook's cell, or print
+        it.
 
     Examples
     --------
@@ -155,11 +166,14 @@ def diagnose(node: Node) -> Diagnosis:
         with associate(node, [*SERVICES.values(), *KINDS.values()]) as association:
             for row in _climb(association, node):
                 rows[row.layer] = row
-        if rows["C-GET"].outcome == OK:  # after the first association: some PACS take only one at a time
+        # after the first association: some PACS take only one at a time
+        if rows["C-GET"].outcome == OK:
             rows["C-GET"] = _getting(node)
     except MagicianError as error:
         finding = error.finding
-        rows[finding.layer] = Row(finding.layer, STOPPED, finding.seen[:LONGEST_CELL], finding.side, finding.change)
+        rows[finding.layer] = Row(
+            finding.layer, STOPPED, finding.seen[:LONGEST_CELL], finding.side, finding.change
+        )
     return Diagnosis(node, tuple(_every_layer(rows, node)))
 
 
@@ -186,7 +200,11 @@ def _climb(association: Association, node: Node) -> Iterator[Row]:
         _echoing(association, node)
         if "C-ECHO" in services
         else Row(
-            "C-ECHO", WARNING, "It does not offer C-ECHO, which every DICOM server must.", "the PACS", "Switch it on."
+            "C-ECHO",
+            WARNING,
+            "It does not offer C-ECHO, which every DICOM server must.",
+            "the PACS",
+            "Switch it on.",
         )
     )
     yield _finding(association, node) if "C-FIND" in services else Row("C-FIND", NOT_OFFERED)
@@ -194,11 +212,17 @@ def _climb(association: Association, node: Node) -> Iterator[Row]:
 
 def _below(association: Association, node: Node) -> Iterator[Row]:
     address = association.acceptor.address_info.address
-    yield Row("host name", OK, f"{node.host} is {address}" if address != node.host else "an IP address")
+    yield Row(
+        "host name", OK, f"{node.host} is {address}" if address != node.host else "an IP address"
+    )
     yield Row("TCP", OK, f"{address}:{node.port} takes connections")
     if node.tls:
         secure = association.dul.socket.socket
-        yield Row("TLS", OK, f"{secure.version()}, {secure.cipher()[0]}; the certificate is made out to {node.host}")
+        yield Row(
+            "TLS",
+            OK,
+            f"{secure.version()}, {secure.cipher()[0]}; the certificate is made out to {node.host}",
+        )
     program = association.acceptor.implementation_version_name
     calls_itself = f"; its software calls itself {program!r}" if program else ""
     seen = f"{node.ae_title!r} accepts {node.local_ae_title!r}{calls_itself}"
@@ -229,24 +253,48 @@ def _retrieving(services: list[str], node: Node) -> Iterator[Row]:
         yield Row("C-MOVE", OK, "offered; whether it knows the destination shows only in a C-MOVE")
     elif can_be_asked and "C-GET" not in services:
         seen = "It can be asked what it holds, and offers neither C-GET nor C-MOVE."
-        yield Row("C-MOVE", WARNING, seen, "the PACS", f"Switch one of them on for {node.local_ae_title!r}.")
+        yield Row(
+            "C-MOVE",
+            WARNING,
+            seen,
+            "the PACS",
+            f"Switch one of them on for {node.local_ae_title!r}.",
+        )
     else:
         yield Row("C-MOVE", NOT_OFFERED)
 
 
 def _getting(node: Node) -> Row:
-    """C-GET needs more than its own context: the PACS must agree to send on our association (PS3.7 D.3.3.4)."""
+    """C-GET needs more than its own context: the PACS must agree to send on our association (PS3.7
+    D.3.3.4).
+    """
     get, kinds = SERVICES["C-GET"], list(KINDS.values())
     try:
         with associate(node, [get, *kinds], storage_roles=kinds) as association:
-            sent = {context.abstract_syntax for context in association.accepted_contexts if context.as_scp}
+            sent = {
+                context.abstract_syntax
+                for context in association.accepted_contexts
+                if context.as_scp
+            }
     except MagicianError as error:
-        return Row("C-GET", WARNING, f"offered, but: {error.finding.seen}", error.finding.side, error.finding.change)
+        return Row(
+            "C-GET",
+            WARNING,
+            f"offered, but: {error.finding.seen}",
+            error.finding.side,
+            error.finding.change,
+        )
     names = ", ".join(name for name, uid in KINDS.items() if uid in sent)
     if CTImageStorage in sent:
         return Row("C-GET", OK, f"offered; it would send us {names}")
     seen = f"offered, but it would not send us CT images (role selection refused{f'; {names} only' if names else ''})"
-    return Row("C-GET", WARNING, seen, "we, or the PACS", "Use C-MOVE, or its administrator must allow it to send CT.")
+    return Row(
+        "C-GET",
+        WARNING,
+        seen,
+        "we, or the PACS",
+        "Use C-MOVE, or its administrator must allow it to send CT.",
+    )
 
 
 def _storing(kinds: list[str]) -> Row:
@@ -254,7 +302,10 @@ def _storing(kinds: list[str]) -> Row:
         return Row("C-STORE", NOT_OFFERED)
     refused = [name for name in KINDS if name not in kinds]
     if refused:
-        seen, change = f"takes {', '.join(kinds)}, not {', '.join(refused)}", "Allow these kinds of objects."
+        seen, change = (
+            f"takes {', '.join(kinds)}, not {', '.join(refused)}",
+            "Allow these kinds of objects.",
+        )
         return Row("C-STORE", WARNING, seen, "the PACS", change)
     return Row("C-STORE", OK, f"offered for {', '.join(kinds)}; nothing was sent")
 
@@ -270,7 +321,8 @@ def _echoing(association: Association, node: Node) -> Row:
 def _ask(send: Callable, node: Node, service: str):
     try:
         return send()
-    except RuntimeError as error:  # pynetdicom's, for an association that was lost since the answer before
+    # pynetdicom's, for an association that was lost since the answer before
+    except RuntimeError as error:
         seen = f"{node} ended the association before our {service}."
         change = "Its administrator must look whether it has stopped or been restarted."
         raise AssociationAborted.of(Finding(service, seen, "the PACS", change)) from error
@@ -301,13 +353,25 @@ def _finding(association: Association, node: Node) -> Row:
     except AssociationAborted:
         raise _not_allowed_to_find(node) from None
     if matches:
-        seen = "answered, with studies that we did not ask for: it ignores StudyInstanceUID in a query"
-        return Row("C-FIND", WARNING, seen, "the PACS", "Its vendor must mend that; check each answer until then.")
-    return Row("C-FIND", OK, "allowed: it answered a query for a study that does not exist with no match")
+        seen = (
+            "answered, with studies that we did not ask for: it ignores StudyInstanceUID in a query"
+        )
+        return Row(
+            "C-FIND",
+            WARNING,
+            seen,
+            "the PACS",
+            "Its vendor must mend that; check each answer until then.",
+        )
+    return Row(
+        "C-FIND", OK, "allowed: it answered a query for a study that does not exist with no match"
+    )
 
 
 def _not_allowed_to_find(node: Node) -> AssociationAborted:
-    """Tell a PACS that does not want our queries from one that has just stopped: ask whether it is still there."""
+    """Tell a PACS that does not want our queries from one that has just stopped: ask whether it is
+    still there.
+    """
     try:
         echo(node)
     except MagicianError as error:

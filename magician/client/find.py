@@ -6,7 +6,14 @@ from pydicom.dataset import Dataset
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from magician.dimse.association import associate
-from magician.dimse.query import INSTANCE_ANSWERS, SERIES_ANSWERS, STUDY_ANSWERS, find, query, require_uid
+from magician.dimse.query import (
+    INSTANCE_ANSWERS,
+    SERIES_ANSWERS,
+    STUDY_ANSWERS,
+    find,
+    query,
+    require_uid,
+)
 from magician.errors import StudyNotFound
 from magician.node import Node
 
@@ -23,8 +30,9 @@ def find_studies(
 ) -> list[Dataset]:
     """Ask which studies match (C-FIND at study level, PS3.4 C.4.1).
 
-    An empty key matches everything. ``*`` and ``?`` are wildcards in names, descriptions and text identifiers such as
-    the accession number, ``20250101-`` is a range of dates. A UID has no wildcards: leave it empty (PS3.4 C.2.2.2).
+    An empty key matches everything. ``*`` and ``?`` are wildcards in names, descriptions and text
+    identifiers such as the accession number, ``20250101-`` is a range of dates. A UID has no
+    wildcards: leave it empty (PS3.4 C.2.2.2).
 
     Returns
     -------
@@ -38,7 +46,8 @@ def find_studies(
     ValueError
         If `study_instance_uid` holds a wildcard.
     DimseFailure
-        If the PACS answers with a failure; and the errors of `magician.dimse.association.associate`.
+        If the PACS answers with a failure; and the errors of
+        `magician.dimse.association.associate`.
     """
     keys = {
         "AccessionNumber": accession_number,
@@ -65,8 +74,13 @@ def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
 
 
 def find_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
-    """Ask which instances (images) a series has (C-FIND at image level); an empty list if there are none."""
-    keys = {"StudyInstanceUID": require_uid(study_instance_uid), "SeriesInstanceUID": require_uid(series_instance_uid)}
+    """Ask which instances (images) a series has (C-FIND at image level); an empty list if there are
+    none.
+    """
+    keys = {
+        "StudyInstanceUID": require_uid(study_instance_uid),
+        "SeriesInstanceUID": require_uid(series_instance_uid),
+    }
     return _find_alone(node, query("IMAGE", keys, INSTANCE_ANSWERS))
 
 

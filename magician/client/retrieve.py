@@ -1,8 +1,9 @@
-"""Ask a PACS what it holds (`find_*`) and have it sent (`get_study`, `move_study`): Query/Retrieve, PS3.4 Annex C.
+"""Ask a PACS what it holds (`find_*`) and have it sent (`get_study`, `move_study`): Query/Retrieve,
+PS3.4 Annex C.
 
-All requests use the Study Root information model (PS3.4 C.6.2), the one that practically every PACS offers.
-A retrieve is complete or it raises: what should come is asked at image level first, and what came is compared. Called
-again with the same folder, it fetches only what is missing.
+All requests use the Study Root information model (PS3.4 C.6.2), the one that practically every PACS
+offers. A retrieve is complete or it raises: what should come is asked at image level first, and
+what came is compared. Called again with the same folder, it fetches only what is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from pathlib import Path
 
 from pynetdicom import evt
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet, StudyRootQueryRetrieveInformationModelMove
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
 
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.association import associate, require_service
@@ -57,7 +61,12 @@ class Retrieval:
 
 
 def get_study(
-    node: Node, study_instance_uid: str, folder, *, series_instance_uid: str = "", progress: bool = True
+    node: Node,
+    study_instance_uid: str,
+    folder,
+    *,
+    series_instance_uid: str = "",
+    progress: bool = True,
 ) -> Retrieval:
     """Retrieve a study over the connection that we open ourselves (C-GET, PS3.4 C.4.3).
 
@@ -68,8 +77,8 @@ def get_study(
     node : Node
     study_instance_uid : str
     folder : path
-        Where files go, as ``<SOPInstanceUID>.dcm``; made if it does not exist. An instance that lies there already,
-        whole and of this study, is not fetched again.
+        Where files go, as ``<SOPInstanceUID>.dcm``; made if it does not exist. An instance that
+        lies there already, whole and of this study, is not fetched again.
     series_instance_uid : str
         Only this series.
     progress : bool
@@ -78,8 +87,8 @@ def get_study(
     Raises
     ------
     IncompleteRetrieve
-        If fewer instances arrived than the PACS holds. What did arrive stays in `folder`, and calling again fetches the
-        rest.
+        If fewer instances arrived than the PACS holds. What did arrive stays in `folder`, and
+        calling again fetches the rest.
     StudyNotFound
         If the PACS holds no such instance.
     DimseFailure, ServiceNotAccepted
@@ -102,7 +111,9 @@ def get_study(
     ):
         require_service(association, node, GET)
         requests = identifiers(arrivals, series_instance_uid)
-        outcome = follow(requests, lambda keys: association.send_c_get(keys, GET), node, "C-GET", arrivals)
+        outcome = follow(
+            requests, lambda keys: association.send_c_get(keys, GET), node, "C-GET", arrivals
+        )
         refused_classes = arrivals.refused_classes(association)
     raise_if_incomplete(outcome, arrivals, f"{node} by C-GET", refused_classes)
     return _complete(arrivals, outcome)
@@ -119,8 +130,8 @@ def move_study(
 ) -> Retrieval:
     """Tell a PACS to send a study to a third party, which may be ourselves (C-MOVE, PS3.4 C.4.2).
 
-    The PACS opens a new association to the destination. It is told only the AE title: host and port of that title
-    must have been entered at the PACS beforehand.
+    The PACS opens a new association to the destination. It is told only the AE title: host and port
+    of that title must have been entered at the PACS beforehand.
 
     Parameters
     ----------
@@ -128,13 +139,13 @@ def move_study(
         The PACS that holds the study.
     study_instance_uid : str
     destination : Receiver or Node
-        Our own receiver (what arrived is compared, and what lies in its folder already is not sent again) or another
-        node (the counts that the PACS tells are compared).
+        Our own receiver (what arrived is compared, and what lies in its folder already is not sent
+        again) or another node (the counts that the PACS tells are compared).
     series_instance_uid : str
         Only this series.
     allow_identified : bool
-        Must be said for a `Node`, unless it and the PACS are both on this computer: a PACS is told only the AE title,
-        looks up the address itself, and we can't see what it sends there.
+        Must be said for a `Node`, unless it and the PACS are both on this computer: a PACS is told
+        only the AE title, looks up the address itself, and we can't see what it sends there.
     progress : bool
         Show a progress bar when a move to a receiver takes longer than two seconds.
 
@@ -143,7 +154,8 @@ def move_study(
     UnknownMoveDestination
         If the PACS does not know the destination's AE title.
     IncompleteRetrieve, StudyNotFound, DimseFailure, NotDeidentified
-        As in `get_study` and `magician.client.store.store`; and the errors of `magician.dimse.association.associate`.
+        As in `get_study` and `magician.client.store.store`; and the errors of
+        `magician.dimse.association.associate`.
     """
     target = destination.node if isinstance(destination, Receiver) else destination
     on_this_computer = is_loopback(target.host) and is_loopback(node.host)
@@ -159,13 +171,22 @@ def move_study(
     if not arrivals.missing:
         return _complete(arrivals)
     watched = receiver.watched_by(arrivals) if receiver else nullcontext()
-    with associate(node, [MOVE]) as association, arrivals.over(association, "C-MOVE", progress and bool(receiver)):
+    with (
+        associate(node, [MOVE]) as association,
+        arrivals.over(association, "C-MOVE", progress and bool(receiver)),
+    ):
         requests = identifiers(arrivals, series_instance_uid)
         with watched:
             outcome = follow(
-                requests, lambda keys: association.send_c_move(keys, target.ae_title, MOVE), node, "C-MOVE", arrivals
+                requests,
+                lambda keys: association.send_c_move(keys, target.ae_title, MOVE),
+                node,
+                "C-MOVE",
+                arrivals,
             )
-    if outcome.status in (0xA801, 0xC000) and not (outcome.completed or arrivals.came or arrivals.failure):
+    if outcome.status in (0xA801, 0xC000) and not (
+        outcome.completed or arrivals.came or arrivals.failure
+    ):
         raise_unknown_destination(outcome, node, target)
     where = f"{node} by C-MOVE to {target}"
     if receiver:
@@ -185,6 +206,8 @@ def _complete(arrivals: Arrivals, outcome: Outcome | None = None) -> Retrieval:
 
 
 def _log_if_not_success(outcome: Outcome) -> None:
-    """All images came, yet the last status may say more: for instance that the destination coerced some values."""
+    """All images came, yet the last status may say more: for instance that the destination coerced
+    some values.
+    """
     if outcome.status != 0x0000:
         logger.warning("All images came, and the %s ended with: %s", outcome.service, outcome.words)

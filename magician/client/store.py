@@ -16,7 +16,13 @@ from magician.dimse.association import associate
 from magician.dimse.contexts import contexts_for, kind_of
 from magician.dimse.reception import HEADER_KEYWORDS
 from magician.dimse.status import SUCCESS, describe_status, status_of
-from magician.errors import AssociationAborted, DimseFailure, MagicianError, PacsTimeout, ServiceNotAccepted
+from magician.errors import (
+    AssociationAborted,
+    DimseFailure,
+    MagicianError,
+    PacsTimeout,
+    ServiceNotAccepted,
+)
 from magician.files import is_temporary, read_whole
 from magician.node import Node, is_loopback
 from magician.privacy import refuse_identified
@@ -49,25 +55,32 @@ class AcceptedContext:
     accepted: bool
 
 
-def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = False, progress: bool = True) -> Stored:
+def store(
+    node: Node,
+    datasets_or_paths: Iterable,
+    *,
+    allow_identified: bool = False,
+    progress: bool = True,
+) -> Stored:
     """Send objects to a PACS by C-STORE (PS3.4 Annex B).
 
     Parameters
     ----------
     node : Node
     datasets_or_paths : iterable of Dataset or path
-        Data sets need a complete ``file_meta``, as those read from a file have. The hidden ``.part`` files that a
-        killed program has left in a folder are passed over.
+        Data sets need a complete ``file_meta``, as those read from a file have. The hidden
+        ``.part`` files that a killed program has left in a folder are passed over.
     allow_identified : bool
-        Objects leave this computer only if each of them says PatientIdentityRemoved=YES, or if you say True here.
+        Objects leave this computer only if each of them says PatientIdentityRemoved=YES, or if you
+        say True here.
     progress : bool
         Show a progress bar when it takes longer than two seconds.
 
     Raises
     ------
     NotDeidentified
-        Before anything is sent, see `allow_identified`. The flag is a claim, not a proof, and a tunnel that ends
-        on this computer looks like this computer.
+        Before anything is sent, see `allow_identified`. The flag is a claim, not a proof, and a
+        tunnel that ends on this computer looks like this computer.
     ServiceNotAccepted
         Before anything is sent, if the peer does not take one of the kinds of objects.
     DimseFailure
@@ -84,7 +97,9 @@ def store(node: Node, datasets_or_paths: Iterable, *, allow_identified: bool = F
     with associate(node, contexts_for(headers)) as association:
         refused = [row for row in _acceptance(association, headers) if not row.accepted]
         if refused:
-            kinds = ", ".join(f"{row.sop_class} as {row.transfer_syntax} ({row.objects})" for row in refused)
+            kinds = ", ".join(
+                f"{row.sop_class} as {row.transfer_syntax} ({row.objects})" for row in refused
+            )
             raise ServiceNotAccepted(
                 f"{node} does not accept {kinds}; nothing was sent. Its administrator must allow these kinds of "
                 f"objects, or leave them out."
@@ -98,7 +113,8 @@ def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedC
     Returns
     -------
     list of AcceptedContext
-        One for each SOP class and transfer syntax among the objects, in the order of their first appearance.
+        One for each SOP class and transfer syntax among the objects, in the order of their first
+        appearance.
     """
     headers = [_header(item) for item in _listed(datasets_or_paths)]
     if not headers:
@@ -112,7 +128,9 @@ def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedC
 
 def _listed(datasets_or_paths: Iterable) -> list:
     if isinstance(datasets_or_paths, (Dataset, str, Path)):
-        raise TypeError("A list of data sets or files is needed: put the one into [ ], or list the folder's files.")
+        raise TypeError(
+            "A list of data sets or files is needed: put the one into [ ], or list the folder's files."
+        )
     items = list(datasets_or_paths)
     return [item for item in items if isinstance(item, Dataset) or not is_temporary(Path(item))]
 
@@ -129,13 +147,17 @@ def _header(item) -> Dataset:
         except OSError:
             raise
         except Exception as error:  # a damaged file can fail in any of pydicom's ways
-            raise MagicianError(f"{item} can't be read as a DICOM file ({error}); nothing was sent.") from error
+            raise MagicianError(
+                f"{item} can't be read as a DICOM file ({error}); nothing was sent."
+            ) from error
     missing = [keyword for keyword in ("SOPClassUID", "SOPInstanceUID") if keyword not in header]
     if getattr(header, "file_meta", None) is None or "TransferSyntaxUID" not in header.file_meta:
         missing.append("TransferSyntaxUID in its file_meta")
     if missing:
         name = header.get("SOPInstanceUID", item if not isinstance(item, Dataset) else "an object")
-        raise MagicianError(f"{name} can't be sent: it has no {', no '.join(missing)}. Nothing was sent.")
+        raise MagicianError(
+            f"{name} can't be sent: it has no {', no '.join(missing)}. Nothing was sent."
+        )
     return header
 
 
@@ -160,7 +182,9 @@ def _send(association, node: Node, items: list, headers: list[Dataset], progress
     warnings, failures, status = [], [], SUCCESS
     each = zip(items, track(headers, "C-STORE", "object", progress=progress), strict=True)
     for number, (item, header) in enumerate(each):
-        answer = _send_one(association, node, item, header, f"{number} of {len(items)} objects were sent")
+        answer = _send_one(
+            association, node, item, header, f"{number} of {len(items)} objects were sent"
+        )
         words = f"{header.SOPInstanceUID}: {describe_status(answer, 'C-STORE')}"
         if answer >> 12 == 0xB:
             warnings.append(words)
@@ -181,17 +205,24 @@ def _send_one(association, node: Node, item, header: Dataset, sent_before: str) 
     """Send one object and return the status of the answer; an error says what was sent before."""
     started = time.monotonic()
     try:
-        response = association.send_c_store(item if isinstance(item, Dataset) else _whole_file(item, sent_before))
+        response = association.send_c_store(
+            item if isinstance(item, Dataset) else _whole_file(item, sent_before)
+        )
         return status_of(response, node, "C-STORE", started)
-    except (ValueError, AttributeError, TypeError) as error:  # pynetdicom's words for what it can't encode
-        raise MagicianError(f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}.") from error
+    # pynetdicom's words for what it can't encode
+    except (ValueError, AttributeError, TypeError) as error:
+        raise MagicianError(
+            f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}."
+        ) from error
     except (PacsTimeout, AssociationAborted) as error:
         error.args = (f"{error} Before that, {sent_before}.",)
         raise
 
 
 def _whole_file(path, sent_before: str) -> Dataset:
-    """Read a file that is to be sent; one that is cut short would arrive as it is, and count as sent."""
+    """Read a file that is to be sent; one that is cut short would arrive as it is, and count as
+    sent.
+    """
     try:
         read_whole(Path(path))
         return dcmread(path)

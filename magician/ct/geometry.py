@@ -1,8 +1,10 @@
-"""Whether single CT images form one exact volume; the checks before :mod:`magician.ct.volume` reads pixels.
+"""Whether single CT images form one exact volume; the checks before :mod:`magician.ct.volume` reads
+pixels.
 
-Image readers tend to assume that slices are evenly spaced, parallel and straight above each other. Where that is
-wrong, a volume in millilitres is wrong too, and nothing in the picture shows it. So each assumption is tested here,
-and the first that fails is refused with the slices and positions concerned.
+Image readers tend to assume that slices are evenly spaced, parallel and straight above each other.
+Where that is wrong, a volume in millilitres is wrong too, and nothing in the picture shows it. So
+each assumption is tested here, and the first that fails is refused with the slices and positions
+concerned.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from pydicom import Dataset
 
 from magician.errors import SeriesError
 
-# Scanners round positions, at the coarsest to 0.1 mm: half of that is how far a slice may be off its place.
+# Scanners round positions, at the coarsest to 0.1 mm: half of that is how far a slice may be off
+# its place.
 POSITION_TOLERANCE_MM = 0.05 + 1e-6
-# Below this a slanted stack is rounding of the direction cosines; gantries are tilted by whole degrees.
+# Below this a slanted stack is rounding of the direction cosines; gantries are tilted by whole
+# degrees.
 TILT_TOLERANCE_DEGREES = 0.05
 _MUST_AGREE = {
     "StudyInstanceUID": "studies",
@@ -65,7 +69,9 @@ def numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
 
 
 def name(header: Dataset) -> str:
-    """Return what to call one image in a message: its number in the series, or its UID; and which frame of it."""
+    """Return what to call one image in a message: its number in the series, or its UID; and which
+    frame of it.
+    """
     number = header.get("InstanceNumber")
     image = f"Image {number}" if number is not None else f"The image {header.get('SOPInstanceUID')}"
     frame = getattr(header, "frame_number", None)
@@ -75,23 +81,27 @@ def name(header: Dataset) -> str:
 def stack(headers: Sequence[Dataset]) -> Stack:
     """Check that the images are the evenly spaced slices of one volume, and put them in order.
 
-    Mostly axial slices are put in order from feet to head; others along their normal (row direction x column
-    direction). Neither Instance Number nor Slice Location is trusted (PS3.3 C.7.6.2.1.1).
+    Mostly axial slices are put in order from feet to head; others along their normal (row direction
+    x column direction). Neither Instance Number nor Slice Location is trusted (PS3.3 C.7.6.2.1.1).
 
     Raises
     ------
     SeriesError
-        Names the images and positions (mm along the slice normal, which is z for straight axial slices).
+        Names the images and positions (mm along the slice normal, which is z for straight axial
+        slices).
     """
     positions = _positions(headers)
-    by_place = [headers[i] for i in np.lexsort(positions.T)]  # so that messages do not depend on the names of files
+    # so that messages do not depend on the names of files
+    by_place = [headers[i] for i in np.lexsort(positions.T)]
     _check_grey_scale(by_place)
     for keyword, words in _MUST_AGREE.items():
         _check_agreement(by_place, keyword, words)
     axes = _common(by_place, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
     pixel = _common(by_place, "PixelSpacing", 2, 1e-4, "pixel spacings")
     if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:
-        raise SeriesError(f"{name(headers[0])}: its rows and columns are not at right angles, or have no size.")
+        raise SeriesError(
+            f"{name(headers[0])}: its rows and columns are not at right angles, or have no size."
+        )
 
     normal = np.cross(axes[0], axes[1])
     normal /= np.linalg.norm(normal)
@@ -106,7 +116,8 @@ def stack(headers: Sequence[Dataset]) -> Stack:
 
     affine = np.eye(4)
     affine[:3, 0] = step
-    affine[:3, 1] = axes[1] * pixel[0]  # Pixel Spacing holds the distance between rows first (PS3.3 10.7.1.3)
+    # Pixel Spacing holds the distance between rows first (PS3.3 10.7.1.3)
+    affine[:3, 1] = axes[1] * pixel[0]
     affine[:3, 2] = axes[0] * pixel[1]
     affine[:3, 3] = positions[order[0]]
     return Stack(order, (float(np.linalg.norm(step)), float(pixel[0]), float(pixel[1])), affine)
@@ -141,7 +152,8 @@ def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> No
     for header in headers:
         try:
             values.setdefault(str(header.get(keyword, "")), []).append(header)
-        except Exception as error:  # pydicom converts values when they are looked at, and fails in many ways
+        # pydicom converts values when they are looked at, and fails in many ways
+        except Exception as error:
             raise SeriesError(f"{name(header)} has no usable {keyword}.") from error
     if len(values) > 1:
         groups = "; ".join(map(_span, values.values()))
@@ -150,7 +162,9 @@ def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> No
         raise SeriesError(f"{name(headers[0])} has no {keyword}.")
 
 
-def _common(headers: Sequence[Dataset], keyword: str, count: int, tolerance: float, words: str) -> np.ndarray:
+def _common(
+    headers: Sequence[Dataset], keyword: str, count: int, tolerance: float, words: str
+) -> np.ndarray:
     values = np.array([numbers(header, keyword, count) for header in headers])
     odd = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
     if odd.size:
@@ -163,12 +177,18 @@ def _common(headers: Sequence[Dataset], keyword: str, count: int, tolerance: flo
 
 def _span(headers: Sequence[Dataset]) -> str:
     """Return how many images these are, and the first and last of them."""
-    ends = _place(headers[0]) if len(headers) == 1 else f"{_place(headers[0])} to {_place(headers[-1])}"
+    ends = (
+        _place(headers[0])
+        if len(headers) == 1
+        else f"{_place(headers[0])} to {_place(headers[-1])}"
+    )
     return f"{len(headers)} image{'s' * (len(headers) > 1)}, {ends}"
 
 
 def _place(header: Dataset, height: float | None = None) -> str:
-    """Return which image, and where: its height along the slice normal, or its position in the patient."""
+    """Return which image, and where: its height along the slice normal, or its position in the
+    patient.
+    """
     if height is not None:
         return f"{name(header)} at {height:.2f} mm"
     position = header.get("ImagePositionPatient") or ["nowhere"]
@@ -196,7 +216,8 @@ def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
     twins = np.flatnonzero(steps <= POSITION_TOLERANCE_MM)
     if twins.size:
         pairs = "; ".join(
-            f"{_place(ordered[i], heights[i])} and {_place(ordered[i + 1], heights[i + 1])}" for i in twins[:3]
+            f"{_place(ordered[i], heights[i])} and {_place(ordered[i + 1], heights[i + 1])}"
+            for i in twins[:3]
         )
         raise SeriesError(f"{twins.size} position(s) hold more than one image: {pairs}.")
     usual = float(np.median(steps))
@@ -210,7 +231,9 @@ def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
             f"before {_place(ordered[i + 1], heights[i + 1])}"
             for i in gaps[:3]
         )
-        raise SeriesError(f"Slices are missing (they are {usual:.2f} mm apart elsewhere): {places}.")
+        raise SeriesError(
+            f"Slices are missing (they are {usual:.2f} mm apart elsewhere): {places}."
+        )
     i = far[0]
     raise SeriesError(
         f"The slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart, mostly {usual:.2f} mm, "
@@ -223,8 +246,12 @@ def _is_multiple(step: float, usual: float) -> bool:
     return abs(step - round(step / usual) * usual) <= 2 * POSITION_TOLERANCE_MM
 
 
-def _straight_step(ordered: Sequence[Dataset], positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Return the vector in mm from one slice to the next, having checked that it is the same everywhere."""
+def _straight_step(
+    ordered: Sequence[Dataset], positions: np.ndarray, normal: np.ndarray
+) -> np.ndarray:
+    """Return the vector in mm from one slice to the next, having checked that it is the same
+    everywhere.
+    """
     count = len(positions)
     step = (positions[-1] - positions[0]) / (count - 1)
     cosine = np.clip(step @ normal / np.linalg.norm(step), -1, 1)

@@ -30,7 +30,8 @@ def decode(image: Dataset | Path, header: Dataset, path: Path) -> np.ndarray:
     image : Dataset or path
         What holds the pixel data. From a path, only the one slice is read.
     header : Dataset
-        What describes this slice: the image itself, or one of its frames (:mod:`magician.ct.multiframe`).
+        What describes this slice: the image itself, or one of its frames
+        (:mod:`magician.ct.multiframe`).
     path : Path
         The file of the image, for messages.
     """
@@ -39,14 +40,19 @@ def decode(image: Dataset | Path, header: Dataset, path: Path) -> np.ndarray:
     slope, intercept = _rescale(header)
     frame = getattr(header, "frame_number", None)
     try:
-        raw = pixel_array(image, index=None if frame is None else frame - 1, correct_unused_bits=False)
+        raw = pixel_array(
+            image, index=None if frame is None else frame - 1, correct_unused_bits=False
+        )
         padding = _padding(header, raw)
         plain = raw.ndim == 2 and header.HighBit == header.BitsStored - 1
     except Exception as error:  # decoders raise what they like about damaged or unknown pixel data
-        raise SeriesError(f"The pixel data of {name(header)} ({path}) can't be decoded: {error}") from error
+        raise SeriesError(
+            f"The pixel data of {name(header)} ({path}) can't be decoded: {error}"
+        ) from error
     if not plain:
         raise SeriesError(f"{name(header)} ({path}) is not a plain single-frame CT image.")
-    # Bits above the stored ones are not part of the value (PS3.5 8.1.1); shifting up and down repeats the sign.
+    # Bits above the stored ones are not part of the value (PS3.5 8.1.1); shifting up and down
+    # repeats the sign.
     unused = header.BitsAllocated - header.BitsStored
     stored = raw << unused >> unused
     hu = (stored * slope + intercept).astype(np.float32)
@@ -58,7 +64,9 @@ def decode(image: Dataset | Path, header: Dataset, path: Path) -> np.ndarray:
 def _rescale(header: Dataset) -> tuple[float, float]:
     """Return slope and intercept in double precision, as far as the values are Hounsfield units."""
     if header.get("RescaleType", "HU") not in ("HU", "US", "", None):
-        raise SeriesError(f"{name(header)} holds {header.RescaleType} and not Hounsfield units (Rescale Type).")
+        raise SeriesError(
+            f"{name(header)} holds {header.RescaleType} and not Hounsfield units (Rescale Type)."
+        )
     slope = float(numbers(header, "RescaleSlope", 1)[0])
     if slope == 0:
         raise SeriesError(f"{name(header)} has Rescale Slope 0.")
@@ -69,7 +77,8 @@ def _padding(header: Dataset, raw: np.ndarray) -> np.ndarray | None:
     """Return which stored values the header declares as padding, or None."""
     if header.get("PixelPaddingValue") is None:
         return None
-    # Some headers give a negative value as unsigned, 63536 for -2000: read its bits as the pixels are.
+    # Some headers give a negative value as unsigned, 63536 for -2000: read its bits as the pixels
+    # are.
     low = high = np.array(int(header.PixelPaddingValue)).astype(raw.dtype)
     if header.get("PixelPaddingRangeLimit") is not None:
         limit = np.array(int(header.PixelPaddingRangeLimit)).astype(raw.dtype)

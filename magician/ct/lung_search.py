@@ -1,7 +1,7 @@
 """A look at a few slices of a CT series: are there lungs in it, and over which height?
 
-This is for choosing a series, not for measuring: it costs some hundredths of a second for each slice that is decoded,
-and the height is right to about half a centimetre at either end.
+This is for choosing a series, not for measuring: it costs some hundredths of a second for each
+slice that is decoded, and the height is right to about half a centimetre at either end.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import numpy as np
 EVERY_MM = 40.0  # how far apart the first slices are that are looked at: no lung is lower than that
 MOST_SLICES = 15  # of a first look, however long the series
 PRECISION_MM = 5.0  # of both ends
-# Aerated lung, averaged over a few pixels. Air outside, in the airways and in the bowel is darker, and smooth; stool
-# and the foam of a scanner's table are as grey as lung, but small, or outside the body.
+# Aerated lung, averaged over a few pixels. Air outside, in the airways and in the bowel is darker,
+# and smooth; stool and the foam of a scanner's table are as grey as lung, but small, or outside the
+# body.
 LUNG_HU = (-970.0, -500.0)
 TISSUE_HU = -400.0
-SURE = 0.10  # of the area of the body: a slice through lungs has 20 to 50 percent, the bases in an abdomen often less
+# of the area of the body: a slice through lungs has 20 to 50 percent, the bases in an abdomen often
+# less
+SURE = 0.10
 EDGE = 0.03  # where lungs were seen, a slice with this much is still part of them
 _COARSE_MM = 2.5
 _AROUND = 0.2  # of what surrounds the patient is at least plain air
@@ -44,7 +47,9 @@ class Lungs:
     cut_above: bool = False
 
 
-def look_for_lungs(plane: Callable[[int], np.ndarray], count: int, spacing_mm: tuple[float, float, float]) -> Lungs:
+def look_for_lungs(
+    plane: Callable[[int], np.ndarray], count: int, spacing_mm: tuple[float, float, float]
+) -> Lungs:
     """Look at some slices of an axial series, and closer where the lungs begin and end.
 
     Parameters
@@ -75,7 +80,9 @@ def look_for_lungs(plane: Callable[[int], np.ndarray], count: int, spacing_mm: t
 
 
 def _edge(share: Callable[[int], float], way: list[int], step: float) -> int:
-    """Return the last slice with lung on the way from a slice that surely has some, to the precision wanted."""
+    """Return the last slice with lung on the way from a slice that surely has some, to the
+    precision wanted.
+    """
     inside = way[0]
     for outside in way[1:]:
         if share(outside) < EDGE:
@@ -108,8 +115,8 @@ def lung_share(hu: np.ndarray, pixel_mm: tuple[float, float]) -> float:
     tissue = binary_opening(coarse > TISSUE_HU, square)  # loses the thin shell of the table
     if not tissue.any():
         return 0.0
-    # What is around the patient touches the edge of the image, and is mostly plain air. Lungs that a small field of
-    # view cuts off touch the edge, too, but hold little that is as dark.
+    # What is around the patient touches the edge of the image, and is mostly plain air. Lungs that
+    # a small field of view cuts off touch the edge, too, but hold little that is as dark.
     gaps, _ = label(~tissue)
     sizes = np.bincount(gaps.ravel())
     airy = np.bincount(gaps[coarse <= LUNG_HU[0]], minlength=len(sizes)) > _AROUND * sizes
@@ -121,7 +128,9 @@ def lung_share(hu: np.ndarray, pixel_mm: tuple[float, float]) -> float:
 
 
 def _average(hu: np.ndarray, blocks: list[int]) -> np.ndarray:
-    """Return the means of blocks of so many rows and columns; what is left over at the far edges is left out."""
+    """Return the means of blocks of so many rows and columns; what is left over at the far edges is
+    left out.
+    """
     blocks = [min(block, size) for block, size in zip(blocks, hu.shape, strict=True)]
     rows, columns = (size // block for size, block in zip(hu.shape, blocks, strict=True))
     whole = hu[: rows * blocks[0], : columns * blocks[1]]

@@ -1,7 +1,9 @@
-"""Enhanced multi-frame CT (PS3.3 A.38, and A.70 for converted single images) as if each frame were a single image.
+"""Enhanced multi-frame CT (PS3.3 A.38, and A.70 for converted single images) as if each frame were
+a single image.
 
-What holds for all frames stands in the shared functional groups, what differs in a group of each frame's own. Here
-both are laid flat, so that one frame says of itself what a single CT image says, under the same names.
+What holds for all frames stands in the shared functional groups, what differs in a group of each
+frame's own. Here both are laid flat, so that one frame says of itself what a single CT image says,
+under the same names.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ _GROUPS = [
     "FrameContentSequence", "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence",
     "PixelValueTransformationSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence",
 ]  # fmt: skip
-# What a converter found no other place for (PS3.3 C.7.6.16.2.25 and the next); it overrules nothing.
-_UNASSIGNED = ["UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence"]
+# What a converter found no other place for (PS3.3 C.7.6.16.2.25 and the next); it overrules
+# nothing.
+_UNASSIGNED = [
+    "UnassignedPerFrameConvertedAttributesSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+]
 _OTHER_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
 _LEFT_OUT = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelData"}
 
@@ -56,7 +62,8 @@ def frames_of(image: Dataset) -> list[FrameHeader]:
     common = {element.tag: element for element in image if element.keyword not in _LEFT_OUT}
     frames = []
     for number, group in enumerate(groups, start=1):
-        frame = FrameHeader(dict(common))  # pydicom would keep and change the very dict that it is given
+        # pydicom would keep and change the very dict that it is given
+        frame = FrameHeader(dict(common))
         frame.frame_number = number
         for element in _elements(_GROUPS, group, shared[0]):
             frame.add(_renamed(element))

@@ -1,7 +1,8 @@
 """Ranks candidate series: each criterion removes those clearly worse than the best.
 
-They are compared in rounds, the most important one first: whoever falls behind the best in a round is out, and the
-round says why. Each round lets small differences pass, so that a later one can decide between series that are as good.
+They are compared in rounds, the most important one first: whoever falls behind the best in a round
+is out, and the round says why. Each round lets small differences pass, so that a later one can
+decide between series that are as good.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Round(NamedTuple):
 
 
 ROUNDS = [
-    Round(  # a tenth is what lungs differ by between two breaths; the look itself is off by up to so much at both ends
+    # a tenth is what lungs differ by between two breaths; the look itself is off by up to so much
+    # at both ends
+    Round(
         lambda one: -one.lungs.height_mm,
         lambda best: best + max(0.1 * -best, 2 * PRECISION_MM),
         lambda one, best: (
@@ -77,7 +80,9 @@ ROUNDS = [
     Round(
         lambda one: one.lungs.cut_below + one.lungs.cut_above,
         lambda best: best,
-        lambda one, best: f"Its lungs go on {beyond(one)} its slices; {best.called} shows more of them.",
+        lambda one, best: (
+            f"Its lungs go on {beyond(one)} its slices; {best.called} shows more of them."
+        ),
     ),
     Round(
         lambda one: float(one.thickness_mm is not None and one.step_mm > 1.1 * one.thickness_mm),
@@ -90,9 +95,13 @@ ROUNDS = [
     Round(
         lambda one: max(one.effective_mm, FINE_MM),
         lambda best: 1.25 * best,
-        lambda one, best: f"Its slices are {thick(one)}; {best.called} has {_mm(best.effective_mm)}.",
+        lambda one, best: (
+            f"Its slices are {thick(one)}; {best.called} has {_mm(best.effective_mm)}."
+        ),
     ),
-    Round(  # a sharp kernel rings at edges and multiplies noise: both move the border and the density of a lung
+    # a sharp kernel rings at edges and multiplies noise: both move the border and the density of a
+    # lung
+    Round(
         lambda one: sharpness(one.kernel),
         lambda best: best,
         lambda one, best: (
@@ -120,7 +129,9 @@ ROUNDS = [
 
 
 def decide(entered: list[Candidate]) -> Candidate | None:
-    """Compare series in rounds; tell the losers why, and return the one that is left, or None if all are out."""
+    """Compare series in rounds; tell the losers why, and return the one that is left, or None if
+    all are out.
+    """
     left = still_in(entered)
     if not left:
         return None
@@ -155,10 +166,11 @@ def beyond(one: Candidate) -> str:
 
 
 def sharpness(kernel: str) -> int:
-    """Return how sharp a reconstruction is by the name of its kernel: 0 soft or medium, 1 unknown, 2 sharp, 3 very.
+    """Return how sharp a reconstruction is by the name of its kernel: 0 soft or medium, 1 unknown,
+    2 sharp, 3 very.
 
-    The names are each manufacturer's own: B31f, I70f or Br59 (Siemens; a number from 50 on is sharp), STANDARD,
-    LUNG, BONE (GE), B, C, D, L, YA (Philips), FC08, FC51 (Canon, Toshiba).
+    The names are each manufacturer's own: B31f, I70f or Br59 (Siemens; a number from 50 on is
+    sharp), STANDARD, LUNG, BONE (GE), B, C, D, L, YA (Philips), FC08, FC51 (Canon, Toshiba).
     """
     name = kernel.upper().strip()
     for pattern, level in _KERNELS:

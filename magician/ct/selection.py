@@ -1,7 +1,8 @@
-"""Which series of a folder is the CT to read, and why not the others; a part of :mod:`magician.ct.volume`.
+"""Which series of a folder is the CT to read, and why not the others; a part of
+:mod:`magician.ct.volume`.
 
-First goes what can't be read as a volume, or is not what a scanner measured, or shows no lungs. The rest is compared
-in `magician.ct.ranking`.
+First goes what can't be read as a volume, or is not what a scanner measured, or shows no lungs. The
+rest is compared in `magician.ct.ranking`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import UID, CTImageStorage, SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    SecondaryCaptureImageStorage,
+    XRayRadiationDoseSRStorage,
+)
 
 from magician.ct.geometry import numbers, stack
 from magician.ct.hounsfield import decode, read_whole
@@ -21,7 +27,16 @@ from magician.ct.series import Series, image_type
 from magician.errors import SeriesError
 from magician.progress import track
 
-_COMPUTED = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MPR", "REFORMATTED", "PROJECTION IMAGE", "SCREEN SAVE"}
+_COMPUTED = {
+    "MIP",
+    "MINIP",
+    "MAX_IP",
+    "MIN_IP",
+    "MPR",
+    "REFORMATTED",
+    "PROJECTION IMAGE",
+    "SCREEN SAVE",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,8 @@ class SeriesSummary:
     number : int
         Series Number, 0 if it has none.
     slices : int
-        Images that are no localizers, each frame of a multi-frame image counted; 0 if they are not CT.
+        Images that are no localizers, each frame of a multi-frame image counted; 0 if they are not
+        CT.
     thickness_mm, step_mm : float or None
         Slice Thickness, and the distance from slice to slice; None where there is none.
     coverage_mm : float
@@ -48,7 +64,8 @@ class SeriesSummary:
     kernel : str
         Convolution Kernel.
     lung_mm : float or None
-        Over which height lungs were seen; None if nobody looked, as something else ruled the series out.
+        Over which height lungs were seen; None if nobody looked, as something else ruled the series
+        out.
     """
 
     series_instance_uid: str
@@ -88,7 +105,9 @@ def why_unreadable(series: Series) -> str:
 
 
 def why_second_choice(series: Series) -> str:
-    """Return why a readable series is not read unless somebody asks for it; empty if it may be chosen."""
+    """Return why a readable series is not read unless somebody asks for it; empty if it may be
+    chosen.
+    """
     for i in series.slices:
         values = image_type(series.headers[i])
         if "DERIVED" in values[:1] or _COMPUTED & set(values):
@@ -120,7 +139,9 @@ def _look(candidate: Candidate) -> str:
     try:
         candidate.where = where = stack([series.headers[i] for i in series.slices])
         order = [series.slices[i] for i in where.order]
-        candidate.lungs = look_for_lungs(lambda i: _slice(series, order[i]), len(order), where.spacing_mm)
+        candidate.lungs = look_for_lungs(
+            lambda i: _slice(series, order[i]), len(order), where.spacing_mm
+        )
     except SeriesError as error:
         return f"It can't be read exactly. {error}"
     if not candidate.lungs.height_mm:
@@ -156,7 +177,11 @@ def _summary(one: Candidate, chosen: bool, entered: int) -> SeriesSummary:
 
 
 def _praise(best: Candidate, entered: int) -> str:
-    what = "The only series of axial CT images that shows lungs" if entered == 1 else f"The best of {entered} for lungs"
+    what = (
+        "The only series of axial CT images that shows lungs"
+        if entered == 1
+        else f"The best of {entered} for lungs"
+    )
     more = f", and they go on {beyond(best)}" if beyond(best) else ""
     kernel = f", kernel {best.kernel}" if best.kernel else ""
     return (

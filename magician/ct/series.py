@@ -70,7 +70,9 @@ def is_localizer(header: Dataset) -> bool:
     return "LOCALIZER" in image_type(header)
 
 
-def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list[Series], list[Path]]:
+def find_series(
+    folder: str | os.PathLike[str], *, progress: bool
+) -> tuple[list[Series], list[Path]]:
     """Return the series below a folder by series number, and the DICOM files that can't be read.
 
     Raises
@@ -90,10 +92,12 @@ def find_series(folder: str | os.PathLike[str], *, progress: bool) -> tuple[list
             header = dcmread(path, stop_before_pixels=True, specific_tags=_INDEX_TAGS)
             if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
                 continue
-            if header.get("SOPClassUID") in ENHANCED:  # its functional groups are large, and seldom wanted
+            # its functional groups are large, and seldom wanted
+            if header.get("SOPClassUID") in ENHANCED:
                 header = dcmread(path, stop_before_pixels=True)
             found[str(header.SeriesInstanceUID)].append((header, path))
-        except Exception as error:  # pydicom raises many kinds for files that are cut short or forged
+        # pydicom raises many kinds for files that are cut short or forged
+        except Exception as error:
             _logger.warning("can't read the DICOM file %s: %s", path, error)
             damaged.append(path)
     if not found and not damaged:
@@ -113,7 +117,8 @@ def _make_series(uid: str, items: list[tuple[Dataset, Path]]) -> Series:
     for header, path in items:
         instance = str(header.get("SOPInstanceUID"))
         if instance in unique and path.read_bytes() == unique[instance].read_bytes():
-            continue  # the same file twice; another file under the same UID is for the reader to refuse
+            # the same file twice; another file under the same UID is for the reader to refuse
+            continue
         unique.setdefault(instance, path)
         images.append((header, path))
     try:
@@ -121,7 +126,9 @@ def _make_series(uid: str, items: list[tuple[Dataset, Path]]) -> Series:
         fault = ""
     except Exception as error:  # ours, or whatever pydicom says about sequences that are none
         slices, fault = images, str(error)
-    return Series(uid, [header for header, _ in slices], [path for _, path in slices], len(images), fault)
+    return Series(
+        uid, [header for header, _ in slices], [path for _, path in slices], len(images), fault
+    )
 
 
 def _parts(image: Dataset) -> Sequence[Dataset]:
@@ -131,5 +138,6 @@ def _parts(image: Dataset) -> Sequence[Dataset]:
 def _series_number(header: Dataset) -> int:
     try:
         return int(header.SeriesNumber)
-    except (AttributeError, TypeError, ValueError):  # missing, empty or no number: it only sorts a list
+    # missing, empty or no number: it only sorts a list
+    except (AttributeError, TypeError, ValueError):
         return 0

@@ -1,7 +1,7 @@
 """Read one CT series as one exact volume in Hounsfield units, or say why that can't be done.
 
-Axis order is (slice, row, column) throughout, coordinates are DICOM's patient coordinates in mm: LPS, x grows to the
-patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1).
+Axis order is (slice, row, column) throughout, coordinates are DICOM's patient coordinates in mm:
+LPS, x grows to the patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1).
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class CTVolume:
     hu : array of float32, shape (slices, rows, columns), in HU
         Slices from feet to head; of a series that is not axial, along its slice normal.
     headers : tuple of Dataset
-        The header of each slice in the same order, without its pixel data. Of an enhanced multi-frame CT these are
-        made from the functional groups, one for each frame, with its ``frame_number``.
+        The header of each slice in the same order, without its pixel data. Of an enhanced
+        multi-frame CT these are made from the functional groups, one for each frame, with its
+        ``frame_number``.
     spacing_mm : tuple of float
         Distance between neighbouring voxels: (slice, row, column).
     affine : array of float, shape (4, 4)
@@ -55,7 +56,9 @@ class CTVolume:
     paths: tuple[Path, ...] = ()
 
     def to_sitk(self) -> SimpleITK.Image:
-        """Return the volume as a SimpleITK image; ITK's axis order is (column, row, slice), its space is LPS too."""
+        """Return the volume as a SimpleITK image; ITK's axis order is (column, row, slice), its
+        space is LPS too.
+        """
         import SimpleITK as sitk  # noqa: N813
 
         image = sitk.GetImageFromArray(self.hu)
@@ -69,14 +72,14 @@ class CTVolume:
 def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> list[SeriesSummary]:
     """List the series in a folder and below it, and say which of them is the CT to read, and why.
 
-    At most one series is chosen, for measuring lungs: axial CT images that are not derived from others, form an exact
-    volume, and show lungs. Among several, these count in turn: as much of the lungs as any other shows; both
-    ends of them; no gaps between slices; thin slices, as far down as 1 mm; a kernel that is not sharp; images made
-    during the examination; no more slices than needed; the lower series number. Some slices of each candidate are
-    decoded to look for lungs.
+    At most one series is chosen, for measuring lungs: axial CT images that are not derived from
+    others, form an exact volume, and show lungs. Among several, these count in turn: as much of the
+    lungs as any other shows; both ends of them; no gaps between slices; thin slices, as far down as
+    1 mm; a kernel that is not sharp; images made during the examination; no more slices than
+    needed; the lower series number. Some slices of each candidate are decoded to look for lungs.
 
-    Files that are not DICOM are ignored. What takes more than two seconds shows a progress bar, unless ``progress`` is
-    False.
+    Files that are not DICOM are ignored. What takes more than two seconds shows a progress bar,
+    unless ``progress`` is False.
 
     Returns
     -------
@@ -112,13 +115,15 @@ def read_series(
     Raises
     ------
     SeriesError
-        If there is no such series, or if it can't be read exactly: a slice is missing or there twice, the spacing
-        is uneven, the gantry was tilted, images of two scans are mixed, pixel data are damaged, and the like.
+        If there is no such series, or if it can't be read exactly: a slice is missing or there
+        twice, the spacing is uneven, the gantry was tilted, images of two scans are mixed, pixel
+        data are damaged, and the like.
 
     Notes
     -----
-    Stored values become HU by Rescale Slope and Intercept of each slice (PS3.3 C.11.1.1.2). Pixels that the header
-    declares as padding (PS3.3 C.7.5.1.1.2) become air, -1024 HU. Localizers within the series are left out.
+    Stored values become HU by Rescale Slope and Intercept of each slice (PS3.3 C.11.1.1.2). Pixels
+    that the header declares as padding (PS3.3 C.7.5.1.1.2) become air, -1024 HU. Localizers within
+    the series are left out.
     """
     series, damaged = find_series(folder, progress=progress)
     if damaged:
@@ -130,11 +135,19 @@ def read_series(
     if why := why_unreadable(wanted):
         raise SeriesError(f"The series {wanted.uid} can't be read as a CT volume. {why}")
     if len(wanted.slices) < len(wanted.headers):
-        _logger.info("left out %d localizer(s) of the series", len(wanted.headers) - len(wanted.slices))
-    return _read_slices([wanted.headers[i] for i in wanted.slices], [wanted.paths[i] for i in wanted.slices], progress)
+        _logger.info(
+            "left out %d localizer(s) of the series", len(wanted.headers) - len(wanted.slices)
+        )
+    return _read_slices(
+        [wanted.headers[i] for i in wanted.slices],
+        [wanted.paths[i] for i in wanted.slices],
+        progress,
+    )
 
 
-def _choose_one(series: list[Series], uid: str | None, folder: str | os.PathLike[str], progress: bool) -> Series:
+def _choose_one(
+    series: list[Series], uid: str | None, folder: str | os.PathLike[str], progress: bool
+) -> Series:
     for one in series:
         if one.uid == uid:
             return one
@@ -144,16 +157,23 @@ def _choose_one(series: list[Series], uid: str | None, folder: str | os.PathLike
             return one
     what = f"no series {uid}" if uid else "no series that can be chosen"
     there = " ".join(
-        f"{one.series_instance_uid} ({one.modality or '?'}, {one.images} images): {one.reason}" for one in summaries
+        f"{one.series_instance_uid} ({one.modality or '?'}, {one.images} images): {one.reason}"
+        for one in summaries
     )
     raise SeriesError(f"There is {what} in {folder}. There is: {there}")
 
 
 def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> CTVolume:
-    """Read slices of which a first look has given these headers; a slice is a file, or a frame of one."""
+    """Read slices of which a first look has given these headers; a slice is a file, or a frame of
+    one.
+    """
     files = list(dict.fromkeys(paths))
     images = {path: read_whole(path) for path in track(files, "reading", "file", progress=progress)}
-    frames = {path: frames_of(image) for path, image in images.items() if image.get("SOPClassUID") in ENHANCED}
+    frames = {
+        path: frames_of(image)
+        for path, image in images.items()
+        if image.get("SOPClassUID") in ENHANCED
+    }
     headers = [
         frames[path][header.frame_number - 1] if path in frames else images[path]
         for header, path in zip(headers, paths, strict=True)

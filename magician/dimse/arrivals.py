@@ -58,7 +58,9 @@ class Arrivals:
         ``time.monotonic()`` of the last arrival.
     """
 
-    def __init__(self, expected: dict[str, Instance], study_instance_uid: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, expected: dict[str, Instance], study_instance_uid: str, folder: Path | None = None
+    ) -> None:
         self.expected, self.study_instance_uid, self.folder = expected, study_instance_uid, folder
         self.paths: dict[str, Path] = {}
         self.foreign: set[str] = set()
@@ -85,7 +87,8 @@ class Arrivals:
         try:
             dataset = read_whole(path)
             found = (dataset.SOPInstanceUID, dataset.StudyInstanceUID)
-        except Exception as error:  # a damaged file can fail in any of pydicom's ways; it is fetched again
+        # a damaged file can fail in any of pydicom's ways; it is fetched again
+        except Exception as error:
             logger.warning("%s is not whole and is fetched again: %s", path.name, error)
             return False
         return found == (uid, self.study_instance_uid)
@@ -96,7 +99,9 @@ class Arrivals:
         self.association, self.heard = association, time.monotonic()
         self._offers_allowed = self._offers + 2 * len(self.missing)
         total, done = len(self.expected), len(self.paths)
-        with progress_bar(None, service, "object", progress=progress, total=total, done=done) as self._bar:
+        with progress_bar(
+            None, service, "object", progress=progress, total=total, done=done
+        ) as self._bar:
             yield
 
     def take(self, event: evt.Event) -> int:
@@ -130,7 +135,9 @@ class Arrivals:
                 self.paths[path.stem] = path
 
     def refused(self, refusal: Refused) -> None:
-        """Stop the retrieve if the reason lies with this computer: the next object would fare no better."""
+        """Stop the retrieve if the reason lies with this computer: the next object would fare no
+        better.
+        """
         if isinstance(refusal.__cause__, OSError):
             self._stop(refusal)
 
@@ -145,7 +152,8 @@ class Arrivals:
     def _stop(self, failure: Refused) -> None:
         if self.failure is None:
             self.failure = failure
-            # what pynetdicom itself enters when the peer is gone: the wait for the next message ends with an abort
+            # what pynetdicom itself enters when the peer is gone: the wait for the next message
+            # ends with an abort
             self.association.dimse.msg_queue.put((None, None))
 
     def refused_classes(self, association: Association) -> list[str]:

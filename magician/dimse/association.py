@@ -1,9 +1,11 @@
-"""Talk to a PACS: who it is (`Node`), a connection to it (`associate`), and "are you there?" (`echo`).
+"""Talk to a PACS: who it is (`Node`), a connection to it (`associate`), and "are you there?"
+(`echo`).
 
-An *association* is DICOM's word for a connection on which both sides have agreed what they are going to do
-(PS3.7 and PS3.8). The side that asks is the SCU (service class user), the side that answers the SCP (provider).
-pynetdicom does the protocol; what this module adds is that nothing fails silently: where pynetdicom sets a flag,
-`associate` raises an error that says what happened and which side has to change what.
+An *association* is DICOM's word for a connection on which both sides have agreed what they are
+going to do (PS3.7 and PS3.8). The side that asks is the SCU (service class user), the side that
+answers the SCP (provider). pynetdicom does the protocol; what this module adds is that nothing
+fails silently: where pynetdicom sets a flag, `associate` raises an error that says what happened
+and which side has to change what.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ def associate(
     ----------
     node : Node
     contexts : sequence of SOP Class UIDs or presentation contexts
-        What we want to do: one presentation context (PS3.8 9.3.2.2) for each kind of service or object.
+        What we want to do: one presentation context (PS3.8 9.3.2.2) for each kind of service or
+        object.
     storage_roles : sequence of SOP Class UIDs
-        Storage classes that we want to *receive* on this association, as C-GET does (role selection, PS3.7 D.3.3.4).
+        Storage classes that we want to *receive* on this association, as C-GET does (role
+        selection, PS3.7 D.3.3.4).
     handlers : sequence of (event, function) or (event, function, arguments)
-        pynetdicom event handlers, for instance for the C-STORE requests that come back during a C-GET.
+        pynetdicom event handlers, for instance for the C-STORE requests that come back during a
+        C-GET.
 
     Yields
     ------
@@ -52,7 +57,8 @@ def associate(
 
     Raises
     ------
-    PacsUnreachable, TlsFailure, PacsTimeout, AssociationRejected, AssociationAborted, ServiceNotAccepted
+    PacsUnreachable, TlsFailure, PacsTimeout, AssociationRejected, AssociationAborted,
+    ServiceNotAccepted
     """
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
     requestor, address = Requestor(node), look_up(node)
@@ -92,7 +98,9 @@ def _require_room_for_messages(association: Association, node: Node) -> None:
 
 @contextmanager
 def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
-    """Raise `AssociationAborted` where pynetdicom raises `RuntimeError`: at a request on a lost association."""
+    """Raise `AssociationAborted` where pynetdicom raises `RuntimeError`: at a request on a lost
+    association.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -109,9 +117,9 @@ def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
 
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:
     """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for this SOP class."""
-    if not any(context.abstract_syntax == sop_class_uid for context in association.accepted_contexts):
+    if not any(
+        context.abstract_syntax == sop_class_uid for context in association.accepted_contexts
+    ):
         seen = f"{node} accepted the association but not {UID(sop_class_uid).name}."
-        change = (
-            f"Its administrator must switch this service on for {node.local_ae_title!r}, or another way must be taken."
-        )
+        change = f"Its administrator must switch this service on for {node.local_ae_title!r}, or another way must be taken."
         raise ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))

@@ -1,4 +1,6 @@
-"""Presentation contexts: which kinds of objects, in which encodings, are offered and taken (PS3.8 9.3.2.2)."""
+"""Presentation contexts: which kinds of objects, in which encodings, are offered and taken (PS3.8
+9.3.2.2).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-# What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own order
-# Deflated data sets are not: of some kilobytes that arrive, gigabytes can be inflated
+# What a listener takes: everything, and explicit VR first, because an acceptor chooses in its own
+# order Deflated data sets are not: of some kilobytes that arrive, gigabytes can be inflated
 SYNTAXES_TAKEN = [
     *UNCOMPRESSED,
     *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and not UID(uid).is_deflated),
@@ -20,10 +22,14 @@ SYNTAXES_TAKEN = [
 
 
 def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
-    """The presentation contexts with which these objects can be sent: one for each class and encoding."""
+    """The presentation contexts with which these objects can be sent: one for each class and
+    encoding.
+    """
     kinds = dict.fromkeys(kind_of(header) for header in headers)
     if len(kinds) > MAX_CONTEXTS:
-        raise ValueError(f"{len(kinds)} kinds of objects; one association carries {MAX_CONTEXTS}. Send fewer at once.")
+        raise ValueError(
+            f"{len(kinds)} kinds of objects; one association carries {MAX_CONTEXTS}. Send fewer at once."
+        )
     return [build_context(UID(sop_class), list(syntaxes)) for sop_class, syntaxes in kinds]
 
 

@@ -1,4 +1,6 @@
-"""Why an association was not established: the table of situations, one error for each; a part of `association`."""
+"""Why an association was not established: the table of situations, one error for each; a part of
+`association`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail o
 ABORT_PDU = 0x07  # PDU type of an A-ABORT (PS3.8 9.3.8)
 
 
-def explain(association: Association, node: Node, wanted: Sequence[PresentationContext]) -> MagicianError:
+def explain(
+    association: Association, node: Node, wanted: Sequence[PresentationContext]
+) -> MagicianError:
     """Tell why `association` was not established."""
     connection, answer = association.dul.socket, association.acceptor.primitive
     if connection.layer == "TCP":
@@ -50,10 +54,14 @@ def _not_connected(connection: Connection, node: Node) -> MagicianError:
     if isinstance(error, TimeoutError):
         seen = f"No answer from {where} within {node.connect_s:g} s (connect_s): a wrong host, or a firewall that "
         change = "Ask the network's administrator to let this computer reach it."
-        return NoAnswerToConnect.of(Finding("TCP", seen + "drops packets.", "we, or the network", change))
+        return NoAnswerToConnect.of(
+            Finding("TCP", seen + "drops packets.", "we, or the network", change)
+        )
     if isinstance(error, ConnectionRefusedError):
         change = "Is the PACS started, and are host and port right?"
-        return PacsUnreachable.of(Finding("TCP", f"Nothing listens on {where}.", "we, or the PACS", change))
+        return PacsUnreachable.of(
+            Finding("TCP", f"Nothing listens on {where}.", "we, or the PACS", change)
+        )
     seen = f"This computer finds no way to {where} ({os.strerror(error.errno or errno.EIO)})."
     change = "Check the host and this computer's network (cable, VPN), or ask the network's administrator."
     return PacsUnreachable.of(Finding("TCP", seen, "we, or the network", change))
@@ -89,11 +97,15 @@ def _no_service(wanted: Sequence[PresentationContext], node: Node) -> MagicianEr
 def lost_early(node: Node) -> AssociationAborted:
     """The association stood, and was gone before anything was asked over it."""
     seen = f"{node} ended the association before our request was sent."
-    return AssociationAborted.of(Finding("association", seen, "the PACS", "It may have stopped: try again."))
+    return AssociationAborted.of(
+        Finding("association", seen, "the PACS", "It may have stopped: try again.")
+    )
 
 
 def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:
-    """The connection stood, and no valid answer to our association request came over it (PS3.8 9.3.3, 9.3.4)."""
+    """The connection stood, and no valid answer to our association request came over it (PS3.8
+    9.3.3, 9.3.4).
+    """
     where, first = f"{node.host}:{node.port}", connection.first_bytes
     foreign = next((name for start, name in FOREIGN.items() if first.startswith(start)), None)
     if connection.is_foreign:
@@ -102,7 +114,9 @@ def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:
         return AssociationAborted.of(Finding("association", seen, "we", change))
     if first and first[0] == ABORT_PDU:
         seen = f"{where} aborted the association that we asked for (A-ABORT), without a reason."
-        change = "Its administrator can see the cause in its log: perhaps it refuses our IP address."
+        change = (
+            "Its administrator can see the cause in its log: perhaps it refuses our IP address."
+        )
         return AssociationAborted.of(Finding("association", seen, "the PACS", change))
     if first:
         seen = f"{where} answered our association request with a broken message, which began with {first!r}."
@@ -119,7 +133,9 @@ def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:
 
 
 def _closed(connection: Connection, node: Node) -> MagicianError:
-    """The peer hung up without a word. TLS on one side only looks like this, so that is looked into."""
+    """The peer hung up without a word. TLS on one side only looks like this, so that is looked
+    into.
+    """
     where = f"{node.host}:{node.port}"
     if node.tls and (error := refusal_after_handshake(connection, node)):
         return tls_failure(error, node)
@@ -128,5 +144,7 @@ def _closed(connection: Connection, node: Node) -> MagicianError:
         change = "Give the node a context: tls=client_tls(ca=...), with the authority of the PACS's certificate."
         return TlsFailure.of(Finding("TLS", seen, "we", change))
     seen = f"{where} closed the connection without a DICOM answer."
-    change = "Is this a DICOM port? A web server does this; so does a PACS that refuses our IP address."
+    change = (
+        "Is this a DICOM port? A web server does this; so does a PACS that refuses our IP address."
+    )
     return AssociationAborted.of(Finding("association", seen, "we, or the PACS", change))

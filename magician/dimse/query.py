@@ -1,4 +1,6 @@
-"""Ask a PACS what it holds: C-FIND in the Study Root model (PS3.4 C.4.1, C.6.2); a part of `query_retrieve`."""
+"""Ask a PACS what it holds: C-FIND in the Study Root model (PS3.4 C.4.1, C.6.2); a part of
+`query_retrieve`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
         setattr(identifier, keyword, "")
     for keyword, value in keys.items():
         if keyword.endswith("UID") and ("*" in value or "?" in value):
-            raise ValueError(f"{keyword}={value!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty.")
+            raise ValueError(
+                f"{keyword}={value!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty."
+            )
         setattr(identifier, keyword, value)
     if not "".join(keys.values()).isascii():
         identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
@@ -45,7 +49,9 @@ def query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
 def require_uid(uid: str) -> str:
     """Return `uid`, or raise `ValueError` if it is empty: an empty key would match every study."""
     if not uid:
-        raise ValueError("This level needs the UID of the level above it, as a query of that level returns it.")
+        raise ValueError(
+            "This level needs the UID of the level above it, as a query of that level returns it."
+        )
     return uid
 
 
@@ -58,17 +64,26 @@ def find(association: Association, node: Node, identifier: Dataset) -> list[Data
         if status in (0xFF00, 0xFF01):
             matches.append(_readable(match, node))
             if len(matches) > MOST_MATCHES:
-                raise MagicianError(f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: ask for less.")
+                raise MagicianError(
+                    f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: ask for less."
+                )
         elif status != 0x0000:
-            raise DimseFailure(f"{node} answered our C-FIND with {in_words(response, 'C-FIND')}.", status)
+            raise DimseFailure(
+                f"{node} answered our C-FIND with {in_words(response, 'C-FIND')}.", status
+            )
     return matches
 
 
 def _readable(match: Dataset | None, node: Node) -> Dataset:
-    """Return a match whose values can all be read; pydicom decodes them only when they are looked at."""
+    """Return a match whose values can all be read; pydicom decodes them only when they are looked
+    at.
+    """
     try:
         for element in match:
             element.value  # noqa: B018
-    except Exception as error:  # a hostile answer can fail in any of pydicom's ways; all mean the same here
-        raise MagicianError(f"{node} answered our C-FIND with a match that can't be read: {error}") from error
+    # a hostile answer can fail in any of pydicom's ways; all mean the same here
+    except Exception as error:
+        raise MagicianError(
+            f"{node} answered our C-FIND with a match that can't be read: {error}"
+        ) from error
     return match

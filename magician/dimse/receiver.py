@@ -23,11 +23,14 @@ from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
 
-LAST_OBJECT_S = 5  # how long a retrieve that is over waits for an object that is still being written
+# how long a retrieve that is over waits for an object that is still being written
+LAST_OBJECT_S = 5
 
 
 class Watcher(Protocol):
-    """Who wants to know what a receiver gets; called in the thread of the association that brings it."""
+    """Who wants to know what a receiver gets; called in the thread of the association that brings
+    it.
+    """
 
     def arrived(self, path: Path) -> None: ...
 
@@ -50,7 +53,8 @@ class Receiver:
     port : int
         0 takes a free port.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15
+        Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
 
@@ -74,7 +78,12 @@ class Receiver:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.folder, self._limits = Path(folder), limits
-        self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
+        self._ae_title, self._host, self._port, self._tls = (
+            check_ae_title(ae_title),
+            host,
+            port,
+            tls,
+        )
         self._arrived: dict[Path, None] = {}
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
@@ -112,7 +121,8 @@ class Receiver:
     def watched_by(self, watcher: Watcher) -> Iterator[None]:
         """Tell `watcher` what arrives in the ``with`` block, and what can't be kept.
 
-        The block ends when what has come is written: a C-MOVE that breaks off may be over before its last object is.
+        The block ends when what has come is written: a C-MOVE that breaks off may be over before
+        its last object is.
         """
         with self._lock:
             self._watchers.append(watcher)

@@ -1,7 +1,8 @@
-"""What is done with an object that a peer sends us, as a listener or during a C-GET; a part of `storage`.
+"""What is done with an object that a peer sends us, as a listener or during a C-GET; a part of
+`storage`.
 
-What comes from a network is not to be trusted: an object is named by its SOP Instance UID only after that has been
-checked to be a UID, and appears in its folder whole or not at all.
+What comes from a network is not to be trusted: an object is named by its SOP Instance UID only
+after that has been checked to be a UID, and appears in its folder whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from magician.upper_layer.limits import Limits
 
 logger = logging.getLogger(__name__)
 # What a receiver looks at before it keeps an object
-HEADER_KEYWORDS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientIdentityRemoved"]
+HEADER_KEYWORDS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientIdentityRemoved",
+]
 
 
 class Refused(Exception):
@@ -39,7 +46,9 @@ class Refused(Exception):
         self.status = status
 
 
-def read_object(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> tuple[Dataset, bytes]:
+def read_object(
+    event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS
+) -> tuple[Dataset, bytes]:
     """Read a few elements of the object of a C-STORE request.
 
     Returns
@@ -58,11 +67,14 @@ def read_object(event: evt.Event, keywords: Sequence[str] = HEADER_KEYWORDS) -> 
         request, syntax = event.request, UID(event.context.transfer_syntax)
         content = request.DataSet.getvalue()
         dataset = whole_dataset(content, syntax, "It")
-        header = Dataset({dataset[keyword].tag: dataset[keyword] for keyword in keywords if keyword in dataset})
+        header = Dataset(
+            {dataset[keyword].tag: dataset[keyword] for keyword in keywords if keyword in dataset}
+        )
         for element in header:  # pydicom decodes values when they are looked at: make it look now
             element.value  # noqa: B018
         before = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
-    except Exception as error:  # a hostile object can fail in any of pydicom's ways; all mean the same here
+    # a hostile object can fail in any of pydicom's ways; all mean the same here
+    except Exception as error:
         raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
     return header, before + content
 
@@ -95,11 +107,14 @@ def keep(
     Raises
     ------
     Refused
-        With 0xA900 for an object that contradicts its request or has no proper UID; with 0xA700, from an `OSError`,
-        when it could not be written.
+        With 0xA900 for an object that contradicts its request or has no proper UID; with 0xA700,
+        from an `OSError`, when it could not be written.
     """
     uid = str(header.get("SOPInstanceUID", ""))
-    if uid != event.request.AffectedSOPInstanceUID or header.get("SOPClassUID") != event.request.AffectedSOPClassUID:
+    if (
+        uid != event.request.AffectedSOPInstanceUID
+        or header.get("SOPClassUID") != event.request.AffectedSOPClassUID
+    ):
         raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
     try:
         path = instance_path(folder, uid)
@@ -130,9 +145,13 @@ class Room:
         """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
         with self._lock:
             if self._instances >= self._limits.instances:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)")
+                raise Refused(
+                    OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)"
+                )
             if self._bytes + size > self._limits.total_bytes:
-                raise Refused(OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)")
+                raise Refused(
+                    OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)"
+                )
             self._instances += 1
             self._bytes += size
 

@@ -1,4 +1,6 @@
-"""What C-GET and C-MOVE share: what should come, how it is asked for, how it ended; a part of `query_retrieve`."""
+"""What C-GET and C-MOVE share: what should come, how it is asked for, how it ended; a part of
+`query_retrieve`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from pydicom.dataset import Dataset
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.association import lost_means_aborted
 from magician.dimse.status import in_words, status_of
-from magician.errors import AssociationAborted, DimseFailure, IncompleteRetrieve, MagicianError, UnknownMoveDestination
+from magician.errors import (
+    AssociationAborted,
+    DimseFailure,
+    IncompleteRetrieve,
+    MagicianError,
+    UnknownMoveDestination,
+)
 from magician.node import Node, is_loopback
 
 
@@ -29,8 +37,12 @@ class Outcome:
     error: MagicianError | None = None
 
 
-def follow(requests: Iterable[Dataset], send: Callable, node: Node, service: str, arrivals: Arrivals) -> Outcome:
-    """Send the requests for the parts of one study; of their outcomes the first failure, or the last one."""
+def follow(
+    requests: Iterable[Dataset], send: Callable, node: Node, service: str, arrivals: Arrivals
+) -> Outcome:
+    """Send the requests for the parts of one study; of their outcomes the first failure, or the
+    last one.
+    """
     outcome = None
     for identifier in requests:
         try:
@@ -54,7 +66,9 @@ def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arri
         except MagicianError as error:
             return Outcome(service, None, str(error), completed, error=error)
         arrivals.heard = time.monotonic()
-        completed = response.get("NumberOfCompletedSuboperations", 0) + response.get("NumberOfWarningSuboperations", 0)
+        completed = response.get("NumberOfCompletedSuboperations", 0) + response.get(
+            "NumberOfWarningSuboperations", 0
+        )
         if status != 0xFF00:
             uids = _failed_uids(identifier)
             failed = response.get("NumberOfFailedSuboperations", 0)
@@ -63,7 +77,9 @@ def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arri
 
 
 def _failed_uids(identifier: Dataset | None) -> tuple[str, ...]:
-    """The instances that a last response lists as failed (0008,0058), if it lists them and they can be read."""
+    """The instances that a last response lists as failed (0008,0058), if it lists them and they can
+    be read.
+    """
     try:
         uids = identifier.get("FailedSOPInstanceUIDList") if identifier else None
     except Exception:  # a hostile answer can fail in any of pydicom's ways; the list is optional
@@ -71,11 +87,14 @@ def _failed_uids(identifier: Dataset | None) -> tuple[str, ...]:
     return (str(uids),) if isinstance(uids, str) else tuple(str(uid) for uid in uids or [] if uid)
 
 
-def raise_if_incomplete(outcome: Outcome, arrivals: Arrivals, where: str, refused_classes=()) -> None:
+def raise_if_incomplete(
+    outcome: Outcome, arrivals: Arrivals, where: str, refused_classes=()
+) -> None:
     """Compare what came with what should have come.
 
-    A warning after a C-GET or C-MOVE means incomplete (PS3.4 Tables C.4-2 and C.4-3). So an object that failed and that
-    C-FIND did not list counts as missing too; one that was sent a second time does not.
+    A warning after a C-GET or C-MOVE means incomplete (PS3.4 Tables C.4-2 and C.4-3). So an object
+    that failed and that C-FIND did not list counts as missing too; one that was sent a second time
+    does not.
     """
     known = arrivals.expected.keys() | arrivals.foreign
     unlisted = [uid for uid in outcome.failed_uids if uid not in known]
@@ -83,23 +102,47 @@ def raise_if_incomplete(outcome: Outcome, arrivals: Arrivals, where: str, refuse
     untold = outcome.failed if not outcome.failed_uids and not missing else 0
     if arrivals.failure or missing or untold:
         expected = len(arrivals.expected) + len(unlisted) + untold
-        raise_incomplete(outcome, len(arrivals.paths), expected, missing, where, refused_classes, arrivals.failure)
+        raise_incomplete(
+            outcome,
+            len(arrivals.paths),
+            expected,
+            missing,
+            where,
+            refused_classes,
+            arrivals.failure,
+        )
 
 
 def raise_incomplete(
-    outcome: Outcome, received: int, expected: int, missing, where: str, refused_classes=(), failure=None
+    outcome: Outcome,
+    received: int,
+    expected: int,
+    missing,
+    where: str,
+    refused_classes=(),
+    failure=None,
 ) -> NoReturn:
-    """Raise for a retrieve that did not bring everything: the specific error if nothing came at all."""
+    """Raise for a retrieve that did not bring everything: the specific error if nothing came at
+    all.
+    """
     if failure is None and received == 0 and outcome.error is not None:
         raise outcome.error
     if failure is None and received == 0 and outcome.status not in (None, 0x0000, 0xB000, 0xFE00):
-        unagreed = f" It did not agree to send {', '.join(refused_classes)}." if refused_classes else ""
-        raise DimseFailure(f"Nothing came from {where}: {outcome.words}.{unagreed} Its log says why.", outcome.status)
+        unagreed = (
+            f" It did not agree to send {', '.join(refused_classes)}." if refused_classes else ""
+        )
+        raise DimseFailure(
+            f"Nothing came from {where}: {outcome.words}.{unagreed} Its log says why.",
+            outcome.status,
+        )
     why, advice = outcome.words, "if it happens again, the log of the PACS says why"
     if refused_classes:
         why += f"; the PACS did not agree to send {', '.join(refused_classes)}"
     if failure is not None:
-        why, advice = f"this computer stopped it: it refused {failure}", "what is here already is not sent again"
+        why, advice = (
+            f"this computer stopped it: it refused {failure}",
+            "what is here already is not sent again",
+        )
     listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
     raise IncompleteRetrieve(
         f"Only {received} of {expected} images came from {where} ({why}). Missing: {listed or 'not told'}. "

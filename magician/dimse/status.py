@@ -10,9 +10,15 @@ from magician.errors import AssociationAborted, Finding, PacsTimeout
 from magician.node import Node
 
 # Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
-SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0124
-# Only what the standard says about each code in each service: PS3.4 Tables B.2-1 (C-STORE), C.4-1 (C-FIND),
-# C.4-2 (C-MOVE), C.4-3 (C-GET), and PS3.7 Annex C for the codes that are common to all.
+SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = (
+    0x0000,
+    0xA700,
+    0xA900,
+    0xC000,
+    0x0124,
+)
+# Only what the standard says about each code in each service: PS3.4 Tables B.2-1 (C-STORE), C.4-1
+# (C-FIND), C.4-2 (C-MOVE), C.4-3 (C-GET), and PS3.7 Annex C for the codes that are common to all.
 _COMMON = {
     0x0000: "Success",
     0x0105: "No such attribute",
@@ -59,7 +65,8 @@ _BY_SERVICE = {
         0xFF00: "Pending: images are being sent",
     },
 }
-_RANGES = {  # in C-STORE and in the Query/Retrieve services, whole ranges of codes share one meaning
+# in C-STORE and in the Query/Retrieve services, whole ranges of codes share one meaning
+_RANGES = {
     "C-STORE": [
         (0xA700, 0xA7FF, "Refused: out of resources"),
         (0xA900, 0xA9FF, "Failure: data set does not match SOP class"),
@@ -111,8 +118,8 @@ def status_of(response: Dataset, node: Node, service: str, started: float) -> in
 def describe_status(status: int, service: str = "C-ECHO") -> str:
     """Put a DIMSE status into words, as ``0x0000 (Success)``.
 
-    The same code means different things in different services: 0xB000 after a C-STORE is *stored, with a
-    warning*, after a C-GET it is *incomplete*.
+    The same code means different things in different services: 0xB000 after a C-STORE is *stored,
+    with a warning*, after a C-GET it is *incomplete*.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Why two sides do not come to an encrypted connection (PS3.15 Annex B, RFC 8446 6.2); a part of `association`."""
+"""Why two sides do not come to an encrypted connection (PS3.15 Annex B, RFC 8446 6.2); a part of
+`association`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ NEED_CERTIFICATE = (
     "Give the node a certificate that the PACS trusts: client_tls(ca=..., certificate=..., key=...); its "
     "administrator tells which authority must sign it."
 )
-# Parts of OpenSSL's names for what went wrong, most specific first: what was seen, whose turn it is, what to do
+# Parts of OpenSSL's names for what went wrong, most specific first: what was seen, whose turn it
+# is, what to do
 REASONS = [
     ("CERTIFICATE_REQUIRED", "it wants to see a certificate of ours, and we showed none", "we", NEED_CERTIFICATE),
     ("ALERT_UNKNOWN_CA", "it does not know the authority that signed our certificate", "we, or the PACS",
@@ -54,10 +57,14 @@ def tls_failure(error: OSError | None, node: Node) -> MagicianError:
         what, side, change = _about_their_certificate(error, node)
     else:
         what, side, change = _about_the_handshake(error)
-    return TlsFailure.of(Finding("TLS", f"No encrypted connection to {where}: {what}.", side, change))
+    return TlsFailure.of(
+        Finding("TLS", f"No encrypted connection to {where}: {what}.", side, change)
+    )
 
 
-def _about_their_certificate(error: ssl.SSLCertVerificationError, node: Node) -> tuple[str, str, str]:
+def _about_their_certificate(
+    error: ssl.SSLCertVerificationError, node: Node
+) -> tuple[str, str, str]:
     if error.verify_code in HOST_NAME_CODES:
         return (
             f"its certificate is not made out to {node.host!r} ({error.verify_message})",
@@ -76,7 +83,11 @@ def _about_their_certificate(error: ssl.SSLCertVerificationError, node: Node) ->
             "we",
             "Ask its administrator for the authority's certificate, and name its file in client_tls(ca=...).",
         )
-    return f"its certificate is not good ({error.verify_message})", "the PACS", "Its administrator must get a new one."
+    return (
+        f"its certificate is not good ({error.verify_message})",
+        "the PACS",
+        "Its administrator must get a new one.",
+    )
 
 
 def _about_the_handshake(error: OSError | None) -> tuple[str, str, str]:
@@ -94,7 +105,8 @@ def _about_the_handshake(error: OSError | None) -> tuple[str, str, str]:
 def refusal_after_handshake(connection: Connection, node: Node) -> OSError | None:
     """Return the alert with which a server of TLS 1.3 refuses a caller's certificate, if it does.
 
-    It comes after the handshake, and is lost if we have been sending by then; so connect again, and only listen.
+    It comes after the handshake, and is lost if we have been sending by then; so connect again, and
+    only listen.
     """
     if isinstance(connection.failure, ssl.SSLError) and connection.failure.reason:
         return connection.failure
@@ -102,7 +114,9 @@ def refusal_after_handshake(connection: Connection, node: Node) -> OSError | Non
 
 
 def speaks_tls(connection: Connection, node: Node) -> bool:
-    """Tell whether a port that hung up on plain DICOM would have taken TLS. Nothing is said over this connection."""
+    """Tell whether a port that hung up on plain DICOM would have taken TLS. Nothing is said over
+    this connection.
+    """
     anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
     error = _handshake(connection, node, anyone)

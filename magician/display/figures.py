@@ -1,8 +1,8 @@
 """Look at it: tables, figures and a viewer with sliders, for notebooks.
 
-Nothing here prints or draws by itself: each function returns something that a notebook shows when it is the last
-line of a cell. Figures are drawn from numpy arrays by `magician.window`, the same function that the viewer
-uses, and never change what a model sees.
+Nothing here prints or draws by itself: each function returns something that a notebook shows when
+it is the last line of a cell. Figures are drawn from numpy arrays by `magician.window`, the same
+function that the viewer uses, and never change what a model sees.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def montage(
 ) -> Picture:
     """Show slices side by side as they were made: axial ones from feet to head, seen from the feet.
 
-    Each is in true proportions, with its number, its position in the patient in mm, letters and a scale bar.
+    Each is in true proportions, with its number, its position in the patient in mm, letters and a
+    scale bar.
 
     Parameters
     ----------
@@ -53,7 +54,11 @@ def montage(
     images = [Slice.cut(volume, labels, plane, index, center, width) for index in shown]
     along = volume.affine[("sagittal", "coronal", "axial").index(name)]
     captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
-    what = "the lungs in blue" if segmentation is not None else f"window centre {center:g}, width {width:g} HU"
+    what = (
+        "the lungs in blue"
+        if segmentation is not None
+        else f"window centre {center:g}, width {width:g} HU"
+    )
     order, place = (" from feet to head", "height") if name == "axial" else ("", "position")
     description = (
         f"Montage: {len(shown)} of {count} {name} slices{order}, {what}; each with its number and {place}; letters "
@@ -62,7 +67,14 @@ def montage(
     return Picture(grid(images, captions, plane), description)
 
 
-def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, center: float = 40, width: float = 400):
+def compare(
+    volume: CTVolume,
+    masks: Mapping[str, np.ndarray],
+    index: int,
+    *,
+    center: float = 40,
+    width: float = 400,
+):
     """Show one slice several times, each time with another mask drawn in blue.
 
     Parameters
@@ -80,7 +92,10 @@ def compare(volume: CTVolume, masks: Mapping[str, np.ndarray], index: int, *, ce
     from magician.display.slice_figures import Slice, grid
 
     _, plane = _as_made(volume)
-    images = [Slice.cut(volume, checked_labels(mask, volume), plane, index, center, width) for mask in masks.values()]
+    images = [
+        Slice.cut(volume, checked_labels(mask, volume), plane, index, center, width)
+        for mask in masks.values()
+    ]
     description = f"Slice {index + 1} of {len(volume.hu)} with, in blue, " + "; ".join(masks) + "."
     return Picture(grid(images, list(masks), plane, columns=len(masks), tile=3.2), description)
 
@@ -93,9 +108,11 @@ def three_planes(
     center: float = 40,
     width: float = 400,
 ) -> Picture:
-    """Show an axial, a coronal and a sagittal slice through one point, in true proportions and to one scale.
+    """Show an axial, a coronal and a sagittal slice through one point, in true proportions and to
+    one scale.
 
-    Lines show where each of them cuts the others; they are drawn like the frame of the slice that they stand for.
+    Lines show where each of them cuts the others; they are drawn like the frame of the slice that
+    they stand for.
 
     Parameters
     ----------
@@ -114,9 +131,15 @@ def three_planes(
     from magician.display.slice_figures import three_planes as draw
 
     shape = volume.hu.shape
-    voxel = tuple(int(i) for i in position) if position is not None else tuple(count // 2 for count in shape)
+    voxel = (
+        tuple(int(i) for i in position)
+        if position is not None
+        else tuple(count // 2 for count in shape)
+    )
     if len(voxel) != 3 or any(not 0 <= i < count for i, count in zip(voxel, shape, strict=True)):
-        raise ValueError(f"The position (slice, row, column) is {voxel}; the volume has the shape {shape}.")
+        raise ValueError(
+            f"The position (slice, row, column) is {voxel}; the volume has the shape {shape}."
+        )
     what = " with the lungs in blue" if segmentation is not None else ""
     description = (
         f"An axial, a coronal and a sagittal slice through one point{what}, window centre {center:g}, width {width:g} "
@@ -151,10 +174,12 @@ def lung_surface(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) 
 
 
 def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> Picture:
-    """Show how dense each lung is: a histogram of its Hounsfield units, with mean, median, and two ranges.
+    """Show how dense each lung is: a histogram of its Hounsfield units, with mean, median, and two
+    ranges.
 
-    Below -950 HU lies what counts as emphysema (Gevenois 1995, thin slices in full inspiration); from -600 to -250 HU
-    what is denser than lung with air in it and not solid, ground glass among others (Podolanczuk 2016).
+    Below -950 HU lies what counts as emphysema (Gevenois 1995, thin slices in full inspiration);
+    from -600 to -250 HU what is denser than lung with air in it and not solid, ground glass among
+    others (Podolanczuk 2016).
 
     Parameters
     ----------
@@ -180,10 +205,14 @@ def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndar
 
 
 def contact_sheet(datasets: Sequence[Dataset], *, tiles: int = 12) -> Picture:
-    """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched from a PACS."""
+    """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched
+    from a PACS.
+    """
     from magician.display.slice_figures import Slice, grid
 
-    shown = np.unique(np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int))
+    shown = np.unique(
+        np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int)
+    )
     images = [Slice(datasets[index].pixel_array) for index in shown]
     captions = [f"image {datasets[index].get('InstanceNumber', '')}" for index in shown]
     description = f"{len(shown)} of {len(datasets)} images of the series {datasets[0].get('SeriesDescription', '')!r}."
@@ -199,8 +228,8 @@ def window_viewer(
 ) -> WindowViewer:
     """Show one slice with sliders for slice, window centre and window width.
 
-    Works wherever ipywidgets 7.7 or later does, Colab included. The widget's ``slice``, ``center`` and ``width`` are
-    sliders; setting their ``.value`` in Python moves them too.
+    Works wherever ipywidgets 7.7 or later does, Colab included. The widget's ``slice``, ``center``
+    and ``width`` are sliders; setting their ``.value`` in Python moves them too.
     """
     from magician.display.slider_viewer import WindowViewer
 
@@ -212,11 +241,15 @@ def _as_made(volume: CTVolume) -> tuple[str, Plane]:
     return next((name, plane) for name, plane in planes(volume).items() if plane.axes[0] == 0)
 
 
-def _lungs(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+def _lungs(
+    volume: CTVolume, segmentation: LungSegmentation | np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
     """Return labels on the grid of a volume, and which lungs are among them, by name."""
     labels = np.asarray(checked_labels(segmentation, volume))
     if labels.dtype == bool:
-        raise ValueError("The mask is true or false and can't tell right from left: labels 1 and 2 are needed.")
+        raise ValueError(
+            "The mask is true or false and can't tell right from left: labels 1 and 2 are needed."
+        )
     lungs = {name: label for name, label in (("right", 1), ("left", 2)) if (labels == label).any()}
     if not lungs:
         raise ValueError("The mask holds neither a right lung (label 1) nor a left one (label 2).")

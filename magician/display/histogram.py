@@ -13,17 +13,21 @@ from matplotlib.figure import Figure
 
 from magician.display.slice_figures import DPI, plain
 
-# Emphysema: the threshold at which CT agreed with the macroscopic lung (P. A. Gevenois et al., Comparison of computed
-# density and macroscopic morphometry in pulmonary emphysema, Am J Respir Crit Care Med 1995;152:653-657).
+# Emphysema: the threshold at which CT agreed with the macroscopic lung (P. A. Gevenois et al.,
+# Comparison of computed density and macroscopic morphometry in pulmonary emphysema, Am J Respir
+# Crit Care Med 1995;152:653-657).
 EMPHYSEMA_HU = -950
-# High attenuation areas: ground glass, and all else that is denser than air-filled lung and less than solid
-# (A. J. Podolanczuk et al., High attenuation areas on chest computed tomography in community-dwelling adults: the MESA
-# study, Eur Respir J 2016;48:1442-1452).
+# High attenuation areas: ground glass, and all else that is denser than air-filled lung and less
+# than solid (A. J. Podolanczuk et al., High attenuation areas on chest computed tomography in
+# community-dwelling adults: the MESA study, Eur Respir J 2016;48:1442-1452).
 HIGH_HU = (-600, -250)
 SOURCES = "-950 HU: Gevenois 1995.  -600 to -250 HU: Podolanczuk 2016."
 _BINS = np.arange(-1040, 221, 20)
 # Filled and light with a whole outline, or dark and dashed: no colour is needed to tell them apart
-_LUNGS = {"right": {"color": "#0b3d70", "linestyle": "-"}, "left": {"color": "#c05a00", "linestyle": (0, (4, 1.5))}}
+_LUNGS = {
+    "right": {"color": "#0b3d70", "linestyle": "-"},
+    "left": {"color": "#c05a00", "linestyle": (0, (4, 1.5))},
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ class Density:
 
 
 def draw(lungs: dict[str, Density]) -> Figure:
-    """Draw the histograms of the lungs over each other, whole and magnified, and their means and medians above."""
+    """Draw the histograms of the lungs over each other, whole and magnified, and their means and
+    medians above.
+    """
     with plain():
         figure = Figure(figsize=(9, 5), dpi=DPI, facecolor="white")
         marks, whole, magnified = figure.subplots(
@@ -65,12 +71,19 @@ def draw(lungs: dict[str, Density]) -> Figure:
         for axes in (whole, magnified):
             _curves(axes, lungs)
             _ranges(axes)
-        whole.set_ylim(0, 160 * max(one.shares.max() for one in lungs.values()))  # room above for what is written
+        # room above for what is written
+        whole.set_ylim(0, 160 * max(one.shares.max() for one in lungs.values()))
         dense = max(one.shares[_BINS[:-1] >= HIGH_HU[0]].max() for one in lungs.values())
         magnified.set_ylim(0, max(130 * dense, 0.1))
         whole.legend(loc="upper right", fontsize=9, frameon=False)
         low, high = HIGH_HU
-        _say(whole, low, f"{low} to {high} HU: high attenuation,\nground glass and others", lungs, "high")
+        _say(
+            whole,
+            low,
+            f"{low} to {high} HU: high attenuation,\nground glass and others",
+            lungs,
+            "high",
+        )
         _say(whole, EMPHYSEMA_HU, f"below {EMPHYSEMA_HU} HU: emphysema", lungs, "emphysema")
         whole.set_ylabel(f"% of the lung\nin each {_BINS[1] - _BINS[0]} HU", fontsize=9)
         magnified.set_ylabel("the same,\nmagnified", fontsize=9)
@@ -82,7 +95,14 @@ def draw(lungs: dict[str, Density]) -> Figure:
 
 def _say(axes: Axes, hu: float, words: str, lungs: dict[str, Density], what: str) -> None:
     shares = ", ".join(f"{name} {getattr(one, what):.1%}" for name, one in lungs.items())
-    axes.text(hu + 6, 0.97, f"{words}\n{shares}", transform=axes.get_xaxis_transform(), fontsize=8, va="top")
+    axes.text(
+        hu + 6,
+        0.97,
+        f"{words}\n{shares}",
+        transform=axes.get_xaxis_transform(),
+        fontsize=8,
+        va="top",
+    )
 
 
 def _curves(axes: Axes, lungs: dict[str, Density]) -> None:
@@ -95,7 +115,15 @@ def _curves(axes: Axes, lungs: dict[str, Density]) -> None:
 
 
 def _ranges(axes: Axes) -> None:
-    axes.axvspan(_BINS[0], EMPHYSEMA_HU, facecolor="none", edgecolor="0.6", hatch="////", linewidth=0, zorder=-1)
+    axes.axvspan(
+        _BINS[0],
+        EMPHYSEMA_HU,
+        facecolor="none",
+        edgecolor="0.6",
+        hatch="////",
+        linewidth=0,
+        zorder=-1,
+    )
     axes.axvspan(*HIGH_HU, facecolor="0.93", linewidth=0, zorder=-1)
     for hu in (EMPHYSEMA_HU, *HIGH_HU):
         axes.axvline(hu, color="black", linewidth=0.9, linestyle=":")
@@ -106,7 +134,9 @@ def _marks(axes: Axes, lungs: dict[str, Density]) -> None:
     for row, (name, one) in enumerate(lungs.items()):
         colour = _LUNGS[name]["color"]
         axes.plot([one.median], [row], marker="|", markersize=12, markeredgewidth=2.5, color=colour)
-        axes.plot([one.mean], [row], marker="D", markersize=6, markerfacecolor="white", color=colour)
+        axes.plot(
+            [one.mean], [row], marker="D", markersize=6, markerfacecolor="white", color=colour
+        )
         axes.text(_BINS[-1], row, f"median (|) {one.median:.0f} HU, mean (\N{WHITE DIAMOND}) {one.mean:.0f} HU",
                   ha="right", va="center", fontsize=9)  # fmt: skip
     axes.set_yticks(range(len(lungs)), lungs)

@@ -1,9 +1,11 @@
-"""The viewer that draws in the page; a file of its own because its class needs anywidget when it is defined.
+"""The viewer that draws in the page; a file of its own because its class needs anywidget when it is
+defined.
 
-What the page and the kernel say to each other: traits, and pixels. The page asks for some slices, nearest first, by the
-message ``{"first": 40, "count": 8}``, counted from 0. The answer is the same with two buffers: codes (uint16, little
-endian, slices x rows x columns) and labels (uint8, the same shape, deflated; empty if there are none). It asks for
-``{"values": true}`` before, and gets the table of what the codes stand for (float64). Nothing else needs the kernel.
+What the page and the kernel say to each other: traits, and pixels. The page asks for some slices,
+nearest first, by the message ``{"first": 40, "count": 8}``, counted from 0. The answer is the same
+with two buffers: codes (uint16, little endian, slices x rows x columns) and labels (uint8, the same
+shape, deflated; empty if there are none). It asks for ``{"values": true}`` before, and gets the
+table of what the codes stand for (float64). Nothing else needs the kernel.
 """
 
 from __future__ import annotations
@@ -57,9 +59,12 @@ class RichViewer(anywidget.AnyWidget):
     overlay = Bool().tag(sync=True)
     opacity = Float(1, min=0, max=1).tag(sync=True)
     _study = Dict().tag(sync=True)
-    _still = Bytes().tag(sync=True)  # shown until slices come: a kernel that runs other cells sends none
+    # shown until slices come: a kernel that runs other cells sends none
+    _still = Bytes().tag(sync=True)
 
-    def __init__(self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float) -> None:
+    def __init__(
+        self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float
+    ) -> None:
         window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
         self._volume, self._labels, self._artist = volume, labels, Artist(volume, labels)
         self._planes, self._coding = self._artist.planes, self._artist.coding
@@ -67,7 +72,12 @@ class RichViewer(anywidget.AnyWidget):
             "shape": volume.hu.shape,
             "affine": volume.affine.tolist(),
             "planes": {
-                name: {"axes": p.axes, "flips": p.flips, "spacing": p.spacing_mm, "letters": p.letters}
+                name: {
+                    "axes": p.axes,
+                    "flips": p.flips,
+                    "spacing": p.spacing_mm,
+                    "letters": p.letters,
+                }
                 for name, p in self._planes.items()
             },
             "labels": labels is not None,
@@ -102,10 +112,21 @@ class RichViewer(anywidget.AnyWidget):
         pen = ImageDraw.Draw(picture)
         x, y = _SIDE / 2, height / 2
         places = {"lm": (8, y), "rm": (_SIDE - 8, y), "mt": (x, 8), "mb": (x, height - 8)}
-        for letter, (anchor, place) in zip(self._planes[self.plane].letters, places.items(), strict=True):
-            pen.text(place, letter, "white", anchor=anchor, font_size=16, stroke_width=1, stroke_fill="black")
+        for letter, (anchor, place) in zip(
+            self._planes[self.plane].letters, places.items(), strict=True
+        ):
+            pen.text(
+                place,
+                letter,
+                "white",
+                anchor=anchor,
+                font_size=16,
+                stroke_width=1,
+                stroke_fill="black",
+            )
         buffer = BytesIO()
-        picture.quantize(64).save(buffer, format="png", optimize=True)  # half the room of all colours
+        # half the room of all colours
+        picture.quantize(64).save(buffer, format="png", optimize=True)
         return buffer.getvalue()
 
     def _answer(self, _, content: dict, buffers: object) -> None:
@@ -115,7 +136,11 @@ class RichViewer(anywidget.AnyWidget):
         first, count = content["first"], content["count"]
         chunk = slice(first, first + count)
         codes = self._coding.encode(self._volume.hu[chunk]).astype("<u2", copy=False).tobytes()
-        labels = b"" if self._labels is None else zlib.compress(self._labels[chunk].astype(np.uint8).tobytes(), 1)
+        labels = (
+            b""
+            if self._labels is None
+            else zlib.compress(self._labels[chunk].astype(np.uint8).tobytes(), 1)
+        )
         self.send({"first": first, "count": count}, [codes, labels])
 
     @observe("plane", "position")
@@ -125,25 +150,35 @@ class RichViewer(anywidget.AnyWidget):
     @observe("slice")
     def _step(self, change: dict) -> None:
         axis = self._planes[self.plane].axes[0]
-        self.position = [self.slice - 1 if i == axis else place for i, place in enumerate(self.position)]
+        self.position = [
+            self.slice - 1 if i == axis else place for i, place in enumerate(self.position)
+        ]
 
     @validate("slice")
     def _is_a_slice(self, proposal: dict) -> int:
         count = self._volume.hu.shape[self._planes[self.plane].axes[0]]
         if not 1 <= proposal["value"] <= count:
-            raise TraitError(f"slice {proposal['value']}: the {self.plane} plane has slices 1 to {count}.")
+            raise TraitError(
+                f"slice {proposal['value']}: the {self.plane} plane has slices 1 to {count}."
+            )
         return proposal["value"]
 
     @validate("position")
     def _is_a_voxel(self, proposal: dict) -> list[int]:
         shape = self._volume.hu.shape
-        if not all(0 <= place < count for place, count in zip(proposal["value"], shape, strict=True)):
-            raise TraitError(f"position {proposal['value']}: the volume has {shape} voxels, counted from 0.")
+        if not all(
+            0 <= place < count for place, count in zip(proposal["value"], shape, strict=True)
+        ):
+            raise TraitError(
+                f"position {proposal['value']}: the volume has {shape} voxels, counted from 0."
+            )
         return proposal["value"]
 
     @validate("center", "width")
     def _is_a_window(self, proposal: dict) -> float:
         value, name = proposal["value"], proposal["trait"].name
         if not math.isfinite(value) or (name == "width" and value < 1):
-            raise TraitError(f"{name} {value}: a window needs a finite center and a width of at least 1.")
+            raise TraitError(
+                f"{name} {value}: a window needs a finite center and a width of at least 1."
+            )
         return value

@@ -18,13 +18,22 @@ class Picture:
     description : str
         What the figure shows, whatever the numbers in it are.
     numbers : str
-        What it says in numbers. Together they are the text for those who can't see the figure (``alt``).
+        What it says in numbers. Together they are the text for those who can't see the figure
+        (``alt``).
     drawn : bool
-        Lines and few colours, and therefore a PNG; a JPEG otherwise, as for everything that holds pixels of a CT.
+        Lines and few colours, and therefore a PNG; a JPEG otherwise, as for everything that holds
+        pixels of a CT.
     """
 
-    def __init__(self, figure: Figure, description: str, numbers: str = "", *, drawn: bool = False) -> None:
-        self.figure, self.description, self.numbers, self.drawn = figure, description, numbers, drawn
+    def __init__(
+        self, figure: Figure, description: str, numbers: str = "", *, drawn: bool = False
+    ) -> None:
+        self.figure, self.description, self.numbers, self.drawn = (
+            figure,
+            description,
+            numbers,
+            drawn,
+        )
 
     def __repr__(self) -> str:
         return self.description

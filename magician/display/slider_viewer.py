@@ -1,11 +1,25 @@
-"""The viewer with sliders; a file of its own because a class of widgets needs ipywidgets when it is defined."""
+"""The viewer with sliders; a file of its own because a class of widgets needs ipywidgets when it is
+defined.
+"""
 
 from __future__ import annotations
 
 from io import BytesIO
 
 import numpy as np
-from ipywidgets import HTML, Button, Checkbox, FloatSlider, HBox, Image, IntSlider, Label, Layout, ToggleButtons, VBox
+from ipywidgets import (
+    HTML,
+    Button,
+    Checkbox,
+    FloatSlider,
+    HBox,
+    Image,
+    IntSlider,
+    Label,
+    Layout,
+    ToggleButtons,
+    VBox,
+)
 
 from magician.ct.volume import CTVolume
 from magician.rendering.planes import where
@@ -18,14 +32,16 @@ SIDE = 512  # of the square that a picture fits into, in pixels of the screen
 class WindowViewer(VBox):
     """Sliders, and a JPEG that is drawn anew whenever one of them moves.
 
-    Core widgets only: `interact` and Output widgets hang notebook runners, ipympl does not work on Colab.
+    Core widgets only: `interact` and Output widgets hang notebook runners, ipympl does not work on
+    Colab.
 
     Attributes
     ----------
     plane : ipywidgets.ToggleButtons
         "axial", "coronal" or "sagittal".
     slice, center, width : ipywidgets.IntSlider
-        Slices are counted from 1 at the feet, as in a montage; in the other planes from the first row or column.
+        Slices are counted from 1 at the feet, as in a montage; in the other planes from the first
+        row or column.
     presets : dict of str to ipywidgets.Button
     overlay : ipywidgets.Checkbox
         Whether the lungs are drawn; not shown without a segmentation.
@@ -43,19 +59,35 @@ class WindowViewer(VBox):
     """
 
     def __init__(
-        self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float, *, note: str = ""
+        self,
+        volume: CTVolume,
+        labels: np.ndarray | None,
+        center: float,
+        width: float,
+        *,
+        note: str = "",
     ) -> None:
         self._volume, self._artist = volume, Artist(volume, labels)
         self._position = tuple((count - 1) // 2 for count in volume.hu.shape)
         layout, style = Layout(width="480px"), {"description_width": "90px"}
         options = {"layout": layout, "style": style, "continuous_update": True}
-        self.plane = ToggleButtons(options=list(self._artist.planes), style={"button_width": "90px"})
+        self.plane = ToggleButtons(
+            options=list(self._artist.planes), style={"button_width": "90px"}
+        )
         self.slice = IntSlider(min=1, description="slice", **options)
-        self.center = IntSlider(value=round(center), min=-1200, max=1200, description="centre (WC)", **options)
-        self.width = IntSlider(value=round(width), min=1, max=3000, description="width (WW)", **options)
-        self.presets = {name: Button(description=name, layout=Layout(width="90px")) for name in PRESETS}
+        self.center = IntSlider(
+            value=round(center), min=-1200, max=1200, description="centre (WC)", **options
+        )
+        self.width = IntSlider(
+            value=round(width), min=1, max=3000, description="width (WW)", **options
+        )
+        self.presets = {
+            name: Button(description=name, layout=Layout(width="90px")) for name in PRESETS
+        }
         self.overlay = Checkbox(value=labels is not None, description="lungs in blue")
-        self.opacity = FloatSlider(value=1, min=0, max=1, step=0.05, description="opacity", **options)
+        self.opacity = FloatSlider(
+            value=1, min=0, max=1, step=0.05, description="opacity", **options
+        )
         self.point = Checkbox(value=False, description="value at a point")
         self.down = IntSlider(min=1, description="point, down", **options)
         self.across = IntSlider(min=1, description="point, across", **options)
@@ -63,12 +95,21 @@ class WindowViewer(VBox):
         self.image = Image(format="jpeg")
         self._probe = VBox([self.down, self.across, self.value], layout=Layout(display="none"))
         overlay = [] if labels is None else [self.overlay, self.opacity]
-        controls = [self.slice, self.center, self.width, HBox(list(self.presets.values())), *overlay, self.point]
+        controls = [
+            self.slice,
+            self.center,
+            self.width,
+            HBox(list(self.presets.values())),
+            *overlay,
+            self.point,
+        ]
         said = [HTML(note)] if note else []
         self.letters = [Label() for _ in range(4)]
         left, right, top, bottom = self.letters
         middle = HBox([left, self.image, right], layout=Layout(align_items="center"))
-        framed = VBox([top, middle, bottom], layout=Layout(align_items="center", width="max-content"))
+        framed = VBox(
+            [top, middle, bottom], layout=Layout(align_items="center", width="max-content")
+        )
         super().__init__([*said, self.plane, *controls, self._probe, framed])
 
         self._turn()
@@ -88,11 +129,16 @@ class WindowViewer(VBox):
         plane, shape = self._artist.planes[self.plane.value], self._volume.hu.shape
         self._turning = True  # the sliders move together, and only then say where the point is
         places = plane.place(self._position, shape)
-        for slider, axis, place in zip((self.slice, self.down, self.across), plane.axes, places, strict=True):
+        for slider, axis, place in zip(
+            (self.slice, self.down, self.across), plane.axes, places, strict=True
+        ):
             slider.max = shape[axis]
             slider.value = place + 1
         self._turning = False
-        height, width = (shape[axis] * spacing for axis, spacing in zip(plane.axes[1:], plane.spacing_mm, strict=True))
+        height, width = (
+            shape[axis] * spacing
+            for axis, spacing in zip(plane.axes[1:], plane.spacing_mm, strict=True)
+        )
         for label, letter in zip(self.letters, plane.letters, strict=True):
             label.value = letter
         self.image.layout = Layout(width=f"{SIDE * width / max(height, width):.0f}px")
@@ -101,7 +147,9 @@ class WindowViewer(VBox):
     def _move(self, change) -> None:
         if not self._turning:
             places = (self.slice.value - 1, self.down.value - 1, self.across.value - 1)
-            self._position = self._artist.planes[self.plane.value].voxel(places, self._volume.hu.shape)
+            self._position = self._artist.planes[self.plane.value].voxel(
+                places, self._volume.hu.shape
+            )
             self._redraw()
 
     def _set_window(self, center: float, width: float) -> None:
@@ -120,9 +168,7 @@ class WindowViewer(VBox):
         )
         self._probe.layout.display = "" if self.point.value else "none"
         if self.point.value:
-            self.value.value = (
-                f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {where(self._volume, self._position)}"
-            )
+            self.value.value = f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {where(self._volume, self._position)}"
         buffer = BytesIO()
         picture.save(buffer, format="jpeg", quality=90)
         self.image.value = buffer.getvalue()

@@ -47,7 +47,11 @@ def surface(lung: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
     margins = [(3 * block, 3 * block + -len(range(*one.indices(size))) % block)
                for block, one, size in zip(blocks, box, lung.shape, strict=True)]  # fmt: skip
     padded = np.pad(lung[box].astype(np.float32), margins)
-    rows = [x for count, block in zip(padded.shape, blocks, strict=True) for x in (count // block, block)]
+    rows = [
+        x
+        for count, block in zip(padded.shape, blocks, strict=True)
+        for x in (count // block, block)
+    ]
     coarse = gaussian_filter(padded.reshape(rows).mean(axis=(1, 3, 5)), 1)
     points, faces, *_ = marching_cubes(coarse, 0.5)
     slopes = np.stack([_between(slope, points) for slope in np.gradient(coarse)], axis=-1)
@@ -65,7 +69,9 @@ def _between(values: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def draw(labels: np.ndarray, affine: np.ndarray) -> Figure:
-    """Draw both lungs from two sides, without perspective and to one scale, so that the scale bar holds everywhere."""
+    """Draw both lungs from two sides, without perspective and to one scale, so that the scale bar
+    holds everywhere.
+    """
     found = {label: surface(labels == label, affine) for label in LUNGS if (labels == label).any()}
     points = np.concatenate([points for points, _, _ in found.values()])
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
@@ -75,10 +81,15 @@ def draw(labels: np.ndarray, affine: np.ndarray) -> Figure:
         figure = Figure(figsize=(9, 4.3), dpi=DPI, facecolor="white")
         for i, (name, screen) in enumerate(screens.items()):
             axes = figure.add_axes([0.5 * i, 0, 0.5, 0.94])
-            axes.set(xlim=(-1.6 * reach, 1.05 * reach), ylim=(-1.1 * reach, 1.15 * reach), aspect="equal")
+            axes.set(
+                xlim=(-1.6 * reach, 1.05 * reach), ylim=(-1.1 * reach, 1.15 * reach), aspect="equal"
+            )
             axes.axis("off")
             axes.set_title(name, fontsize=10, pad=2, y=1)
-            turned = {LUNGS[label]: ((its - middle) @ screen.T, *more) for label, (its, *more) in found.items()}
+            turned = {
+                LUNGS[label]: ((its - middle) @ screen.T, *more)
+                for label, (its, *more) in found.items()
+            }
             _lungs(axes, turned, screen)
             _jack(axes, (-1.32 * reach, -0.55 * reach), 0.15 * reach, screen)
             scale_bar(axes, 9, dark=True)
@@ -86,7 +97,8 @@ def draw(labels: np.ndarray, affine: np.ndarray) -> Figure:
 
 
 def _screen(azimuth: float, elevation: float) -> np.ndarray:
-    """Return the directions to the right, up, and towards the viewer, in LPS, array (3, 3); angles in degrees.
+    """Return the directions to the right, up, and towards the viewer, in LPS, array (3, 3); angles
+    in degrees.
 
     Azimuth 0 is from the front, 90 from the patient's left; elevation 90 from the head.
     """
@@ -94,22 +106,39 @@ def _screen(azimuth: float, elevation: float) -> np.ndarray:
     right = np.array([np.cos(turn), np.sin(turn), 0])
     level = np.array([np.sin(turn), -np.cos(turn), 0])
     head = np.array([0, 0, 1])
-    return np.stack([right, head * np.cos(tilt) - level * np.sin(tilt), level * np.cos(tilt) + head * np.sin(tilt)])
+    return np.stack(
+        [
+            right,
+            head * np.cos(tilt) - level * np.sin(tilt),
+            level * np.cos(tilt) + head * np.sin(tilt),
+        ]
+    )
 
 
 def _lungs(axes: Axes, found: dict[str, tuple], screen: np.ndarray) -> None:
-    """Paint surfaces, given as points on the screen, faces, and normals; their names stand above them."""
+    """Paint surfaces, given as points on the screen, faces, and normals; their names stand above
+    them.
+    """
     values, faces, count = [], [], 0
     for i, (name, (points, its, normals)) in enumerate(found.items()):
         facing = normals @ screen.T
         light = np.clip(facing @ _LIGHT, 0, 1) * 0.8 + 0.2
-        light *= np.sqrt(np.clip(facing[:, 2], 0.03, 1))  # what turns away is darker: this draws the outline
+        # what turns away is darker: this draws the outline
+        light *= np.sqrt(np.clip(facing[:, 2], 0.03, 1))
         values.append(i + np.clip(light, 0, 0.99))
         faces.append(its + count)
         count += len(points)
-        axes.text(points[:, 0].mean(), points[:, 1].max(), f"{name} lung", fontsize=10, ha="center", va="bottom")
+        axes.text(
+            points[:, 0].mean(),
+            points[:, 1].max(),
+            f"{name} lung",
+            fontsize=10,
+            ha="center",
+            va="bottom",
+        )
     seen, faces = np.concatenate([points for points, _, _ in found.values()]), np.concatenate(faces)
-    far_first = np.argsort(seen[faces, 2].mean(axis=1))  # nearer triangles are painted over those behind them
+    # nearer triangles are painted over those behind them
+    far_first = np.argsort(seen[faces, 2].mean(axis=1))
     shades = np.concatenate([np.linspace(*_SHADES[name], 128) for name in found]) / 255
     axes.tripcolor(
         Triangulation(seen[:, 0], seen[:, 1], faces[far_first]),

@@ -1,7 +1,8 @@
 """A viewer to work with: wheel and mouse as at a workstation, where the notebook's page can run it.
 
-The page gets the pixels once and then draws by itself, so that a window follows the mouse however far away the kernel
-is. Where that is not possible, the viewer with sliders takes its place and says why.
+The page gets the pixels once and then draws by itself, so that a window follows the mouse however
+far away the kernel is. Where that is not possible, the viewer with sliders takes its place and says
+why.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def ct_viewer(
     Returns
     -------
     RichViewer or WindowViewer
-        The latter, that of :func:`magician.window_viewer`, without anywidget, on Colab and in VS Code; it says why.
-        The former's ``slice``, ``center``, ``width`` and ``plane`` follow the page, and the page follows them.
+        The latter, that of :func:`magician.window_viewer`, without anywidget, on Colab and in VS
+        Code; it says why. The former's ``slice``, ``center``, ``width`` and ``plane`` follow the
+        page, and the page follows them.
 
     Raises
     ------

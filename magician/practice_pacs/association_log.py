@@ -1,4 +1,6 @@
-"""One line in the log of a listener for each association: who called, what was asked, and how it ended."""
+"""One line in the log of a listener for each association: who called, what was asked, and how it
+ended.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from weakref import WeakKeyDictionary
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-# DIMSE messages (PS3.7 9.1) that are worth counting, in words. An object goes out by C-STORE in a C-GET.
+# DIMSE messages (PS3.7 9.1) that are worth counting, in words. An object goes out by C-STORE in a
+# C-GET.
 RECEIVED = {
     "C_ECHO_RQ": "C-ECHO",
     "C_FIND_RQ": "C-FIND",
@@ -60,7 +63,9 @@ class Activity:
             self._logger.info("%s: %s; %s", _caller(event.assoc), what, how)
 
     def _refused(self, event: evt.Event) -> None:
-        self._logger.info("%s: refused (%s)", _caller(event.assoc), event.assoc.acceptor.primitive.reason_str)
+        self._logger.info(
+            "%s: refused (%s)", _caller(event.assoc), event.assoc.acceptor.primitive.reason_str
+        )
 
 
 def _caller(association: Association) -> str:

@@ -1,7 +1,7 @@
 """The index of a practice PACS: which keys a query may ask for, and how they match (PS3.4 C.2.2.2).
 
-One table, one row for each instance; studies and series are groups of its rows. The index lives in memory and is
-made anew from the files when a PACS starts, so it can't disagree with them.
+One table, one row for each instance; studies and series are groups of its rows. The index lives in
+memory and is made anew from the files when a PACS starts, so it can't disagree with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-# The elements that are kept and can be matched, by level. The first of each level is its unique key.
+# The elements that are kept and can be matched, by level. The first of each level is its unique
+# key.
 LEVELS = {
     "STUDY": [
         "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
@@ -56,11 +57,14 @@ class Index:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        self._database.create_function("casefold", 1, str.casefold, deterministic=True)  # sqlite's own: only a to z
+        # sqlite's own: only a to z
+        self._database.create_function("casefold", 1, str.casefold, deterministic=True)
         columns = ", ".join(f"{keyword} TEXT NOT NULL" for keyword in KEYWORDS)
         self._database.execute(f"CREATE TABLE instances ({columns}, path TEXT NOT NULL)")
         self._database.execute("CREATE UNIQUE INDEX by_instance ON instances (SOPInstanceUID)")
-        self._database.execute("CREATE INDEX by_series ON instances (StudyInstanceUID, SeriesInstanceUID)")
+        self._database.execute(
+            "CREATE INDEX by_series ON instances (StudyInstanceUID, SeriesInstanceUID)"
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -75,11 +79,15 @@ class Index:
 
     def study_of(self, sop_instance_uid: str) -> str | None:
         """The study in which an instance is known, None if it is not known."""
-        rows = self._select("SELECT StudyInstanceUID FROM instances WHERE SOPInstanceUID = ?", [sop_instance_uid])
+        rows = self._select(
+            "SELECT StudyInstanceUID FROM instances WHERE SOPInstanceUID = ?", [sop_instance_uid]
+        )
         return rows[0][0] if rows else None
 
     def paths(self, identifier: Dataset) -> list[Path]:
-        """Files of the instances that the unique keys of a retrieve identifier select, in order of InstanceNumber."""
+        """Files of the instances that the unique keys of a retrieve identifier select, in order of
+        InstanceNumber.
+        """
         keys = [LEVELS[level][0] for level in LEVELS]
         wanted = Dataset()
         for keyword in keys:
@@ -87,10 +95,14 @@ class Index:
                 wanted[keyword] = identifier[keyword]
         where, values = _conditions(wanted, keys)
         order = "ORDER BY SeriesInstanceUID, CAST(InstanceNumber AS INTEGER), SOPInstanceUID"
-        return [Path(row[0]) for row in self._select(f"SELECT path FROM instances WHERE {where} {order}", values)]
+        return [
+            Path(row[0])
+            for row in self._select(f"SELECT path FROM instances WHERE {where} {order}", values)
+        ]
 
     def held(self, level: str, unique_keys: dict[str, str]) -> list[dict[str, str]]:
-        """All studies, series or instances that have these unique keys: every keyword as text, and the file's `path`.
+        """All studies, series or instances that have these unique keys: every keyword as text, and
+        the file's `path`.
 
         What belongs below the level is that of the instance that was stored first.
         """
@@ -100,7 +112,9 @@ class Index:
         order = ORDER[level]
         sql = f"SELECT {', '.join(columns)} FROM instances WHERE {where} GROUP BY {LEVELS[level][0]} ORDER BY {order}"
         rows = self._select(sql, list(unique_keys.values()))
-        return [{name: str(value) for name, value in zip(names, row[1:], strict=True)} for row in rows]
+        return [
+            {name: str(value) for name, value in zip(names, row[1:], strict=True)} for row in rows
+        ]
 
     def find(self, identifier: Dataset) -> list[Dataset]:
         """Answer a C-FIND identifier, one data set for each study, series or instance that matches.
@@ -108,17 +122,23 @@ class Index:
         Returns
         -------
         list of Dataset
-            With the keys that the identifier holds, as far as they belong to its level or one above it, and the
-            unique key of its level.
+            With the keys that the identifier holds, as far as they belong to its level or one above
+            it, and the unique key of its level.
         """
         level = identifier.QueryRetrieveLevel
         levels = list(LEVELS)[: list(LEVELS).index(level) + 1]
         keys = [keyword for name in levels for keyword in LEVELS[name]]
-        computed = {keyword: sql for name in levels for keyword, sql in COMPUTED[name].items() if name == level}
+        computed = {
+            keyword: sql
+            for name in levels
+            for keyword, sql in COMPUTED[name].items()
+            if name == level
+        }
         asked = [k for k in keys if k in identifier or k == LEVELS[level][0]]
         counted = [k for k in computed if k in identifier]
         where, values = _conditions(identifier, [*keys, *counted])
-        # of each group the row that was stored first speaks: sqlite takes plain columns from the row of min(rowid)
+        # of each group the row that was stored first speaks: sqlite takes plain columns from the
+        # row of min(rowid)
         columns = ", ".join(["min(rowid)", *asked, *(computed[k] for k in counted)])
         sql = f"SELECT {columns} FROM instances WHERE {where} GROUP BY {LEVELS[level][0]} ORDER BY min(rowid)"
         return [_answer(level, [*asked, *counted], row[1:]) for row in self._select(sql, values)]
@@ -141,11 +161,15 @@ def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str
     conditions, values = ["1"], []
     for keyword in keywords:
         value = _text(identifier.get(keyword))
-        if value in ("", "*"):  # universal matching (PS3.4 C.2.2.2.3); '*' in a UID is wrong, and tolerated
+        # universal matching (PS3.4 C.2.2.2.3); '*' in a UID is wrong, and tolerated
+        if value in ("", "*"):
             continue
         condition, more = _match(COLLECTED.get(keyword, keyword), value)
-        if keyword in COLLECTED:  # any series of the study may match, and all of them are still reported
-            condition = f"StudyInstanceUID IN (SELECT StudyInstanceUID FROM instances WHERE {condition})"
+        # any series of the study may match, and all of them are still reported
+        if keyword in COLLECTED:
+            condition = (
+                f"StudyInstanceUID IN (SELECT StudyInstanceUID FROM instances WHERE {condition})"
+            )
         conditions.append(condition)
         values += more
     return " AND ".join(conditions), values
@@ -160,8 +184,12 @@ def _match(keyword: str, value: str) -> tuple[str, list[str]]:
     if vr in ("DA", "TM") and "-" in value:
         low, high = (part.strip() for part in value.split("-", 1))
         # an end such as 20250101 or 1030 stands for all times that begin with it
-        return f"{keyword} != '' AND {keyword} >= ? AND {keyword} < ?", [low, high + "~" if high else "~"]
-    if vr == "PN":  # letter case and empty trailing components are ignored, as C.2.2.2.1 allows for names
+        return f"{keyword} != '' AND {keyword} >= ? AND {keyword} < ?", [
+            low,
+            high + "~" if high else "~",
+        ]
+    # letter case and empty trailing components are ignored, as C.2.2.2.1 allows for names
+    if vr == "PN":
         keyword, value = f"casefold(rtrim({keyword}, '^'))", value.casefold().rstrip("^")
     if vr not in ("DA", "TM", "IS", "US") and re.search(r"[*?]", value):
         return f"{keyword} GLOB ?", [value.replace("[", "[[]")]
@@ -175,7 +203,8 @@ def _answer(level: str, keywords: list[str], row: tuple) -> Dataset:
         if keyword in COLLECTED:
             value = sorted(value.split(","))
         elif value and dictionary_VR(keyword) == "US":
-            value = int(value) if value.isdecimal() else ""  # a hostile object may hold two numbers, or none
+            # a hostile object may hold two numbers, or none
+            value = int(value) if value.isdecimal() else ""
         setattr(answer, keyword, value if value != "" else None)
     if not all(_text(element.value).isascii() for element in answer):
         answer.SpecificCharacterSet = "ISO_IR 192"

@@ -1,8 +1,9 @@
 """A small PACS in the notebook's own process, to practise against.
 
-It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (Study Root) as PS3.4 says, and it is strict where strictness
-teaches something: it insists on its AE title, and it sends by C-MOVE only to destinations that it knows. It is made
-for teaching, not for patients: nothing is backed up, and connections are encrypted only when it is given `tls`.
+It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (Study Root) as PS3.4 says, and it is strict
+where strictness teaches something: it insists on its AE title, and it sends by C-MOVE only to
+destinations that it knows. It is made for teaching, not for patients: nothing is backed up, and
+connections are encrypted only when it is given `tls`.
 """
 
 from __future__ import annotations
@@ -54,17 +55,19 @@ class PracticePacs:
     ae_title : str
         Its name; a caller must use exactly this one.
     host : str
-        The address to listen on. The default, loopback, can be reached from this computer only. On any other
-        address it neither takes nor serves objects that do not say PatientIdentityRemoved=YES.
+        The address to listen on. The default, loopback, can be reached from this computer only. On
+        any other address it neither takes nor serves objects that do not say
+        PatientIdentityRemoved=YES.
     port : int
         0 takes a free port.
     folder : path, optional
-        Where it keeps its files, one for each instance. What lies there already is served again. Without a folder
-        it keeps them in a temporary one, which `stop` removes.
+        Where it keeps its files, one for each instance. What lies there already is served again.
+        Without a folder it keeps them in a temporary one, which `stop` removes.
     allowed_ae_titles : sequence of str, optional
         Who may call. Free on loopback; beyond it the list is required.
     tls : ssl.SSLContext, optional
-        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15 Annex B).
+        Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15
+        Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
 
@@ -89,9 +92,18 @@ class PracticePacs:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._limits = limits
-        self._ae_title, self._host, self._port, self._tls = check_ae_title(ae_title), host, port, tls
+        self._ae_title, self._host, self._port, self._tls = (
+            check_ae_title(ae_title),
+            host,
+            port,
+            tls,
+        )
         self._folder_wanted = None if folder is None else Path(folder)
-        self._allowed = None if allowed_ae_titles is None else [check_ae_title(title) for title in allowed_ae_titles]
+        self._allowed = (
+            None
+            if allowed_ae_titles is None
+            else [check_ae_title(title) for title in allowed_ae_titles]
+        )
         if not is_loopback(host) and not self._allowed:
             raise ValueError(
                 f"A practice PACS on {host} can be reached from other computers: say in allowed_ae_titles who may "
@@ -105,7 +117,9 @@ class PracticePacs:
 
     @classmethod
     def shared(cls, ae_title: str = "PRACTICE") -> PracticePacs:
-        """Return the one practice PACS of this process under a title, started, however often a cell asks for it."""
+        """Return the one practice PACS of this process under a title, started, however often a cell
+        asks for it.
+        """
         if ae_title not in cls._shared:
             cls._shared[ae_title] = cls(ae_title=ae_title)
         return cls._shared[ae_title].start()
@@ -116,7 +130,12 @@ class PracticePacs:
             self._open_folder()
             try:
                 self._server, self._node = start_listening(
-                    self._make_ae(), self._host, self._port, self._handlers(), limits=self._limits, tls=self._tls
+                    self._make_ae(),
+                    self._host,
+                    self._port,
+                    self._handlers(),
+                    limits=self._limits,
+                    tls=self._tls,
                 )
             except BaseException:
                 self._close_folder()
@@ -142,7 +161,8 @@ class PracticePacs:
     def node(self) -> Node:
         """How to reach this PACS.
 
-        A caller of one with TLS adds a client's context of its own: ``dataclasses.replace(pacs.node, tls=context)``.
+        A caller of one with TLS adds a client's context of its own:
+        ``dataclasses.replace(pacs.node, tls=context)``.
         """
         self._require_started()
         return self._node
@@ -155,7 +175,9 @@ class PracticePacs:
 
     @property
     def beyond_loopback(self) -> bool:
-        """Whether other computers may reach it; then all that it holds says PatientIdentityRemoved=YES."""
+        """Whether other computers may reach it; then all that it holds says
+        PatientIdentityRemoved=YES.
+        """
         return not is_loopback(self._host)
 
     def held(self, level: str, **unique_keys: str) -> list[dict[str, str]]:
@@ -171,8 +193,8 @@ class PracticePacs:
         Returns
         -------
         list of dict
-            Of each study, series or instance every element that can be queried, as text by keyword, and the `path`
-            of its file. Series are in order of their number, instances too.
+            Of each study, series or instance every element that can be queried, as text by keyword,
+            and the `path` of its file. Series are in order of their number, instances too.
         """
         self._require_started()
         return self._index.held(level, unique_keys)
@@ -182,26 +204,32 @@ class PracticePacs:
         self._followers.append(call)
 
     def know(self, node: Node) -> None:
-        """Enter a C-MOVE destination: from now on this AE title means this host and port, with the node's `tls`.
+        """Enter a C-MOVE destination: from now on this AE title means this host and port, with the
+        node's `tls`.
 
-        To a destination on another computer it sends only objects that say PatientIdentityRemoved=YES.
+        To a destination on another computer it sends only objects that say
+        PatientIdentityRemoved=YES.
         """
         self._destinations[node.ae_title] = node
 
     def add(self, datasets: Iterable[Dataset]) -> None:
-        """Put data sets into the PACS without the network; an instance that it holds already is kept as it is.
+        """Put data sets into the PACS without the network; an instance that it holds already is
+        kept as it is.
 
         Raises
         ------
         MagicianError
             If an object lacks the UIDs of its study, series or instance.
         NotDeidentified
-            If the PACS can be reached from other computers, and an object does not say PatientIdentityRemoved=YES.
+            If the PACS can be reached from other computers, and an object does not say
+            PatientIdentityRemoved=YES.
         """
         self._require_started()
         datasets = list(datasets)
         if not all(_has_its_place(dataset) for dataset in datasets):
-            raise MagicianError("An object without study, series and instance UIDs can't be kept; none was added.")
+            raise MagicianError(
+                "An object without study, series and instance UIDs can't be kept; none was added."
+            )
         if not is_loopback(self._host):
             refuse_identified(datasets, f"a PACS on {self._host}")
         for dataset in datasets:
@@ -211,18 +239,24 @@ class PracticePacs:
 
     def _require_started(self) -> None:
         if self._server is None:
-            raise MagicianError("This practice PACS is not started: call .start(), or use it in a with block.")
+            raise MagicianError(
+                "This practice PACS is not started: call .start(), or use it in a with block."
+            )
 
     def _open_folder(self) -> None:
         if self._folder_wanted is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="practice-pacs-", ignore_cleanup_errors=True)
+            self._temporary = tempfile.TemporaryDirectory(
+                prefix="practice-pacs-", ignore_cleanup_errors=True
+            )
         self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
         open_folder(self._folder)
         self._index, self._room = Index(), Room(self._limits, self._folder)
         for path in sorted(self._folder.glob("*.dcm")):
             try:
                 header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
-                named_rightly = path == instance_path(self._folder, str(header.get("SOPInstanceUID", "")))
+                named_rightly = path == instance_path(
+                    self._folder, str(header.get("SOPInstanceUID", ""))
+                )
                 if named_rightly and self._may_hold(header):
                     self._index.add(header, path)
             except Exception as error:  # a damaged file can fail in any of pydicom's ways
@@ -244,7 +278,9 @@ class PracticePacs:
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
         for context in AllStoragePresentationContexts:
             # both roles: we receive by C-STORE, and send on the caller's association during a C-GET
-            ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN, scu_role=True, scp_role=True)
+            ae.add_supported_context(
+                context.abstract_syntax, SYNTAXES_TAKEN, scu_role=True, scp_role=True
+            )
         return ae
 
     def _handlers(self) -> list[tuple]:
@@ -275,7 +311,9 @@ class PracticePacs:
             if known_in is None:
                 self._index.add(header, keep(event, self._folder, header, content, self._room))
             elif known_in != header.StudyInstanceUID:
-                raise Refused(NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study")
+                raise Refused(
+                    NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study"
+                )
             # else nothing: a PACS keeps the first object that it got under a UID
 
     def _may_hold(self, header: Dataset) -> bool:
@@ -310,7 +348,9 @@ class PracticePacs:
             return
         paths = self._selected(event.identifier)
         keywords = ["SOPClassUID", "PatientIdentityRemoved"]
-        headers = [dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []]
+        headers = [
+            dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []
+        ]
         contexts = contexts_for(headers) or [build_context(Verification)]
         lost = [(evt.EVT_CONN_CLOSE, connection_lost)]
         yield look_up(destination), destination.port, {
@@ -319,8 +359,13 @@ class PracticePacs:
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None
-        elif not is_loopback(destination.host) and any(h.get("PatientIdentityRemoved") != "YES" for h in headers):
-            logger.warning("Refused to send objects that do not say PatientIdentityRemoved=YES to %s", destination)
+        elif not is_loopback(destination.host) and any(
+            h.get("PatientIdentityRemoved") != "YES" for h in headers
+        ):
+            logger.warning(
+                "Refused to send objects that do not say PatientIdentityRemoved=YES to %s",
+                destination,
+            )
             yield 1
             yield NOT_AUTHORISED, None
         else:
@@ -328,9 +373,13 @@ class PracticePacs:
             yield from self._datasets(event, paths)
 
     def _selected(self, identifier: Dataset) -> list[Path] | None:
-        """The files that a retrieve asks for; None if the identifier lacks the unique key of its level."""
+        """The files that a retrieve asks for; None if the identifier lacks the unique key of its
+        level.
+        """
         level = identifier.get("QueryRetrieveLevel")
-        if level not in LEVELS or not all(identifier.get(LEVELS[name][0]) for name in ("STUDY", level)):
+        if level not in LEVELS or not all(
+            identifier.get(LEVELS[name][0]) for name in ("STUDY", level)
+        ):
             return None
         return self._index.paths(identifier)
 
@@ -344,9 +393,15 @@ class PracticePacs:
 
 
 def _as_agreed(dataset: Dataset, association: Association) -> Dataset:
-    """Decompress what a caller of a C-GET takes only uncompressed; objects are else sent as they are stored."""
+    """Decompress what a caller of a C-GET takes only uncompressed; objects are else sent as they
+    are stored.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
-    agreed = {c.transfer_syntax[0] for c in association.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID}
+    agreed = {
+        c.transfer_syntax[0]
+        for c in association.accepted_contexts
+        if c.abstract_syntax == dataset.SOPClassUID
+    }
     if syntax.is_compressed and syntax not in agreed and agreed & set(UNCOMPRESSED):
         dataset.decompress(generate_instance_uid=False)
     return dataset

@@ -1,4 +1,6 @@
-"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.results.make` and the viewers."""
+"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.results.make`
+and the viewers.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,17 @@ from magician.ct.volume import CTVolume
 from magician.rendering.windowing import WINDOW, window
 
 _GREY = np.arange(256)[:, None]
-TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)  # blue, vessels still visible
+# blue, vessels still visible
+TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)
 OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
 
 
 def paint(
-    hu: np.ndarray, labels: np.ndarray, center: float = WINDOW[0], width: float = WINDOW[1], opacity: float = 1
+    hu: np.ndarray,
+    labels: np.ndarray,
+    center: float = WINDOW[0],
+    width: float = WINDOW[1],
+    opacity: float = 1,
 ) -> np.ndarray:
     """Return one slice, windowed, with its lungs in blue and outlined.
 
@@ -30,7 +37,11 @@ def paint(
     array of uint8, shape (rows, columns, 3)
     """
     kinds = pixel_kinds(labels).astype(np.uint16)
-    return palette(opacity).reshape(-1, 3).take(kinds * np.uint16(256) + window(hu, center, width), axis=0)
+    return (
+        palette(opacity)
+        .reshape(-1, 3)
+        .take(kinds * np.uint16(256) + window(hu, center, width), axis=0)
+    )
 
 
 def pixel_kinds(labels: np.ndarray) -> np.ndarray:
@@ -48,7 +59,9 @@ def palette(opacity: float = 1) -> np.ndarray:
     array of uint8, shape (3, 256, 3): kind of pixel, grey level, colour
     """
     grey = np.repeat(_GREY, 3, axis=1)
-    blue = [grey + opacity * (colour - grey) for colour in (TINT.astype(float), OUTLINE.astype(float))]
+    blue = [
+        grey + opacity * (colour - grey) for colour in (TINT.astype(float), OUTLINE.astype(float))
+    ]
     return np.rint([grey, *blue]).astype(np.uint8)
 
 
@@ -70,5 +83,7 @@ def checked_labels(segmentation, volume: CTVolume) -> np.ndarray | None:
     """
     labels = getattr(segmentation, "labels", segmentation)
     if labels is not None and np.shape(labels) != volume.hu.shape:
-        raise ValueError(f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}.")
+        raise ValueError(
+            f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}."
+        )
     return labels

@@ -59,14 +59,19 @@ class Artist:
             self._last = (plane, index, overlay, self._codes(shown, index, overlay))
         grey = window(self.coding.values, center, width)
         if overlay and self._labels is not None:
-            colours = np.zeros((3, len(grey), 4), np.uint8)  # the fourth byte fills up what Pillow calls RGBX
+            # the fourth byte fills up what Pillow calls RGBX
+            colours = np.zeros((3, len(grey), 4), np.uint8)
             colours[..., :3] = palette(opacity)[:, grey]
             pixels = colours.view(np.uint32).ravel().take(self._last[3])
-            picture = PillowImage.frombuffer("RGBX", pixels.shape[::-1], pixels, "raw", "RGBX", 0, 1)
+            picture = PillowImage.frombuffer(
+                "RGBX", pixels.shape[::-1], pixels, "raw", "RGBX", 0, 1
+            )
         else:
             picture = PillowImage.fromarray(grey.take(self._last[3]))
         scale = [spacing / min(shown.spacing_mm) for spacing in shown.spacing_mm]
-        size = [round(count * factor) for count, factor in zip(picture.size, scale[::-1], strict=True)]
+        size = [
+            round(count * factor) for count, factor in zip(picture.size, scale[::-1], strict=True)
+        ]
         if picture.size != tuple(size):
             picture = picture.resize(size, PillowImage.Resampling.BILINEAR)
         if cross:
@@ -74,7 +79,9 @@ class Artist:
         return picture
 
     def _codes(self, plane: Plane, index: int, overlay: bool) -> np.ndarray:
-        """Return which entry of the table of grey levels, or of colours, each pixel of a picture has."""
+        """Return which entry of the table of grey levels, or of colours, each pixel of a picture
+        has.
+        """
         codes = self.coding.encode(plane.picture(self._volume.hu, index))
         if not overlay or self._labels is None:
             return codes

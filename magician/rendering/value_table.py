@@ -1,4 +1,6 @@
-"""Pixels as numbers of 16 bits and a table of their values, so that a window is computed for each value only once."""
+"""Pixels as numbers of 16 bits and a table of their values, so that a window is computed for each
+value only once.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,15 @@ class Coding:
     Attributes
     ----------
     values : array of float64, at most 65536, ascending, in HU
-        ``values[encode(hu)]`` is ``hu`` again, exactly. Only a volume with more distinct values than that, which no
-        CT of 16 bits and one rescaling has, is rounded to whole numbers.
+        ``values[encode(hu)]`` is ``hu`` again, exactly. Only a volume with more distinct values
+        than that, which no CT of 16 bits and one rescaling has, is rounded to whole numbers.
     """
 
     def __init__(self, hu: np.ndarray) -> None:
         low, high = float(hu.min()), float(hu.max())
-        self._whole = high - low < _MOST and all(np.array_equal(plane, np.rint(plane)) for plane in hu)
+        self._whole = high - low < _MOST and all(
+            np.array_equal(plane, np.rint(plane)) for plane in hu
+        )
         if not self._whole:
             self.values = np.unique(hu).astype(np.float64)
             self._whole = len(self.values) > _MOST
@@ -30,7 +34,7 @@ class Coding:
     def encode(self, hu: np.ndarray) -> np.ndarray:
         """Return where in ``values`` each number stands, array of uint16 of the same shape."""
         if self._whole:
-            return (np.rint(np.clip(hu, self.values[0], self.values[-1])) - np.float32(self.values[0])).astype(
-                np.uint16
-            )
+            return (
+                np.rint(np.clip(hu, self.values[0], self.values[-1])) - np.float32(self.values[0])
+            ).astype(np.uint16)
         return np.searchsorted(self.values, hu).astype(np.uint16)

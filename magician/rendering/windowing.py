@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 
-WINDOW = (40, 400)  # soft tissue: the lungs are black in it, so that all that is blue there is the result
-PRESETS = {"lung": (-600, 1500), "soft tissue": (40, 400), "bone": (400, 1800)}  # centre and width in HU
+# soft tissue: the lungs are black in it, so that all that is blue there is the result
+WINDOW = (40, 400)
+# centre and width in HU
+PRESETS = {"lung": (-600, 1500), "soft tissue": (40, 400), "bone": (400, 1800)}
 
 
 def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
@@ -28,10 +30,13 @@ def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
         If ``width`` is less than 1, or ``center`` or ``width`` is not a finite number.
     """
     if not (math.isfinite(center) and math.isfinite(width) and width >= 1):
-        raise ValueError(f"A window needs a finite center and a width of at least 1: got {center} and {width}.")
+        raise ValueError(
+            f"A window needs a finite center and a width of at least 1: got {center} and {width}."
+        )
     offset = np.asarray(hu, np.float64) - (center - 0.5)
     if width == 1:
         return np.where(offset > 0, 255, 0).astype(np.uint8)
     grey = offset * (255 / (width - 1)) + 127.5
-    # The standard's three cases (below, above, between) are one line cut off at both ends; fmax takes 0 over NaN.
+    # The standard's three cases (below, above, between) are one line cut off at both ends; fmax
+    # takes 0 over NaN.
     return np.rint(np.minimum(np.fmax(grey, 0), 255)).astype(np.uint8)

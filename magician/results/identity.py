@@ -1,8 +1,9 @@
 """Whose study results belong to, and every UID in them; used by :mod:`magician.results.make`.
 
-All results are built on *source headers* without a patient, and get patient and study in one place at the end, so
-that every object of a run says the same. With a learner's name there is a second, invented patient: nothing of the
-source's identity, and none of its UIDs, may appear under that name.
+All results are built on *source headers* without a patient, and get patient and study in one place
+at the end, so that every object of a run says the same. With a learner's name there is a second,
+invented patient: nothing of the source's identity, and none of its UIDs, may appear under that
+name.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _logger = logging.getLogger(__name__)
 DISCLAIMER = "RESEARCH - NOT FOR DIAGNOSIS"
 _NAMESPACE = uuid.UUID("1f6a53b2-0f4c-5f0e-9d51-6c0f2b7a9e34")
 
-# PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2: what the source says about patient and study, and its results repeat.
+# PS3.3 C.7.1.1, C.7.2.1 and C.7.2.2: what the source says about patient and study, and its results
+# repeat.
 _PATIENT_AND_STUDY = [
     "PatientName",
     "PatientID",
@@ -64,8 +66,9 @@ _TYPE_2 = [
     "ReferringPhysicianName",
     "StudyID",
 ]
-# What the invented patient keeps: nothing about a person, only about the examination. The accession number stays,
-# because a class asks its PACS for it; where it has to be unique, it would have to go as well.
+# What the invented patient keeps: nothing about a person, only about the examination. The accession
+# number stays, because a class asks its PACS for it; where it has to be unique, it would have to go
+# as well.
 _LEARNER_KEEPS = [
     "PatientIdentityRemoved",
     "DeidentificationMethod",
@@ -97,8 +100,9 @@ _GEOMETRY = [
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 ]
-# What a copy of a CT image for a learner keeps besides its geometry: how the picture was made. No free text about a
-# patient, no dates beside the study's, no names, no references to other objects, nothing private.
+# What a copy of a CT image for a learner keeps besides its geometry: how the picture was made. No
+# free text about a patient, no dates beside the study's, no names, no references to other objects,
+# nothing private.
 _TECHNIQUE = [
     "ImageType",
     "SeriesDate",
@@ -172,11 +176,14 @@ def check_alias(learner: str) -> str:
     Raises
     ------
     ResultError
-        If it can't be one component of a person name (PS3.5 6.2.1), or is empty though not left out.
+        If it can't be one component of a person name (PS3.5 6.2.1), or is empty though not left
+        out.
     """
     alias = unicodedata.normalize("NFC", learner).strip()
     if learner and not alias:
-        raise ResultError("The learner's alias consists of spaces only. Choose a word, or leave it empty.")
+        raise ResultError(
+            "The learner's alias consists of spaces only. Choose a word, or leave it empty."
+        )
     bad = sorted({c for c in learner if c in "\\=^" or not c.isprintable()})
     if bad:
         raise ResultError(
@@ -184,7 +191,9 @@ def check_alias(learner: str) -> str:
             f"Letters, digits, spaces and hyphens are fine."
         )
     if len(alias) > 63:
-        raise ResultError(f"The learner's alias has {len(alias)} characters; a DICOM name has room for 63.")
+        raise ResultError(
+            f"The learner's alias has {len(alias)} characters; a DICOM name has room for 63."
+        )
     return alias
 
 
@@ -199,8 +208,9 @@ class Identity:
     patient_and_study : Dataset
         What every result says about patient and study.
     sources : list of Dataset
-        What the results are built on, one header for each slice: geometry and equipment, no patient. With a learner
-        their UIDs are those of the learner's copies of the CT, whether these are made or not.
+        What the results are built on, one header for each slice: geometry and equipment, no
+        patient. With a learner their UIDs are those of the learner's copies of the CT, whether
+        these are made or not.
     """
 
     learner: str
@@ -225,7 +235,8 @@ def identify(headers: Sequence[Dataset], alias: str, slice_spacing_mm: float) ->
     headers : sequence of Dataset
         The header of each slice.
     alias : str
-        As :func:`check_alias` gives it: a learner, or an empty string for the source's own patient and study.
+        As :func:`check_alias` gives it: a learner, or an empty string for the source's own patient
+        and study.
     slice_spacing_mm : float
         As measured from the positions; what headers say about it is not always true.
     """
@@ -236,9 +247,13 @@ def identify(headers: Sequence[Dataset], alias: str, slice_spacing_mm: float) ->
     study = str(first.StudyInstanceUID)
     patient = _pick(first, _LEARNER_KEEPS, blank=_TYPE_2)
     patient.StudyInstanceUID = learner_uid(study, study, alias)
-    patient.PatientID = f"LEARNER-{uuid.uuid5(_NAMESPACE, str(patient.StudyInstanceUID)).hex[:12].upper()}"
+    patient.PatientID = (
+        f"LEARNER-{uuid.uuid5(_NAMESPACE, str(patient.StudyInstanceUID)).hex[:12].upper()}"
+    )
     patient.PatientName = f"{alias}^"
-    return Identity(alias, patient, [_with_learner_uids(source, study, alias) for source in sources])
+    return Identity(
+        alias, patient, [_with_learner_uids(source, study, alias) for source in sources]
+    )
 
 
 def learner_uid(source_uid: str, source_study_uid: str, alias: str) -> UID:
@@ -247,11 +262,15 @@ def learner_uid(source_uid: str, source_study_uid: str, alias: str) -> UID:
 
 
 def learner_image(image: Dataset, identity: Identity, source_study_uid: str) -> Dataset:
-    """Return a learner's copy of one CT image: same pixels, same transfer syntax, other patient, other UIDs."""
+    """Return a learner's copy of one CT image: same pixels, same transfer syntax, other patient,
+    other UIDs.
+    """
     copy = _pick(image, [*_GEOMETRY, *_TECHNIQUE], blank=_CT_TYPE_2)
     copy = _with_learner_uids(copy, source_study_uid, identity.learner)
     complete_body_part(copy)
-    copy.SeriesDescription = f"Copy of {str(copy.get('SeriesDescription') or 'CT')[:24]}, {DISCLAIMER}"
+    copy.SeriesDescription = (
+        f"Copy of {str(copy.get('SeriesDescription') or 'CT')[:24]}, {DISCLAIMER}"
+    )
     identity.sign(copy)
     copy.add(image["PixelData"])
     copy.file_meta = _file_meta(copy, image.file_meta.TransferSyntaxUID)
@@ -272,13 +291,17 @@ def _file_meta(dataset: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
 
 
 def complete_body_part(dataset: Dataset) -> None:
-    """Say what was examined where the source does not: without it, Laterality would be demanded (C.7.3.1)."""
+    """Say what was examined where the source does not: without it, Laterality would be demanded
+    (C.7.3.1).
+    """
     if not dataset.get("BodyPartExamined"):
         dataset.BodyPartExamined = "CHEST"
 
 
 def content_key(headers: Iterable[Dataset], labels: np.ndarray, learner: str, *model: str) -> str:
-    """Return a digest of everything that changes what the results say: source, mask, model, version, learner."""
+    """Return a digest of everything that changes what the results say: source, mask, model,
+    version, learner.
+    """
     digest = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
     instances = [str(header.SOPInstanceUID) for header in headers]
     digest.update("\x1f".join([__version__, learner, *model, *instances]).encode())
@@ -296,14 +319,20 @@ def _own_patient(header: Dataset) -> Dataset:
     patient = _pick(header, _PATIENT_AND_STUDY, blank=_TYPE_2)
     references = patient.get("ReferencedStudySequence")
     if references is not None and not all(
-        item.get("ReferencedSOPClassUID") and item.get("ReferencedSOPInstanceUID") for item in references
+        item.get("ReferencedSOPClassUID") and item.get("ReferencedSOPInstanceUID")
+        for item in references
     ):
         del patient.ReferencedStudySequence  # optional, and useless without both (PS3.3 C.7.2.1)
     return patient
 
 
 def _with_learner_uids(header: Dataset, study: str, alias: str) -> Dataset:
-    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+    for keyword in (
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+    ):
         header[keyword].value = learner_uid(header[keyword].value, study, alias)
     return header
 

@@ -1,4 +1,6 @@
-"""The strip below each image of the overlay series: what the colour means, and what it must not be used for."""
+"""The strip below each image of the overlay series: what the colour means, and what it must not be
+used for.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ import numpy as np
 from magician.rendering.overlay import OUTLINE, TINT
 
 GROUND, INK = (0, 0, 0), (255, 255, 255)
-SMALLEST_PX = 8  # letters of fewer pixels can't be read; on a narrow image lines are cut off instead
+# letters of fewer pixels can't be read; on a narrow image lines are cut off instead
+SMALLEST_PX = 8
 LETTERS_PER_LINE = 56  # that fit into a line
 
 
@@ -32,8 +35,11 @@ def legend_strip(columns: int, lines: list[str]) -> np.ndarray:
     strip = Image.new("RGB", (columns, len(lines) * pitch + pitch // 2), GROUND)
     draw = ImageDraw.Draw(strip)
     font = ImageFont.load_default(size)
-    blue, edge = (tuple(colour.tolist()) for colour in (TINT[0], OUTLINE))  # in the overlay's window lungs are black
-    draw.rectangle((size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=edge)
+    # in the overlay's window lungs are black
+    blue, edge = (tuple(colour.tolist()) for colour in (TINT[0], OUTLINE))
+    draw.rectangle(
+        (size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=edge
+    )
     for number, line in enumerate(lines):
         draw.text((2 * size, pitch // 4 + number * pitch), line, INK, font)
     return np.asarray(strip)

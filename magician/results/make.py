@@ -1,7 +1,8 @@
 """DICOM results of a lung segmentation: a series to look at, a mask, and a report with the volumes.
 
-Every PACS shows the overlay (Secondary Capture); the mask (Segmentation, SEG) is for viewers and programs that can
-use it; the report (Structured Report, SR) holds the numbers. They refer to the CT images and to each other.
+Every PACS shows the overlay (Secondary Capture); the mask (Segmentation, SEG) is for viewers and
+programs that can use it; the report (Structured Report, SR) holds the numbers. They refer to the CT
+images and to each other.
 """
 
 from __future__ import annotations
@@ -74,13 +75,15 @@ def make_results(
     segmentation : LungSegmentation
         Its ``labels`` are uint8 on the grid of ``volume.hu``: 0 outside, 1 right lung, 2 left lung.
     learner : str
-        Left out, the results join the study of the CT as three new series. With an alias, they become a new study
-        of an invented patient ``alias^`` (the classroom's way on a shared PACS), with UIDs and a patient ID derived
-        from source study and alias. Of the source, the accession number and the study's date, time, ID and description
-        are repeated, and nothing about the patient.
+        Left out, the results join the study of the CT as three new series. With an alias, they
+        become a new study of an invented patient ``alias^`` (the classroom's way on a shared PACS),
+        with UIDs and a patient ID derived from source study and alias. Of the source, the accession
+        number and the study's date, time, ID and description are repeated, and nothing about the
+        patient.
     include_ct : bool
-        Add the CT images: as they are, or with a learner as copies in the learner's study. The results refer to
-        these copies in either case, as the source's UIDs must not appear under another patient's name.
+        Add the CT images: as they are, or with a learner as copies in the learner's study. The
+        results refer to these copies in either case, as the source's UIDs must not appear under
+        another patient's name.
     now : datetime, optional
         The time that goes into the results.
     progress : bool
@@ -89,24 +92,27 @@ def make_results(
     Returns
     -------
     Results
-        Complete objects, ready to be saved or sent. The same input gives the same UIDs; another mask, model,
-        software version or learner gives others. A second run therefore changes nothing in a PACS: it has these objects
-        already, and keeps the first that it got. The two differ in the time at which each object was made, and in
-        nothing else; what is said of a whole series holds no time, so that objects of both runs belong together.
+        Complete objects, ready to be saved or sent. The same input gives the same UIDs; another
+        mask, model, software version or learner gives others. A second run therefore changes
+        nothing in a PACS: it has these objects already, and keeps the first that it got. The two
+        differ in the time at which each object was made, and in nothing else; what is said of a
+        whole series holds no time, so that objects of both runs belong together.
 
     Raises
     ------
     ResultError
-        If volume and segmentation do not belong together, nothing was segmented, the alias can't be a name in
-        DICOM, or a source header can't be used.
+        If volume and segmentation do not belong together, nothing was segmented, the alias can't be
+        a name in DICOM, or a source header can't be used.
 
     Notes
     -----
-    PS3.3 A.8.1 (Secondary Capture), A.51 (Segmentation), A.35.13 (Comprehensive 3D SR), PS3.16 TID 1500.
+    PS3.3 A.8.1 (Secondary Capture), A.51 (Segmentation), A.35.13 (Comprehensive 3D SR), PS3.16 TID
+    1500.
     """
     _check_match(volume, segmentation)
     alias = check_alias(learner)
-    labels = np.array(segmentation.labels, dtype=np.uint8, order="C")  # a copy, which stays what was sent
+    # a copy, which stays what was sent
+    labels = np.array(segmentation.labels, dtype=np.uint8, order="C")
     labels.flags.writeable = False
     model = (segmentation.model_name, segmentation.model_version, segmentation.weights_sha256)
     try:
@@ -146,23 +152,35 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
             "do not have: ask the PACS for the series as single images, or have it converted, and read that."
         )
     if len(volume.headers) != len(labels):
-        raise ResultError(f"The CT volume has {len(labels)} slices but {len(volume.headers)} headers.")
+        raise ResultError(
+            f"The CT volume has {len(labels)} slices but {len(volume.headers)} headers."
+        )
     if not np.allclose(segmentation.spacing_mm, volume.spacing_mm, rtol=1e-4, atol=0):
         raise ResultError(
             f"The segmentation has spacing {segmentation.spacing_mm} mm, the CT {volume.spacing_mm} mm "
             f"(slice, row, column): its volumes would be wrong."
         )
-    present = np.flatnonzero(np.bincount(labels.ravel())) if labels.dtype == np.uint8 else np.unique(labels)
+    present = (
+        np.flatnonzero(np.bincount(labels.ravel()))
+        if labels.dtype == np.uint8
+        else np.unique(labels)
+    )
     if not set(present.tolist()) <= {0, 1, 2}:
-        raise ResultError(f"The segmentation holds the labels {present.tolist()}; 0, 1 (right) and 2 (left) exist.")
+        raise ResultError(
+            f"The segmentation holds the labels {present.tolist()}; 0, 1 (right) and 2 (left) exist."
+        )
     if present.tolist() == [0]:
-        raise ResultError("The segmentation is empty: there is no lung in it, so there is nothing to send.")
+        raise ResultError(
+            "The segmentation is empty: there is no lung in it, so there is nothing to send."
+        )
 
 
 def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
     """Return the CT images with their pixel data, read again from their files."""
     if not volume.paths:
-        raise ResultError("This CT volume did not come from files, so its images can't be included.")
+        raise ResultError(
+            "This CT volume did not come from files, so its images can't be included."
+        )
     images = []
     sources = list(zip(volume.headers, volume.paths, strict=True))
     for header, path in track(sources, "CT images", "image", progress=progress):
@@ -171,17 +189,23 @@ def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
         except Exception as error:  # gone, or damaged since it was read
             raise ResultError(f"The CT image {path} can't be read again: {error}") from error
         if image.get("SOPInstanceUID") != header.SOPInstanceUID or "PixelData" not in image:
-            raise ResultError(f"The file {path} is not the CT image any more that it was when the volume was read.")
+            raise ResultError(
+                f"The file {path} is not the CT image any more that it was when the volume was read."
+            )
         images.append(image)
     return images
 
 
-def save(datasets: Iterable[Dataset], folder: str | os.PathLike[str], *, progress: bool = True) -> list[Path]:
-    """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if it is not there.
+def save(
+    datasets: Iterable[Dataset], folder: str | os.PathLike[str], *, progress: bool = True
+) -> list[Path]:
+    """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if it is not
+    there.
 
-    Each file appears whole or not at all, also when it is interrupted or killed; one of the same name is replaced. Of a
-    killed run a hidden ``.part`` file may be left: nothing here reads or sends it, and it is removed after an hour.
-    What takes more than two seconds shows a progress bar, unless ``progress`` is False.
+    Each file appears whole or not at all, also when it is interrupted or killed; one of the same
+    name is replaced. Of a killed run a hidden ``.part`` file may be left: nothing here reads or
+    sends it, and it is removed after an hour. What takes more than two seconds shows a progress
+    bar, unless ``progress`` is False.
 
     Raises
     ------

@@ -37,8 +37,20 @@ class Lung:
 
 
 LUNGS = (
-    Lung(1, "Right lung", Code("3341006", "SCT", "Right lung"), Code("24028007", "SCT", "Right"), (70, 130, 220)),
-    Lung(2, "Left lung", Code("44029006", "SCT", "Left lung"), Code("7771000", "SCT", "Left"), (60, 190, 220)),
+    Lung(
+        1,
+        "Right lung",
+        Code("3341006", "SCT", "Right lung"),
+        Code("24028007", "SCT", "Right"),
+        (70, 130, 220),
+    ),
+    Lung(
+        2,
+        "Left lung",
+        Code("44029006", "SCT", "Left lung"),
+        Code("7771000", "SCT", "Left"),
+        (60, 190, 220),
+    ),
 )
 
 
@@ -73,8 +85,8 @@ class Run:
     def common(self, role: str, series_number: int, description: str) -> dict[str, object]:
         """Return the arguments that highdicom wants for every kind of object.
 
-        Series Date and Time are left out: a run that is broken off and repeated puts objects of two times into one
-        series, and they must agree on what they say of it.
+        Series Date and Time are left out: a run that is broken off and repeated puts objects of two
+        times into one series, and they must agree on what they say of it.
         """
         import highdicom as hd
 
@@ -113,7 +125,9 @@ class Run:
 
 
 def _finish(result: Dataset, run: Run) -> Dataset:
-    """Give a result the time of its run also where highdicom asks the clock, and dates as plain text."""
+    """Give a result the time of its run also where highdicom asks the clock, and dates as plain
+    text.
+    """
     for keyword in ("ContentDate", "ContentTime"):
         setattr(result, keyword, str(result[keyword].value))
     result.InstanceCreationDate = run.now.strftime("%Y%m%d")

@@ -18,9 +18,11 @@ from magician.results.run import Run, _finish
 def overlay_objects(
     run: Run, hu: np.ndarray, labels: np.ndarray, volumes_ml: dict[str, float], *, progress: bool
 ) -> list[Dataset]:
-    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue, a legend (PS3.3 A.8.1).
+    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue, a legend
+    (PS3.3 A.8.1).
 
-    They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names its source.
+    They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names
+    its source.
 
     Parameters
     ----------
@@ -40,7 +42,9 @@ def overlay_objects(
     ]
     legend = legend_strip(labels.shape[2], lines)
     slices = track(range(len(labels)), "overlay", "image", progress=progress)
-    return [_overlay_object(run, i, np.concatenate([paint(hu[i], labels[i]), legend])) for i in slices]
+    return [
+        _overlay_object(run, i, np.concatenate([paint(hu[i], labels[i]), legend])) for i in slices
+    ]
 
 
 def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
@@ -60,14 +64,19 @@ def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **run.common("overlay", 3003, "Lungs over CT"),
     )
-    image.PatientOrientation = list(patient_orientation(source))  # highdicom knows single letters only
+    # highdicom knows single letters only
+    image.PatientOrientation = list(patient_orientation(source))
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.ConversionType = "WSD"  # made by a workstation, not by a frame grabber
     image.BurnedInAnnotation = "NO"
     image.DerivationDescription = f"CT in window {WINDOW[0]}/{WINDOW[1]}, lung segmentation in blue"
     image.DerivationCodeSequence = [hd.sr.CodedConcept("113076", "DCM", "Segmentation")]
     image.SourceImageSequence = [_source_reference(source)]
-    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+    for keyword in (
+        "LossyImageCompression",
+        "LossyImageCompressionRatio",
+        "LossyImageCompressionMethod",
+    ):
         if keyword in source:  # what was once lossy stays so (PS3.3 C.7.6.1.1.5)
             setattr(image, keyword, source[keyword].value)
     image.BodyPartExamined = source.get("BodyPartExamined")

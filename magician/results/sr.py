@@ -1,4 +1,6 @@
-"""The structured report (SR) with volume and density of each lung (PS3.16 TID 1500), written with highdicom."""
+"""The structured report (SR) with volume and density of each lung (PS3.16 TID 1500), written with
+highdicom.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +24,39 @@ HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 def mean_densities(hu: np.ndarray, labels: np.ndarray) -> dict[int, float]:
     """Return the mean of the HU of each lung, by its label; a lung without voxels has none."""
     counts = np.bincount(labels.ravel(), minlength=3)
-    return {lung.label: float(hu[labels == lung.label].mean(dtype=float)) for lung in LUNGS if counts[lung.label]}
+    return {
+        lung.label: float(hu[labels == lung.label].mean(dtype=float))
+        for lung in LUNGS
+        if counts[lung.label]
+    }
 
 
-def report_object(run: Run, seg: Dataset, volumes_ml: dict[str, float], densities: dict[int, float]) -> Dataset:
-    """Make the structured report with volume and mean density of each lung (PS3.3 A.35.13, PS3.16 TID 1500).
+def report_object(
+    run: Run, seg: Dataset, volumes_ml: dict[str, float], densities: dict[int, float]
+) -> Dataset:
+    """Make the structured report with volume and mean density of each lung (PS3.3 A.35.13, PS3.16
+    TID 1500).
 
-    The source is named as a series; a list of all its images would triple the size and tell a viewer nothing more.
+    The source is named as a series; a list of all its images would triple the size and tell a
+    viewer nothing more.
     """
     import highdicom as hd
     from highdicom import sr
 
     software = sr.DeviceObserverIdentifyingAttributes(
-        uid("device", __version__), name=SOFTWARE, manufacturer_name=MANUFACTURER, model_name=SOFTWARE
+        uid("device", __version__),
+        name=SOFTWARE,
+        manufacturer_name=MANUFACTURER,
+        model_name=SOFTWARE,
     )
     observer = sr.ObserverContext(codes.DCM.Device, software)
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=sr.CodedConcept("24627-2", "LN", "CT Chest"),
         imaging_measurements=[
-            _lung_measurements(run, seg, lung, volumes_ml[lung.side.meaning.lower()], densities.get(lung.label))
+            _lung_measurements(
+                run, seg, lung, volumes_ml[lung.side.meaning.lower()], densities.get(lung.label)
+            )
             for lung in LUNGS
         ],
         title=codes.DCM.ImagingMeasurementReport,
@@ -67,7 +82,9 @@ def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float, mea
     parameters = [f"{key}={value}" for key, value in run.parameters().items()]
     measurements = [sr.Measurement(VOLUME, float(volume_ml), MILLILITRE)]
     if mean_hu is not None:
-        measurements.append(sr.Measurement(ATTENUATION, round(mean_hu, 1), HOUNSFIELD, derivation=MEAN))
+        measurements.append(
+            sr.Measurement(ATTENUATION, round(mean_hu, 1), HOUNSFIELD, derivation=MEAN)
+        )
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(run.uid("tracking", lung.label), lung.words),
         referenced_segment=sr.ReferencedSegment(

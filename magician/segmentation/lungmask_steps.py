@@ -1,9 +1,10 @@
 """What lungmask does before and after its network, with the same outcome for a third of the work.
 
-lungmask works slice by slice and on whole volumes where a few rows and columns decide. With its large network nobody
-notices; beside the small one that comes with this package it took a third of the time. Each function names the one of
-``lungmask.utils`` that it stands for, and a test holds it to that one's output, bit for bit: the networks were trained
-on what these steps hand them, and the odd corners belong to it.
+lungmask works slice by slice and on whole volumes where a few rows and columns decide. With its
+large network nobody notices; beside the small one that comes with this package it took a third of
+the time. Each function names the one of ``lungmask.utils`` that it stands for, and a test holds it
+to that one's output, bit for bit: the networks were trained on what these steps hand them, and the
+odd corners belong to it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _SQUARE = np.ones((1, 3, 3), bool)  # 8 neighbours in the same slice
 
 
 def crop_to_body(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clip to -1024..600 HU, crop each slice to the body and scale it to what the network sees (``preprocess``).
+    """Clip to -1024..600 HU, crop each slice to the body and scale it to what the network sees
+    (``preprocess``).
 
     Parameters
     ----------
@@ -45,9 +47,11 @@ def crop_to_body(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body_boxes(hu: np.ndarray) -> np.ndarray:
-    """Find the rectangle around the body in each slice; all of a slice without one (``simple_bodymask``).
+    """Find the rectangle around the body in each slice; all of a slice without one
+    (``simple_bodymask``).
 
-    The body is the largest piece above -500 HU of a coarse copy, closed, its holes filled, and without thin parts.
+    The body is the largest piece above -500 HU of a coarse copy, closed, its holes filled, and
+    without thin parts.
 
     Parameters
     ----------
@@ -64,12 +68,18 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
         # Scaled down, a body can fall into two, of which lungmask takes the first
         from lungmask import utils
 
-        return np.array([utils.crop_and_resize(plane, NETWORK_SIZE, NETWORK_SIZE)[1] for plane in hu])
-    coarse = np.stack([ndimage.zoom(plane, COARSE_SIZE / np.array(plane.shape), order=0) for plane in hu])
+        return np.array(
+            [utils.crop_and_resize(plane, NETWORK_SIZE, NETWORK_SIZE)[1] for plane in hu]
+        )
+    coarse = np.stack(
+        [ndimage.zoom(plane, COARSE_SIZE / np.array(plane.shape), order=0) for plane in hu]
+    )
     body = ndimage.binary_closing(coarse > BODY_HU, _CROSS)
     body = ndimage.binary_fill_holes(body, _SQUARE)
     body = ndimage.binary_erosion(body, _CROSS, iterations=2)
-    pieces, _ = ndimage.label(body, np.concatenate([np.zeros_like(_CROSS), _CROSS, np.zeros_like(_CROSS)]))
+    pieces, _ = ndimage.label(
+        body, np.concatenate([np.zeros_like(_CROSS), _CROSS, np.zeros_like(_CROSS)])
+    )
     row_of, column_of = _nearest(COARSE_SIZE, rows), _nearest(COARSE_SIZE, columns)
     boxes = np.tile([0, 0, rows, columns], (len(hu), 1))
     for plane, box in zip(pieces, boxes, strict=True):
@@ -77,7 +87,8 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
         sizes[0] = 0
         if sizes.any():
             inside = plane == sizes.argmax()
-            # lungmask dilates by what the erosion took, which moves each edge of the rectangle out by 2
+            # lungmask dilates by what the erosion took, which moves each edge of the rectangle out
+            # by 2
             box[0::2] = _reach(row_of, inside.any(axis=1))
             box[1::2] = _reach(column_of, inside.any(axis=0))
     return boxes
@@ -92,9 +103,11 @@ def _reach(coarse_of: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _nearest(size: int, wanted: int) -> np.ndarray:
-    """For each position of an axis scaled from `size` to `wanted`, the position that it comes from, counted from 1.
+    """For each position of an axis scaled from `size` to `wanted`, the position that it comes from,
+    counted from 1.
 
-    It is asked of scipy's ``zoom`` itself: 0 is where its rounding runs over the edge, and background is filled in.
+    It is asked of scipy's ``zoom`` itself: 0 is where its rounding runs over the edge, and
+    background is filled in.
     """
     from scipy.ndimage import zoom
 
@@ -102,7 +115,8 @@ def _nearest(size: int, wanted: int) -> np.ndarray:
 
 
 def back_to_image(small: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Scale labels back to the crop of each slice, nearest neighbour, zero around it (``reshape_mask``).
+    """Scale labels back to the crop of each slice, nearest neighbour, zero around it
+    (``reshape_mask``).
 
     Parameters
     ----------
@@ -119,14 +133,18 @@ def back_to_image(small: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) 
     labels = np.zeros((len(small), *shape), np.uint8)
     for plane, (top, left, bottom, right), wanted in zip(small, boxes, labels, strict=True):
         if plane.any():
-            row_of, column_of = _nearest(NETWORK_SIZE, bottom - top), _nearest(NETWORK_SIZE, right - left)
+            row_of, column_of = (
+                _nearest(NETWORK_SIZE, bottom - top),
+                _nearest(NETWORK_SIZE, right - left),
+            )
             framed = np.pad(plane, ((1, 0), (1, 0)))  # position 0 is background
             wanted[top:bottom, left:right] = framed[row_of][:, column_of]
     return labels
 
 
 def tidy(labels: np.ndarray) -> np.ndarray:
-    """Keep the largest piece of each label, without holes; smaller ones go to a neighbour (``postprocessing``).
+    """Keep the largest piece of each label, without holes; smaller ones go to a neighbour
+    (``postprocessing``).
 
     Parameters
     ----------
@@ -152,7 +170,9 @@ def tidy(labels: np.ndarray) -> np.ndarray:
 
 
 def _merge_small_pieces(labels: np.ndarray) -> np.ndarray:
-    """Give each piece that is not the largest of its label to the neighbour with which it shares the longest border."""
+    """Give each piece that is not the largest of its label to the neighbour with which it shares
+    the longest border.
+    """
     from scipy import ndimage
     from skimage.measure import label
 
@@ -175,14 +195,17 @@ def _merge_small_pieces(labels: np.ndarray) -> np.ndarray:
             continue
         around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[piece])
         here = pieces[around] == piece
-        neighbours, contacts = np.unique(pieces[around][ndimage.binary_dilation(here)], return_counts=True)
+        neighbours, contacts = np.unique(
+            pieces[around][ndimage.binary_dilation(here)], return_counts=True
+        )
         contacts[(neighbours == 0) | (neighbours == piece)] = 0
         if not contacts.any():
             continue
         target = int(neighbours[contacts.argmax()])
         pieces[around][here] = target
         boxes[target] = tuple(
-            slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(boxes[piece], boxes[target], strict=True)
+            slice(min(a.start, b.start), max(a.stop, b.stop))
+            for a, b in zip(boxes[piece], boxes[target], strict=True)
         )
         if sizes[target] == largest[label_of[target]]:
             largest[label_of[target]] += sizes[piece]
@@ -197,4 +220,5 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     if count == 1:
         return mask
     sizes = np.bincount(pieces.ravel())[1:].astype(float)
-    return pieces == sizes.argsort()[-1] + 1  # of equal pieces the one that lungmask's argsort puts last
+    # of equal pieces the one that lungmask's argsort puts last
+    return pieces == sizes.argsort()[-1] + 1

@@ -1,9 +1,11 @@
 """Find the right and the left lung in a chest CT with a U-Net, slice by slice.
 
-The networks, the way a slice is prepared and the way the outcome is tidied are lungmask's (Hofmanninger et al. 2020,
-arXiv:2001.11767); the loop around them is here, so that one can read what happens between the CT and the mask:
+The networks, the way a slice is prepared and the way the outcome is tidied are lungmask's
+(Hofmanninger et al. 2020, arXiv:2001.11767); the loop around them is here, so that one can read
+what happens between the CT and the mask:
 
-    CT in HU  ->  turn to axial  ->  crop each slice to the body, 256 x 256, 0..1  ->  U-Net: three scores per pixel
+    CT in HU  ->  turn to axial  ->  crop each slice to the body, 256 x 256, 0..1  ->  U-Net: three
+    scores per pixel
               ->  keep the largest piece of each lung, fill holes  ->  back to the pixels of the CT
 """
 
@@ -78,15 +80,17 @@ def segment_lungs(
     Parameters
     ----------
     volume : CTVolume
-        A chest CT in HU, at least 3 axial slices. Flipped and non-axial volumes are turned first, by their affine,
-        and the labels are turned back.
+        A chest CT in HU, at least 3 axial slices. Flipped and non-axial volumes are turned first,
+        by their affine, and the labels are turned back.
     model : str
         ``"bundled"``, the small network that comes with this package, or ``"R231"``, lungmask's.
     weights : path, optional
-        A file with R231's weights, for a computer without internet; without it they are fetched once, to PyTorch's
-        cache (about 124 MB). For the bundled model, a file to use instead of its own.
+        A file with R231's weights, for a computer without internet; without it they are fetched
+        once, to PyTorch's cache (about 124 MB). For the bundled model, a file to use instead of its
+        own.
     device : str
-        ``"auto"`` is a CUDA GPU where there is one, else the processor; or ``"cpu"``, ``"cuda"``, ``"mps"``.
+        ``"auto"`` is a CUDA GPU where there is one, else the processor; or ``"cpu"``, ``"cuda"``,
+        ``"mps"``.
     precision : str
         ``"fp32"``, ``"bf16"`` (a few voxels differ), or ``"auto"``: bf16 where the hardware has it.
     batch_size : int
@@ -137,14 +141,17 @@ def segment_lungs(
 
 
 def volumes_ml(segmentation: LungSegmentation) -> dict[str, float]:
-    """Return the volumes ``{"right", "left", "total"}`` in ml: voxels counted, times the volume of one."""
+    """Return the volumes ``{"right", "left", "total"}`` in ml: voxels counted, times the volume of
+    one.
+    """
     one = float(np.prod(segmentation.spacing_mm)) / 1000
     right, left = (np.count_nonzero(segmentation.labels == side) * one for side in (1, 2))
     return {"right": right, "left": left, "total": right + left}
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two masks: twice what they share over the sum of both (Dice 1945, doi:10.2307/1932409).
+    """Agreement of two masks: twice what they share over the sum of both (Dice 1945,
+    doi:10.2307/1932409).
 
     Parameters
     ----------
@@ -163,21 +170,34 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     if a.shape != b.shape:
         raise ValueError(f"the masks have different shapes: {a.shape} and {b.shape}")
     if a.dtype != bool or b.dtype != bool:
-        raise ValueError("dice compares True with True: pick one label first, for instance labels == 1")
+        raise ValueError(
+            "dice compares True with True: pick one label first, for instance labels == 1"
+        )
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def _predict(
-    module: torch.nn.Module, hu: np.ndarray, device: torch.device, precision: str, batch_size: int, progress: bool
+    module: torch.nn.Module,
+    hu: np.ndarray,
+    device: torch.device,
+    precision: str,
+    batch_size: int,
+    progress: bool,
 ) -> np.ndarray:
-    """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to left)."""
+    """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to
+    left).
+    """
     import torch
     from tqdm.auto import tqdm
 
     images, boxes = prepare_batch(hu)
     small = np.empty(images.shape, np.uint8)
-    half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+    half = (
+        torch.autocast(device.type, torch.bfloat16)
+        if precision == "bf16"
+        else contextlib.nullcontext()
+    )
     with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
         for first in range(0, len(images), batch_size):
             batch = torch.as_tensor(images[first : first + batch_size, None], device=device)
@@ -188,20 +208,26 @@ def _predict(
 
 
 def prepare_batch(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the boxes it was cut by."""
+    """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the
+    boxes it was cut by.
+    """
     images, boxes = crop_to_body(hu)
     return np.divide(np.minimum(images, 600) + 1024, 1624), boxes
 
 
 def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Find the order of axes, and which of them to flip then, that makes a volume axial as the networks know it.
+    """Find the order of axes, and which of them to flip then, that makes a volume axial as the
+    networks know it.
 
-    Patient coordinates are LPS: slices shall run to the head (+z), rows to the back (+y), columns to the left (+x).
+    Patient coordinates are LPS: slices shall run to the head (+z), rows to the back (+y), columns
+    to the left (+x).
     """
     directions = np.asarray(affine, dtype=float)[:3, :3]
     lengths = np.linalg.norm(directions, axis=0)
     if not np.isfinite(directions).all() or not lengths.all():
-        raise SegmentationError("The volume's affine is not a valid geometry: it maps voxels to no place.")
+        raise SegmentationError(
+            "The volume's affine is not a valid geometry: it maps voxels to no place."
+        )
     cosines = directions / lengths  # rows: x, y, z of the patient; columns: slice, row, column axis
     nearest = np.abs(cosines).argmax(axis=0)
     smallest = np.abs(cosines).max(axis=0).min()
@@ -223,7 +249,9 @@ def _check_plausible(axial: np.ndarray) -> None:
             f"Is this a localizer, or a part of the series?"
         )
     if min(axial.shape[1:]) < 32:
-        raise SegmentationError(f"Slices of {axial.shape[1]} x {axial.shape[2]} pixels are too small to show lungs.")
+        raise SegmentationError(
+            f"Slices of {axial.shape[1]} x {axial.shape[2]} pixels are too small to show lungs."
+        )
     if not np.isfinite(axial).all():
         raise SegmentationError("The volume holds values that are not numbers (NaN or infinite).")
     air, tissue = float((axial < -500).mean()), float(((axial > -200) & (axial < 300)).mean())
@@ -255,9 +283,13 @@ def _choose_device(device: str) -> torch.device:
     if device not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'mps', not {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise SegmentationError("device='cuda' was asked for, but PyTorch sees no CUDA GPU. Use device='auto'.")
+        raise SegmentationError(
+            "device='cuda' was asked for, but PyTorch sees no CUDA GPU. Use device='auto'."
+        )
     if device == "mps" and not torch.backends.mps.is_available():
-        raise SegmentationError("device='mps' was asked for, but PyTorch sees no Apple GPU. Use device='auto'.")
+        raise SegmentationError(
+            "device='mps' was asked for, but PyTorch sees no Apple GPU. Use device='auto'."
+        )
     return torch.device(device)
 
 
@@ -273,6 +305,9 @@ def choose_precision(precision: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
     if device.type == "cpu":
         # PyTorch has no public question for this in all versions from 2.4 on
-        tests = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        tests = [
+            getattr(torch.cpu, name, None)
+            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        ]
         return "bf16" if any(test() for test in tests if test) else "fp32"
     return "fp32"

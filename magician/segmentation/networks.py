@@ -1,7 +1,7 @@
 """The two lung networks, and lungmask kept within bounds.
 
-Weights are data, never code: ours are a safetensors file, R231's state dict is loaded with ``weights_only=True``, which
-refuses anything but tensors (a pickle can run any command).
+Weights are data, never code: ours are a safetensors file, R231's state dict is loaded with
+``weights_only=True``, which refuses anything but tensors (a pickle can run any command).
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ class Network:
 
 @contextlib.contextmanager
 def quiet_lungmask() -> Iterator[None]:
-    """Keep lungmask from printing through its logger, and from changing Python's list of warnings filters.
+    """Keep lungmask from printing through its logger, and from changing Python's list of warnings
+    filters.
 
-    Importing ``lungmask.mask`` silences every UserWarning of the whole process, the caller's own included.
+    Importing ``lungmask.mask`` silences every UserWarning of the whole process, the caller's own
+    included.
     """
     logger = logging.getLogger("lungmask")
     with warnings.catch_warnings():
@@ -57,7 +59,9 @@ def quiet_lungmask() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def load_network(model: str, weights: str | Path | None, device: torch.device, progress: bool) -> Network:
+def load_network(
+    model: str, weights: str | Path | None, device: torch.device, progress: bool
+) -> Network:
     """Load a network, or take it from memory if the same file was loaded before.
 
     Parameters
@@ -65,7 +69,8 @@ def load_network(model: str, weights: str | Path | None, device: torch.device, p
     model : str
         ``"bundled"`` or ``"R231"``.
     weights : path, optional
-        A file to use in place of the bundled weights, or of those of R231 that lie in the cache or are fetched.
+        A file to use in place of the bundled weights, or of those of R231 that lie in the cache or
+        are fetched.
     device : torch.device
     progress : bool
         Show a progress bar while R231's weights are fetched.
@@ -101,7 +106,9 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
     if model == "R231":
         r231.check_identity(path, sha256)
     try:
-        module, version, trained_on = _bundled(content) if model == "bundled" else _r231_network(content, sha256)
+        module, version, trained_on = (
+            _bundled(content) if model == "bundled" else _r231_network(content, sha256)
+        )
     except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
         raise WeightsUnavailable(
             f"{path} does not hold weights of the network {model!r} ({type(error).__name__}: "
@@ -119,11 +126,16 @@ def _bundled(content: bytes) -> tuple[torch.nn.Module, str, str]:
 
     from safetensors.torch import load
 
-    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load(content).items()}
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # safetensors' own format
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load(content).items()
+    }
+    # safetensors' own format
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     module = _unet(wf=4)
     missing, unknown = module.load_state_dict(tensors, strict=False)
-    # lungmask's blocks own residual_* layers that this form of the network never uses; they are not stored
+    # lungmask's blocks own residual_* layers that this form of the network never uses; they are not
+    # stored
     if unknown or any("residual_" not in name for name in missing):
         raise ValueError("the names of its tensors are those of another network")
     metadata = header.get("__metadata__", {})
@@ -142,10 +154,11 @@ def _r231_network(content: bytes, sha256: str) -> tuple[torch.nn.Module, str, st
 
 
 def _save_work(module: torch.nn.Module) -> None:
-    """Do the same with less: fewer copies, and 1 x 1 convolutions before the upsampling, on a quarter of the pixels.
+    """Do the same with less: fewer copies, and 1 x 1 convolutions before the upsampling, on a
+    quarter of the pixels.
 
-    Convolution and bilinear interpolation commute, because one works on each pixel alone and the weights of the other
-    sum to one.
+    Convolution and bilinear interpolation commute, because one works on each pixel alone and the
+    weights of the other sum to one.
     """
     from torch.nn import ReLU, Sequential
 
@@ -158,7 +171,17 @@ def _save_work(module: torch.nn.Module) -> None:
 
 
 def _unet(wf: int) -> torch.nn.Module:
-    """U-Net of lungmask with ``2**wf`` filters in its first layer (Hofmanninger et al. 2020, arXiv:2001.11767)."""
+    """U-Net of lungmask with ``2**wf`` filters in its first layer (Hofmanninger et al. 2020,
+    arXiv:2001.11767).
+    """
     from lungmask.resunet import UNet
 
-    return UNet(n_classes=3, in_channels=1, depth=5, wf=wf, padding=True, batch_norm=True, up_mode="upsample")
+    return UNet(
+        n_classes=3,
+        in_channels=1,
+        depth=5,
+        wf=wf,
+        padding=True,
+        batch_norm=True,
+        up_mode="upsample",
+    )

@@ -21,7 +21,8 @@ LICENCE = (
 TRAINED_ON = "231 chest CT of patients (arXiv:2001.11767)"
 LARGEST = 200_000_000  # bytes; the file has 124 million
 PATIENCE_S = 30  # for an answer, and for each piece of the file
-# The name ends in the first digits of the SHA-256, by PyTorch's custom; the rest was never published
+# The name ends in the first digits of the SHA-256, by PyTorch's custom; the rest was never
+# published
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.[^.]+$")
 
 _logger = logging.getLogger(__name__)
@@ -33,7 +34,9 @@ def hash_in_address() -> str:
 
 
 def cached_path() -> Path:
-    """Where the weights lie once fetched: PyTorch's own cache (``TORCH_HOME``), which lungmask uses too."""
+    """Where the weights lie once fetched: PyTorch's own cache (``TORCH_HOME``), which lungmask uses
+    too.
+    """
     import torch
 
     return Path(torch.hub.get_dir(), "checkpoints", ADDRESS.rsplit("/", 1)[-1])
@@ -63,7 +66,8 @@ def find_or_fetch(progress: bool) -> Path:
 
 
 def check_identity(path: Path, sha256: str) -> None:
-    """Compare a file with the hash in its name and with the full hash that was recorded beside it at first use.
+    """Compare a file with the hash in its name and with the full hash that was recorded beside it
+    at first use.
 
     Raises
     ------
@@ -77,7 +81,10 @@ def check_identity(path: Path, sha256: str) -> None:
             f"damaged, or somebody changed it. Nothing in it was run. Delete it, and fetch it again."
         )
     if not named:
-        _logger.warning("%s does not carry a hash in its name: whether it is the published R231 is unknown", path)
+        _logger.warning(
+            "%s does not carry a hash in its name: whether it is the published R231 is unknown",
+            path,
+        )
     record = path.with_name(path.name + ".sha256")
     if record.is_file():
         known = record.read_text(encoding="utf-8").split(maxsplit=1)[0:1]
@@ -87,7 +94,8 @@ def check_identity(path: Path, sha256: str) -> None:
                 f"{known[0] if known else 'nothing'}. Nothing in it was run. If you changed it, delete {record.name}."
             )
     elif path == cached_path().resolve():
-        record.write_text(f"{sha256}  {path.name}\n", encoding="utf-8")  # as sha256sum writes and checks it
+        # as sha256sum writes and checks it
+        record.write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
 
 
 def how_to() -> str:
@@ -99,7 +107,9 @@ def how_to() -> str:
 
 
 def _download(address: str, path: Path, progress: bool) -> None:
-    """Stream a file to its place; it appears there complete and with the hash in its name, or not at all."""
+    """Stream a file to its place; it appears there complete and with the hash in its name, or not
+    at all.
+    """
     from tqdm.auto import tqdm
 
     digest, received = hashlib.sha256(), 0
@@ -107,7 +117,11 @@ def _download(address: str, path: Path, progress: bool) -> None:
         with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             expected = int(answer.headers.get("Content-Length") or 0)
             with tqdm(
-                total=expected or None, desc="R231 weights", unit="B", unit_scale=True, disable=not progress
+                total=expected or None,
+                desc="R231 weights",
+                unit="B",
+                unit_scale=True,
+                disable=not progress,
             ) as bar:
                 while piece := answer.read(1 << 18):
                     received += len(piece)

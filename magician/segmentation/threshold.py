@@ -10,9 +10,9 @@ from magician.ct.volume import CTVolume
 def threshold_lungs(volume: CTVolume, *, hu: float = -400, smallest_ml: float = 100) -> np.ndarray:
     """Find the lungs as the large dark pieces inside the body.
 
-    What everybody tries first, and what a network is to be measured against: it can't tell right from left, takes
-    the main airways and the hollow of the scanner's table for lung, and leaves out every part of a lung that is full
-    of fluid or tumour.
+    What everybody tries first, and what a network is to be measured against: it can't tell right
+    from left, takes the main airways and the hollow of the scanner's table for lung, and leaves out
+    every part of a lung that is full of fluid or tumour.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def threshold_lungs(volume: CTVolume, *, hu: float = -400, smallest_ml: float = 
     from skimage.segmentation import clear_border
 
     dark = volume.hu < hu
-    inside = np.stack([clear_border(plane) for plane in dark])  # the air around the body touches the edge
+    # the air around the body touches the edge
+    inside = np.stack([clear_border(plane) for plane in dark])
     pieces, _ = label(inside)
     sizes_ml = np.bincount(pieces.ravel()) * np.prod(volume.spacing_mm) / 1000
     sizes_ml[0] = 0

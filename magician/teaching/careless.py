@@ -1,8 +1,9 @@
-"""Overlay images as they are easily made, by filling in what comes to mind: to practise repairing them.
+"""Overlay images as they are easily made, by filling in what comes to mind: to practise repairing
+them.
 
-This is the way in which many scripts make a DICOM object, the one of the article that the notebook follows among
-them. Orthanc and the practice PACS store these images with 0x0000. Never send them anywhere else:
-:func:`magician.results.make.make_results` makes proper ones.
+This is the way in which many scripts make a DICOM object, the one of the article that the notebook
+follows among them. Orthanc and the practice PACS store these images with 0x0000. Never send them
+anywhere else: :func:`magician.results.make.make_results` makes proper ones.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from magician.segmentation.lungs import LungSegmentation
 __all__ = ["careless_overlay"]
 
 
-def careless_overlay(volume: CTVolume, segmentation: LungSegmentation, *, images: int = 3) -> list[Dataset]:
-    """Make Secondary Capture images of the middle slices, seven errors each, and more that no validator sees.
+def careless_overlay(
+    volume: CTVolume, segmentation: LungSegmentation, *, images: int = 3
+) -> list[Dataset]:
+    """Make Secondary Capture images of the middle slices, seven errors each, and more that no
+    validator sees.
 
-    Missing are PatientOrientation, a body part or a side, PlanarConfiguration, PixelRepresentation, ConversionType, and
-    two elements of the file meta information. The patient's name is no DICOM name. Nothing names the CT: there is a
-    new patient, a new study, and a time of the study that differs from image to image.
+    Missing are PatientOrientation, a body part or a side, PlanarConfiguration, PixelRepresentation,
+    ConversionType, and two elements of the file meta information. The patient's name is no DICOM
+    name. Nothing names the CT: there is a new patient, a new study, and a time of the study that
+    differs from image to image.
 
     Parameters
     ----------
@@ -46,7 +51,9 @@ def careless_overlay(volume: CTVolume, segmentation: LungSegmentation, *, images
 
 def _image(volume: CTVolume, labels: np.ndarray, index: int, number: int) -> Dataset:
     source = volume.headers[index]
-    rgb = np.repeat(np.clip((volume.hu[index] + 1024) / 8, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    rgb = np.repeat(
+        np.clip((volume.hu[index] + 1024) / 8, 0, 255).astype(np.uint8)[..., None], 3, axis=-1
+    )
     rgb[labels > 0, 2] = 255
     ds = Dataset()
     ds.SOPClassUID = SecondaryCaptureImageStorage

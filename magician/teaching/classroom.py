@@ -1,4 +1,6 @@
-"""What a class needs from its PACS: a teaching study for each learner, and the lines that learners must type."""
+"""What a class needs from its PACS: a teaching study for each learner, and the lines that learners
+must type.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from magician.teaching.phantom import REVISION, instance_uids, teaching_study
 
 @dataclass(frozen=True)
 class LearnersStudy:
-    """The teaching study of one learner: ``teaching_study(seed=name)`` under an accession number of its own.
+    """The teaching study of one learner: ``teaching_study(seed=name)`` under an accession number of
+    its own.
 
     The name is written into no object and no file.
     """
@@ -41,7 +44,9 @@ class LearnersStudy:
 
     def compute(self, *, progress: bool) -> list[Dataset]:
         """Make its data sets; this takes some seconds."""
-        return teaching_study(seed=self.name, accession_number=self.accession_number, progress=progress).datasets
+        return teaching_study(
+            seed=self.name, accession_number=self.accession_number, progress=progress
+        ).datasets
 
     def patient_name(self, folder: Path) -> str:
         """Read the name of the patient, who is not the learner."""
@@ -80,7 +85,8 @@ def read_names(path: Path) -> list[str]:
         If the file can't be read as text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors put a mark before UTF-8
+        # Windows editors put a mark before UTF-8
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MagicianError(
             f"{path} can't be read ({error}): it must be a text file in UTF-8 with a name in each line."
@@ -100,7 +106,8 @@ def instructions(
     allowed_ae_titles : sequence of str
         Who may call; empty for everybody.
     tls, mutual_tls : bool
-        Whether it takes encrypted connections only, and whether callers need a certificate of their own.
+        Whether it takes encrypted connections only, and whether callers need a certificate of their
+        own.
     """
     keywords = ""
     if allowed_ae_titles and node.local_ae_title not in allowed_ae_titles:
@@ -112,8 +119,12 @@ def instructions(
     if keywords:
         lines.append(f"            pacs = Node.parse(PACS{keywords})")
     if tls:
-        lines.append("            after `from magician import client_tls`; ca.pem is the authority that signed the")
-        lines.append("            certificate of this PACS, or that certificate if it has signed itself")
+        lines.append(
+            "            after `from magician import client_tls`; ca.pem is the authority that signed the"
+        )
+        lines.append(
+            "            certificate of this PACS, or that certificate if it has signed itself"
+        )
     lines += [
         '  Cell 5    "accession_number": the learner\'s own',
         "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; C-MOVE is for the notebook's own PACS",
@@ -127,14 +138,17 @@ def table(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
     width = max([7, *(len(study.name) for study in studies)])
     rows = [(study.name, study.accession_number, study.patient_name(folder)) for study in studies]
     header = ("learner", "accession number", "patient")
-    return [f"  {name:{width}}  {number:16}  {patient}" for name, number, patient in [header, *rows]]
+    return [
+        f"  {name:{width}}  {number:16}  {patient}" for name, number, patient in [header, *rows]
+    ]
 
 
 def address_of_this_computer() -> str:
     """The address under which this computer appears to others, as far as it can know itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation; a UDP "connection" sends no packet
+            # an address for documentation; a UDP "connection" sends no packet
+            probe.connect(("192.0.2.1", 9))
             return probe.getsockname()[0]
         except OSError:
             return socket.gethostname()

@@ -1,9 +1,10 @@
 """The teaching study: a chest CT that no patient ever had, with the truth about its lungs.
 
-`teaching_study` gives what a scanner would send to a PACS: 93 axial images, numbered from head to feet as
-many scanners do, and two localizers (scouts) in a series of their own. The anatomy is computed, not copied
-(`anatomy/`), so there is no licence and no privacy question, and the right answer is known for every voxel.
-A seed is a patient: a class of thirty can have thirty different ones.
+`teaching_study` gives what a scanner would send to a PACS: 93 axial images, numbered from head to
+feet as many scanners do, and two localizers (scouts) in a series of their own. The anatomy is
+computed, not copied (`anatomy/`), so there is no licence and no privacy question, and the right
+answer is known for every voxel. A seed is a patient: a class of thirty can have thirty different
+ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
 
-# Raise this number whenever the pixels of a seed change: other pixels must never travel under the same UIDs.
+# Raise this number whenever the pixels of a seed change: other pixels must never travel under the
+# same UIDs.
 REVISION = 2
 
 _NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
@@ -28,7 +30,18 @@ _FEET_Z_MM = -318.0
 _DATE = "20250303"
 _BAR = "{l_bar}{bar}| {elapsed}<{remaining}"  # steps mean nothing to whoever waits
 _NAMES = {
-    "F": ("Dorothy", "Marie", "Grace", "Rosalind", "Ada", "Lise", "Emmy", "Katherine", "Mileva", "Hedy"),
+    "F": (
+        "Dorothy",
+        "Marie",
+        "Grace",
+        "Rosalind",
+        "Ada",
+        "Lise",
+        "Emmy",
+        "Katherine",
+        "Mileva",
+        "Hedy",
+    ),
     "M": (
         "Wilhelm",
         "Godfrey",
@@ -53,8 +66,9 @@ class TeachingStudy:
     datasets : list of Dataset
         93 axial CT images from head to feet, then 2 localizers; each has its `file_meta`.
     truth : array of uint8, shape (93, 512, 512), axes (slice, row, column)
-        0 outside, 1 right lung, 2 left lung. Slices run from feet to head: the order that `read_series` gives,
-        and the reverse of `datasets`. Rows run from anterior to posterior, columns from the patient's right to left.
+        0 outside, 1 right lung, 2 left lung. Slices run from feet to head: the order that
+        `read_series` gives, and the reverse of `datasets`. Rows run from anterior to posterior,
+        columns from the patient's right to left.
     """
 
     datasets: list[Dataset]
@@ -71,17 +85,19 @@ def teaching_study(
 ) -> TeachingStudy:
     """Make a chest CT study with a consolidation that a plain threshold misses.
 
-    The first call for a seed takes some seconds; the pixels are then kept in this process. Every call returns new
-    datasets and a new truth array, so what a caller changes stays with that caller.
+    The first call for a seed takes some seconds; the pixels are then kept in this process. Every
+    call returns new datasets and a new truth array, so what a caller changes stays with that
+    caller.
 
     Parameters
     ----------
     seed : int or str
-        Another seed is another patient; any learner's name will do. ``0`` and ``"0"`` are the same patient.
-        The seed itself is written nowhere.
+        Another seed is another patient; any learner's name will do. ``0`` and ``"0"`` are the same
+        patient. The seed itself is written nowhere.
     accession_number : str, at most 16 characters
     disease : bool
-        False leaves out the consolidation and the nodule, and nothing else: another study of the same patient.
+        False leaves out the consolidation and the nodule, and nothing else: another study of the
+        same patient.
     kernel : str
         ``"soft"``, or ``"sharp"``: the finer and noisier reconstruction that is made for lungs.
     progress : bool
@@ -90,13 +106,14 @@ def teaching_study(
     Returns
     -------
     TeachingStudy
-        The same arguments give the same bytes with the same versions of numpy and scipy on the same processor type.
+        The same arguments give the same bytes with the same versions of numpy and scipy on the same
+        processor type.
 
     Raises
     ------
     ValueError
-        If ``accession_number`` is not a valid SH value (PS3.5 6.2), ``seed`` is not an int or str, or there is no
-        such ``kernel``.
+        If ``accession_number`` is not a valid SH value (PS3.5 6.2), ``seed`` is not an int or str,
+        or there is no such ``kernel``.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, str)):
         raise ValueError(f"seed must be an int or a str, not {seed!r}.")
@@ -117,12 +134,16 @@ def teaching_study(
         for image in images:
             image.ContrastBolusAgent = "IODINATED CONTRAST"
             image.ContrastBolusRoute = "IV"
-    scouts = [_localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)]
+    scouts = [
+        _localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)
+    ]
     return TeachingStudy(datasets=images + scouts, truth=pixels.truth.copy())
 
 
 def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
-    """The SOP Instance UIDs of `teaching_study` with these arguments, in its order; no image is computed."""
+    """The SOP Instance UIDs of `teaching_study` with these arguments, in its order; no image is
+    computed.
+    """
     patient = _Patient(str(seed), accession_number, disease=True, kernel="soft")
     axial = [patient.uid(f"axial {index}") for index in reversed(range(SLICES))]
     return axial + [patient.uid(f"localizer {number}") for number in (1, 2)]
@@ -151,8 +172,16 @@ def _pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> _Pixe
     """Compute the images of a seed once; the accession number changes no pixel."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown) as bar:
-        chest = make_chest(_number(seed, "anatomy"), sex=_sex(seed), disease=disease, kernel=kernel, advance=bar.update)
+    with tqdm(
+        total=STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown
+    ) as bar:
+        chest = make_chest(
+            _number(seed, "anatomy"),
+            sex=_sex(seed),
+            disease=disease,
+            kernel=kernel,
+            advance=bar.update,
+        )
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
     return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
 
@@ -166,8 +195,9 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    two arrays of int16, shape (rows, columns), head at the top: seen from the front (columns from the patient's
-    right to left) and from the side (columns from anterior to posterior); stored values, not HU
+    two arrays of int16, shape (rows, columns), head at the top: seen from the front (columns from
+    the patient's right to left) and from the side (columns from anterior to posterior); stored
+    values, not HU
     """
     from scipy import ndimage
 
@@ -177,9 +207,12 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         view = hu.mean(axis=axis, dtype=np.float32)[::-1] + 1000.0
         rows = round(hu.shape[0] * SLICE_MM / PIXEL_MM)
         view = ndimage.zoom(view, (rows / hu.shape[0], 1), order=1, grid_mode=True, mode="nearest")
-        # Scanners compress and sharpen their scouts: ribs would otherwise drown between lung and spine.
+        # Scanners compress and sharpen their scouts: ribs would otherwise drown between lung and
+        # spine.
         view = 1000 * (np.maximum(view, 0) / 600) ** 0.8
-        view += 1.6 * (view - ndimage.gaussian_filter(view, 2.0)) + 0.8 * (view - ndimage.gaussian_filter(view, 12.0))
+        view += 1.6 * (view - ndimage.gaussian_filter(view, 2.0)) + 0.8 * (
+            view - ndimage.gaussian_filter(view, 12.0)
+        )
         views.append(np.clip(view, 0, 4095).astype(np.int16))
     return views[0], views[1]
 
@@ -188,7 +221,8 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _number(seed: str, role: str, revision: int = 1) -> int:
-    # Who a patient is does not change with the revision of the pixels: a class keeps its patients, with new UIDs.
+    # Who a patient is does not change with the revision of the pixels: a class keeps its patients,
+    # with new UIDs.
     return uuid.uuid5(_NAMESPACE, f"{revision}\x1f{seed}\x1f{role}").int
 
 
@@ -207,7 +241,11 @@ class _Patient:
         self.age = f"{35 + _number(seed, 'age') % 45:03d}Y"
         self.patient_id = f"PHANTOM-{_number(seed, 'patient id') % 10**8:08d}"
         self.accession_number = accession_number
-        self._key = f"{seed}\x1f{accession_number}" + "\x1fhealthy" * (not disease) + "\x1fsharp" * (kernel == "sharp")
+        self._key = (
+            f"{seed}\x1f{accession_number}"
+            + "\x1fhealthy" * (not disease)
+            + "\x1fsharp" * (kernel == "sharp")
+        )
 
     def uid(self, role: str) -> str:
         return f"2.25.{_number(self._key, role, REVISION)}"
@@ -316,7 +354,9 @@ def _axial_image(patient: _Patient, stored: bytes, index: int, *, instance_numbe
 
 
 def _localizer(patient: _Patient, stored: np.ndarray, number: int) -> Dataset:
-    """Make localizer 1 (from the front) or 2 (from the side); the plane goes through the middle of the volume."""
+    """Make localizer 1 (from the front) or 2 (from the side); the plane goes through the middle of
+    the volume.
+    """
     rows, columns = stored.shape
     image = _ct_image(patient, f"localizer {number}", stored.astype("<i2").tobytes(), rows, columns)
     corner = -(columns - 1) / 2 * PIXEL_MM

@@ -1,8 +1,8 @@
 """A listener that stays up: a part of `storage`, whose `Receiver` and the practice PACS use it.
 
-pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header claims (PS3.8 9.3.1),
-makes two threads for whoever connects, and lets one stalling TLS handshake stop all. Here each of these has a bound,
-and what exceeds it is refused and logged.
+pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header
+claims (PS3.8 9.3.1), makes two threads for whoever connects, and lets one stalling TLS handshake
+stop all. Here each of these has a bound, and what exceeds it is refused and logged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from contextlib import suppress
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import (
+    AddressInformation,
+    AssociationSocket,
+    RequestHandler,
+    ThreadedAssociationServer,
+)
 
 from magician.errors import MagicianError
 from magician.node import Node, advice, require_host
@@ -42,10 +47,12 @@ REASONS = {
 def connection_lost(event: evt.Event) -> None:
     """End what is going on over a connection that has closed; the handler of EVT_CONN_CLOSE.
 
-    pynetdicom notices in the thread that is busy sending, and so would wait for an answer to each further object.
+    pynetdicom notices in the thread that is busy sending, and so would wait for an answer to each
+    further object.
     """
     event.assoc.is_established = False
-    event.assoc.dimse.msg_queue.put((None, None))  # what pynetdicom itself enters when the peer is gone
+    # what pynetdicom itself enters when the peer is gone
+    event.assoc.dimse.msg_queue.put((None, None))
     if event.assoc.is_acceptor and event.assoc.requestor.primitive is None:
         event.assoc.dul.to_user_queue.put(None)  # no association request will come any more
 
@@ -91,10 +98,11 @@ class _Handler(RequestHandler):
 class _Server(ThreadedAssociationServer):
     """Hands each connection to a thread of its own, the TLS handshake included."""
 
-    # Connections that may wait to be accepted: a class that runs the same cell at once. With socketserver's own 5 the
-    # others try again after a second, and after some seconds in vain.
+    # Connections that may wait to be accepted: a class that runs the same cell at once. With
+    # socketserver's own 5 the others try again after a second, and after some seconds in vain.
     request_queue_size = 128
-    daemon_threads = True  # else a stop waits for whoever is silent in the middle of a TLS handshake
+    # else a stop waits for whoever is silent in the middle of a TLS handshake
+    daemon_threads = True
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
         self.limits = limits
@@ -111,13 +119,18 @@ class _Server(ThreadedAssociationServer):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self.limits.associate_s)
         if self.ssl_context:
-            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            connection = self.ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         return connection, address
 
     def verify_request(self, request: socket.socket, client_address) -> bool:
         """Take a connection, or close it because there are too many."""
         with self._count_lock:
-            if len(self._shaking_hands) + len(self.active_associations) >= 2 * self.limits.associations:
+            if (
+                len(self._shaking_hands) + len(self.active_associations)
+                >= 2 * self.limits.associations
+            ):
                 logger.warning("Closed a connection from %s: too many are open", client_address[0])
                 return False
             self._shaking_hands.add(request)
@@ -148,7 +161,8 @@ class _Server(ThreadedAssociationServer):
             waiting = list(self._shaking_hands)
         for connection in waiting:
             with suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS connections too, whatever they are at
+                # of TLS connections too, whatever they are at
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
         """Log why a caller was turned away; socketserver would print it."""
@@ -161,16 +175,23 @@ class _Server(ThreadedAssociationServer):
 
 
 class Listener(AE):
-    """An application entity that listens, and that calls the destinations of a C-MOVE as every caller of ours does."""
+    """An application entity that listens, and that calls the destinations of a C-MOVE as every
+    caller of ours does.
+    """
 
-    def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Node) -> Connection:
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: Node
+    ) -> Connection:
         mend_reactor(assoc)
         quicken(assoc)
-        return Connection(assoc, address, tls_args)  # the node holds the TLS context, and how long to wait
+        # the node holds the TLS context, and how long to wait
+        return Connection(assoc, address, tls_args)
 
 
 class _OfferedContext(PresentationContext):
-    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every association."""
+    """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every
+    association.
+    """
 
     def __init__(self, template: PresentationContext) -> None:
         vars(self).update(vars(template))
@@ -182,24 +203,39 @@ class _OfferedContext(PresentationContext):
 
 
 def start_listening(
-    ae: Listener, host: str, port: int, handlers: list[tuple], *, limits: Limits, tls: ssl.SSLContext | None = None
+    ae: Listener,
+    host: str,
+    port: int,
+    handlers: list[tuple],
+    *,
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[_Server, Node]:
-    """Start the server thread of an application entity; returns the server and the node by which to reach it.
+    """Start the server thread of an application entity; returns the server and the node by which to
+    reach it.
 
-    The node has no TLS context of its own: that of a listener holds its private key, a caller's the authority.
+    The node has no TLS context of its own: that of a listener holds its private key, a caller's the
+    authority.
 
     Raises
     ------
     MagicianError
         If the address is taken or can't be had.
     ValueError
-        If `host` is empty, which would mean every address of this computer; or if `tls` is a caller's context.
+        If `host` is empty, which would mean every address of this computer; or if `tls` is a
+        caller's context.
     """
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is a context for the side that calls; a listener needs its own: server_tls(...).")
+        raise ValueError(
+            "tls is a context for the side that calls; a listener needs its own: server_tls(...)."
+        )
     require_host(host)
     ae.maximum_pdu_size, ae.maximum_associations = MAX_PDU_BYTES, limits.associations
-    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = limits.associate_s, limits.idle_s, limits.idle_s
+    ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = (
+        limits.associate_s,
+        limits.idle_s,
+        limits.idle_s,
+    )
     offered = [_OfferedContext(context) for context in ae.supported_contexts]
     options = {"server_class": _Server, "limits": limits, "ssl_context": tls}
     try:
@@ -210,13 +246,17 @@ def start_listening(
             f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {advice(error)}"
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
-    threading.Thread(target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True
+    ).start()
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
 
 
 def stop_listening(server: _Server) -> None:
-    """Stop a server, and end the associations that are still open: politely at first, then by closing them."""
+    """Stop a server, and end the associations that are still open: politely at first, then by
+    closing them.
+    """
     server.shutdown()
     server.hang_up()
     open_ones = server.active_associations
@@ -227,5 +267,6 @@ def stop_listening(server: _Server) -> None:
         association.join(max(0.0, deadline - time.monotonic()))
     for association in open_ones:
         if association.is_alive():
-            association.dul.socket.close_for_certain()  # wakes a thread that is stuck in sending or receiving
+            # wakes a thread that is stuck in sending or receiving
+            association.dul.socket.close_for_certain()
             association.join(GOODBYE_S)

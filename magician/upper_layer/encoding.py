@@ -1,7 +1,8 @@
-"""What is written anew for every object that comes in, put together from bytes; a part of `storage`.
+"""What is written anew for every object that comes in, put together from bytes; a part of
+`storage`.
 
-pynetdicom and pydicom encode these as they encode everything, element by element with all checks. For a series of
-images that took longer than writing the pixels to the disk.
+pynetdicom and pydicom encode these as they encode everything, element by element with all checks.
+For a series of images that took longer than writing the pixels to the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ COMMAND_FIELD, NO_DATA_SET = 0x8001, 0x0101  # PS3.7 9.3.1.2
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """What a DICOM file has before its data set: preamble, prefix, file meta information (PS3.10 7.1)."""
+    """What a DICOM file has before its data set: preamble, prefix, file meta information (PS3.10
+    7.1).
+    """
     group = b"".join(
         (
             struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
@@ -29,8 +32,12 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     return PREAMBLE + _explicit(0x0000, b"UL", struct.pack("<I", len(group))) + group
 
 
-def c_store_response(message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int) -> bytes:
-    """The command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian (PS3.7 6.3.1)."""
+def c_store_response(
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int
+) -> bytes:
+    """The command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian (PS3.7
+    6.3.1).
+    """
     group = b"".join(
         (
             _implicit(0x0002, _even(sop_class_uid)),

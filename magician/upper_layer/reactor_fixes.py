@@ -1,9 +1,11 @@
-"""Mends a race in pynetdicom by which an association can lose an answer; a part of `association` and `storage`.
+"""Mends a race in pynetdicom by which an association can lose an answer; a part of `association`
+and `storage`.
 
-An association of pynetdicom's has a thread, the reactor, that takes incoming messages off a queue. `send_c_find` and
-its like pause it by clearing a flag, and go on once it says that it is paused. When a request follows closely on
-another, the reactor may just have been woken, and not have taken that back yet: then it takes the answer to the new
-request, which nobody gets. Of 150 pairs of C-ECHO and C-FIND on a busy computer, 4 ended in a time-out.
+An association of pynetdicom's has a thread, the reactor, that takes incoming messages off a queue.
+`send_c_find` and its like pause it by clearing a flag, and go on once it says that it is paused.
+When a request follows closely on another, the reactor may just have been woken, and not have taken
+that back yet: then it takes the answer to the new request, which nobody gets. Of 150 pairs of
+C-ECHO and C-FIND on a busy computer, 4 ended in a time-out.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 class _Checkpoint:
-    """What pynetdicom uses a `threading.Event` for; but whoever is let pass says so before anybody else can look."""
+    """What pynetdicom uses a `threading.Event` for; but whoever is let pass says so before anybody
+    else can look.
+    """
 
     def __init__(self, association: Association) -> None:
         self._association = association
@@ -43,16 +47,20 @@ class _Checkpoint:
 
 
 def mend_reactor(association: Association) -> None:
-    """Make it safe to send one request after another on `association`, which must not have begun yet."""
+    """Make it safe to send one request after another on `association`, which must not have begun
+    yet.
+    """
     association._reactor_checkpoint = _Checkpoint(association)
     survive_nonsense(association)
 
 
 def survive_nonsense(association: Association) -> None:
-    """End `association`, which must not have begun yet, when its peer sends what pynetdicom can't follow.
+    """End `association`, which must not have begun yet, when its peer sends what pynetdicom can't
+    follow.
 
-    Some broken messages raise an exception in the thread that reads them (PS3.8 9.2 has an event for each, pynetdicom
-    not for all). The thread then dies, and who waits for an answer waits in vain.
+    Some broken messages raise an exception in the thread that reads them (PS3.8 9.2 has an event
+    for each, pynetdicom not for all). The thread then dies, and who waits for an answer waits in
+    vain.
     """
     machine, dul = association.dul.state_machine, association.dul
     proceed, serve, take = machine.do_action, association._serve_request, association.dimse.get_msg
@@ -64,7 +72,9 @@ def survive_nonsense(association: Association) -> None:
         try:
             serve(message, context_id)
         except Exception as error:
-            logger.warning("Ended an association over a request: %s: %s", type(error).__name__, error)
+            logger.warning(
+                "Ended an association over a request: %s: %s", type(error).__name__, error
+            )
             end()
 
     def take_or_end(block: bool = False):
@@ -79,9 +89,14 @@ def survive_nonsense(association: Association) -> None:
         try:
             proceed(event)
         except Exception as error:
-            logger.warning("Ended an association whose peer sent a broken message: %s: %s", type(error).__name__, error)
+            logger.warning(
+                "Ended an association whose peer sent a broken message: %s: %s",
+                type(error).__name__,
+                error,
+            )
             dul.socket.close()
-            if association.is_requestor or association.is_established:  # whoever listens does not expect it before
+            # whoever listens does not expect it before
+            if association.is_requestor or association.is_established:
                 dul.to_user_queue.put(A_P_ABORT())
             association.dimse.msg_queue.put((None, None))
             evt.trigger(association, evt.EVT_CONN_CLOSE, {"address": None})

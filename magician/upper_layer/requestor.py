@@ -1,7 +1,8 @@
 """The caller's end of a connection; a part of `association`.
 
-pynetdicom's own waits without end for a peer that falls silent in the middle of a message or stops reading, and only
-logs why a connection failed. This one gives up in time, and remembers what it saw.
+pynetdicom's own waits without end for a peer that falls silent in the middle of a message or stops
+reading, and only logs why a connection failed. This one gives up in time, and remembers what it
+saw.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Connection(WakefulSocket):
                 self.layer = "TLS"
                 self.socket.settimeout(self.node.associate_s)
                 self.socket = self.node.tls.wrap_socket(self.socket, server_hostname=self.node.host)
-            self.assoc.requestor.address_info = AddressInformation.from_tuple(self.socket.getsockname())
+            self.assoc.requestor.address_info = AddressInformation.from_tuple(
+                self.socket.getsockname()
+            )
         except OSError as error:
             self.failure = error
             self._shutdown_socket()
@@ -127,7 +130,9 @@ class Connection(WakefulSocket):
 
     @contextmanager
     def _time_limit(self, started: float) -> Iterator[None]:
-        """Do one step on the socket, or nothing for a moment; raise once the time for the whole PDU is up."""
+        """Do one step on the socket, or nothing for a moment; raise once the time for the whole PDU
+        is up.
+        """
         try:
             with suppress(TimeoutError):
                 yield
@@ -141,7 +146,8 @@ class Connection(WakefulSocket):
         if self.assoc.is_established:
             self._agreed = True
             return started + self.node.dimse_s
-        # an association that we have given up is worth no waiting at all, and neither is a peer that talks rubbish
+        # an association that we have given up is worth no waiting at all, and neither is a peer
+        # that talks rubbish
         return 0 if self._agreed or self.is_foreign else self._opened + self.node.associate_s
 
     @property
@@ -152,8 +158,8 @@ class Connection(WakefulSocket):
     def close(self) -> None:
         """Close the connection when pynetdicom's state machine wants it.
 
-        Unlike pynetdicom's own, it stays marked as one that stood: else a peer that refuses the association at once is
-        taken for one that could not be reached, and its reason is lost.
+        Unlike pynetdicom's own, it stays marked as one that stood: else a peer that refuses the
+        association at once is taken for one that could not be reached, and its reason is lost.
         """
         self.close_for_certain()
         if self.socket is not None:
@@ -168,7 +174,11 @@ class Requestor(AE):
         super().__init__(ae_title=node.local_ae_title)
         self.node = node
         self._connection: Connection | None = None
-        self.connection_timeout, self.acse_timeout, self.dimse_timeout = node.connect_s, node.associate_s, node.dimse_s
+        self.connection_timeout, self.acse_timeout, self.dimse_timeout = (
+            node.connect_s,
+            node.associate_s,
+            node.dimse_s,
+        )
         self.network_timeout = None  # dimse_s governs; a second clock would only race with it
 
     def _create_socket(self, assoc, address: AddressInformation, tls_args: None) -> Connection:
@@ -189,7 +199,8 @@ def look_up(node: Node) -> str:
     Raises
     ------
     PacsUnreachable
-        If the name is not known, or not found out within ``connect_s`` (then it is a `PacsTimeout`, too).
+        If the name is not known, or not found out within ``connect_s`` (then it is a `PacsTimeout`,
+        too).
     """
     found: list = []
 
@@ -205,10 +216,16 @@ def look_up(node: Node) -> str:
     if not found:
         seen = f"No name server told the address of {node.host!r} within {node.connect_s:g} s (connect_s)."
         raise NoAnswerToConnect.of(
-            Finding("host name", seen, "the network", "Try the IP address, or ask the network's administrator.")
+            Finding(
+                "host name",
+                seen,
+                "the network",
+                "Try the IP address, or ask the network's administrator.",
+            )
         )
     if isinstance(found[0], Exception):
         seen = f"The host name {node.host!r} of {node} is not known to this computer ({found[0]})."
         change = "Check its spelling; inside a hospital, try the IP address."
         raise PacsUnreachable.of(Finding("host name", seen, "we", change)) from found[0]
-    return min(found[0], key=lambda entry: entry[0] != socket.AF_INET)[4][0]  # IPv4 first, as most PACS listen
+    # IPv4 first, as most PACS listen
+    return min(found[0], key=lambda entry: entry[0] != socket.AF_INET)[4][0]

@@ -1,7 +1,8 @@
 """Makes pynetdicom's associations several times faster; a part of `association` and `storage`.
 
-pynetdicom's thread for a connection looks every millisecond whether there is something to read or to send, and sends
-a message as many small steps. Here it sleeps until there is something to do, and sends a message in one step.
+pynetdicom's thread for a connection looks every millisecond whether there is something to read or
+to send, and sends a message as many small steps. Here it sleeps until there is something to do, and
+sends a message in one step.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pynetdicom.transport import AssociationSocket
 
 from magician.upper_layer.encoding import c_store_response
 
-LONGEST_SLEEP_S = 0.02  # the thread also has to notice that a timer has run out, or that it is to end
+# the thread also has to notice that a timer has run out, or that it is to end
+LONGEST_SLEEP_S = 0.02
 PART_BYTES = 128 * 1024
 MOST_WAITING = 8  # messages that have been read and not yet dealt with
 BUSY_SLEEP_S = 0.002
@@ -41,7 +43,8 @@ DESCRIPTIONS = {  # what pynetdicom writes into its log about everything that co
 
 def quicken(association: Association) -> None:
     """Make an association fast that has not begun yet; its socket must be a `WakefulSocket`."""
-    if not logging.getLogger("pynetdicom").isEnabledFor(logging.INFO):  # else they are composed and thrown away
+    # else they are composed and thrown away
+    if not logging.getLogger("pynetdicom").isEnabledFor(logging.INFO):
         for event, describe in DESCRIPTIONS.items():
             association.unbind(event, describe)
     outbox, thread = _RingingQueue(), association.dul
@@ -61,22 +64,31 @@ def quicken(association: Association) -> None:
     thread.run = run_and_close
     association.kill = lambda: _kill(association)
     association.dul._send = lambda pdu: _send(association, pdu)
-    association.dimse.send_msg = lambda primitive, context_id: _send_message(association, primitive, context_id)
+    association.dimse.send_msg = lambda primitive, context_id: _send_message(
+        association, primitive, context_id
+    )
 
 
 def _next_message(association: Association, take: Callable, block: bool) -> tuple:
-    """Wait for a message as long as bytes move: a large one may take longer than an answer may let us wait.
+    """Wait for a message as long as bytes move: a large one may take longer than an answer may let
+    us wait.
 
-    When a connection has closed there is nothing to wait for. What says so in the queue may have been taken already, by
-    the thread that had no use for it.
+    When a connection has closed there is nothing to wait for. What says so in the queue may have
+    been taken already, by the thread that had no use for it.
     """
     if block and association.dul.socket.is_closed:
         return take(False)
     while True:
         asked = time.monotonic()
         message = take(block)
-        timed_out = block and message == (None, None) and time.monotonic() - asked >= (association.dimse_timeout or 0)
-        if not (timed_out and association.is_established and association.dul.socket.last_moved > asked):
+        timed_out = (
+            block
+            and message == (None, None)
+            and time.monotonic() - asked >= (association.dimse_timeout or 0)
+        )
+        if not (
+            timed_out and association.is_established and association.dul.socket.last_moved > asked
+        ):
             return message
 
 
@@ -100,7 +112,8 @@ class _RingingQueue(queue.Queue):
 
 
 class WakefulSocket(AssociationSocket):
-    """A socket on which the thread of an association sleeps until there is something to read or to send.
+    """A socket on which the thread of an association sleeps until there is something to read or to
+    send.
 
     Attributes
     ----------
@@ -119,17 +132,22 @@ class WakefulSocket(AssociationSocket):
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to read; waits for a moment if there is nothing to send either."""
+        """Whether there is something to read; waits for a moment if there is nothing to send
+        either.
+        """
         outbox = self.assoc.dul.to_provider_queue
         if self.socket is None or not self._is_connected:
             time.sleep(0.001)
             return False
-        # A peer that sends without waiting for answers has to wait when we can't follow; one that waits never does
+        # A peer that sends without waiting for answers has to wait when we can't follow; one that
+        # waits never does
         sources = [self.socket] if self.assoc.dimse.msg_queue.qsize() < MOST_WAITING else []
         if sources and isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True  # decrypted already, so that the socket itself has nothing to show
         try:
-            readable = _readable([*sources, outbox.bell], LONGEST_SLEEP_S if sources else BUSY_SLEEP_S)
+            readable = _readable(
+                [*sources, outbox.bell], LONGEST_SLEEP_S if sources else BUSY_SLEEP_S
+            )
             if outbox.bell in readable:
                 outbox.bell.recv(4096)
         except (OSError, ValueError):
@@ -138,7 +156,9 @@ class WakefulSocket(AssociationSocket):
         return self.socket in readable
 
     def close_for_certain(self) -> None:
-        """Close the socket: pynetdicom leaves it open in some of the ways in which an association ends."""
+        """Close the socket: pynetdicom leaves it open in some of the ways in which an association
+        ends.
+        """
         opened = self.socket
         if opened is not None:
             with suppress(OSError):  # it is not connected any more, or never was
@@ -167,7 +187,9 @@ def _readable(sockets: list[socket.socket], seconds: float) -> list[socket.socke
 
 
 def _kill(association: Association) -> None:
-    """End the threads of an association; pynetdicom's own looks only every 10 ms whether they are at their end."""
+    """End the threads of an association; pynetdicom's own looks only every 10 ms whether they are
+    at their end.
+    """
     association._reactor_checkpoint.set()
     association._kill, association.is_established, association._is_paused = True, False, True
     while association.dul.is_alive() and not association.dul.stop_dul():
@@ -199,7 +221,9 @@ def _send_message(association: Association, primitive, context_id: int) -> None:
 
 
 def _is_plain_store_response(primitive) -> bool:
-    """Tell whether it is the answer to one of many C-STORE requests, with nothing in it but the status."""
+    """Tell whether it is the answer to one of many C-STORE requests, with nothing in it but the
+    status.
+    """
     return (
         isinstance(primitive, C_STORE)
         and primitive.MessageIDBeingRespondedTo is not None
@@ -210,7 +234,9 @@ def _is_plain_store_response(primitive) -> bool:
 
 
 def _send(association: Association, pdu) -> None:
-    """Send a PDU; of a whole message each fragment in a P-DATA-TF of its own, as the peer's maximum length asks."""
+    """Send a PDU; of a whole message each fragment in a P-DATA-TF of its own, as the peer's maximum
+    length asks.
+    """
     if association.dul.socket is None:
         return
     if isinstance(pdu, P_DATA_TF):

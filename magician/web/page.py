@@ -1,8 +1,8 @@
 """A web page of a practice PACS: its studies and series, with pictures to scroll through.
 
-It is there to look at, and nothing can be changed through it: only GET and HEAD are answered. It asks nobody who they
-are, so it listens on loopback, and beyond it only for a PACS that does, too. Werkzeug reads requests and finds the
-page, waitress holds the connections.
+It is there to look at, and nothing can be changed through it: only GET and HEAD are answered. It
+asks nobody who they are, so it listens on loopback, and beyond it only for a PACS that does, too.
+Werkzeug reads requests and finds the page, waitress holds the connections.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ THREADS = 4
 
 
 class WebPage:
-    """The web page of a practice PACS; a context manager. Shown by a notebook, it is a frame with the page in it.
+    """The web page of a practice PACS; a context manager. Shown by a notebook, it is a frame with
+    the page in it.
 
     Parameters
     ----------
     pacs : PracticePacs
         It must be started. When it stops, so does the page.
     host : str
-        The address to listen on. Beyond loopback the PACS must listen, too: it then holds only objects that say
-        PatientIdentityRemoved=YES. Nothing is encrypted, and everybody who reaches the address may look.
+        The address to listen on. Beyond loopback the PACS must listen, too: it then holds only
+        objects that say PatientIdentityRemoved=YES. Nothing is encrypted, and everybody who reaches
+        the address may look.
     port : int
         0 takes a free port.
 
@@ -65,9 +67,12 @@ class WebPage:
                 Site(self._pacs, self._host), sockets=[listening], threads=THREADS, ident=None,
                 max_request_header_size=16 * 1024, max_request_body_size=1024, channel_timeout=60,
             )  # fmt: skip
-            # It would warn when requests have to wait, and when they are given up at the end; neither is a fault
+            # It would warn when requests have to wait, and when they are given up at the end;
+            # neither is a fault
             logging.getLogger("waitress").setLevel(logging.ERROR)
-            self._thread = threading.Thread(target=self._server.run, name=f"Web page of {self._ae_title}", daemon=True)
+            self._thread = threading.Thread(
+                target=self._server.run, name=f"Web page of {self._ae_title}", daemon=True
+            )
             self._thread.start()
             self._pacs.when_stopped(self.stop)
         return self
@@ -76,13 +81,16 @@ class WebPage:
         """Stop listening, and close what is open; harmless when it is stopped already."""
         server, self._server = self._server, None
         if server is not None:
-            server.task_dispatcher.shutdown()  # before the rest: a thread at work wakes the server when it is done
+            # before the rest: a thread at work wakes the server when it is done
+            server.task_dispatcher.shutdown()
             server.trigger.pull_trigger(lambda: _close(server))
             self._thread.join()
 
     @classmethod
     def shared(cls, pacs: PracticePacs) -> WebPage:
-        """Return the one page of a PACS on loopback, started, however often a notebook cell asks for it."""
+        """Return the one page of a PACS on loopback, started, however often a notebook cell asks
+        for it.
+        """
         if pacs not in _SHARED:
             _SHARED[pacs] = cls(pacs)
         return _SHARED[pacs].start()
@@ -107,7 +115,9 @@ class WebPage:
 
     def _require_started(self) -> None:
         if self._server is None:
-            raise MagicianError("This web page is stopped: call .start(), or use it in a with block.")
+            raise MagicianError(
+                "This web page is stopped: call .start(), or use it in a with block."
+            )
 
     def _listen(self) -> socket.socket:
         require_host(self._host)
@@ -120,14 +130,22 @@ class WebPage:
             ) from error
 
     def __repr__(self) -> str:
-        return f"The web page of the practice PACS {self._ae_title}" if self._server else "A web page that is stopped"
+        return (
+            f"The web page of the practice PACS {self._ae_title}"
+            if self._server
+            else "A web page that is stopped"
+        )
 
     def _repr_html_(self) -> str:
         if self._server is None:
             return Markup("<p>{}</p>").format(repr(self))
         hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
         url = f"{hub}proxy/{self.port}/" if hub else self.url
-        remark = "If the frame is empty, this JupyterHub lacks the package jupyter-server-proxy." if hub else ""
+        remark = (
+            "If the frame is empty, this JupyterHub lacks the package jupyter-server-proxy."
+            if hub
+            else ""
+        )
         return Markup(
             '<iframe src="{url}" title="{title}" width="100%" height="{height}" loading="lazy"></iframe>'
             '<p><a href="{url}" target="_blank" rel="noopener">Open it in a tab of its own</a>. '
@@ -161,7 +179,9 @@ def serve(pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> WebP
 
 
 def _close(server) -> None:
-    """Close a server and its connections; in its own thread, which ends when nothing is left to wait for."""
+    """Close a server and its connections; in its own thread, which ends when nothing is left to
+    wait for.
+    """
     for channel in list(server.active_channels.values()):
         channel.handle_close()
     server.close()

@@ -1,7 +1,8 @@
 """The pages of :mod:`magician.web.page`, as HTML.
 
-Everything that comes from DICOM goes through `Markup.format`, which escapes it: a patient's name may hold HTML. All
-addresses are relative, so that the pages work under whatever path a notebook server shows them.
+Everything that comes from DICOM goes through `Markup.format`, which escapes it: a patient's name
+may hold HTML. All addresses are relative, so that the pages work under whatever path a notebook
+server shows them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _PAGE = Markup("""<!DOCTYPE html>
 
 
 def _page(title: str, root: str, path: Sequence[tuple[str, str]], body: Markup) -> str:
-    links = Markup(" / ").join(Markup('<a href="{}">{}</a>').format(address, name) for address, name in path)
+    links = Markup(" / ").join(
+        Markup('<a href="{}">{}</a>').format(address, name) for address, name in path
+    )
     return _PAGE.format(title=title, root=root, path=links, body=body)
 
 
@@ -43,21 +46,35 @@ def studies(ae_title: str, held: list[Held]) -> str:
     columns = {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date", "StudyDescription": "Study",
                "AccessionNumber": "Accession number", "ModalitiesInStudy": "Modalities",
                "NumberOfStudyRelatedSeries": "Series", "NumberOfStudyRelatedInstances": "Objects"}  # fmt: skip
-    head = Markup().join(Markup('<th scope="col">{}</th>').format(name) for name in columns.values())
+    head = Markup().join(
+        Markup('<th scope="col">{}</th>').format(name) for name in columns.values()
+    )
     rows = Markup().join(_row_of_study(study, columns) for study in reversed(held))
-    body = Markup('<main><table class="studies"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></main>')
-    nothing = Markup("<main><p>It holds nothing yet: send something to it, and look again.</p></main>")
+    body = Markup(
+        '<main><table class="studies"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></main>'
+    )
+    nothing = Markup(
+        "<main><p>It holds nothing yet: send something to it, and look again.</p></main>"
+    )
     return _page(
-        f"{ae_title}: {_count(len(held), 'study', 'studies')}", "", [], body.format(head, rows) if held else nothing
+        f"{ae_title}: {_count(len(held), 'study', 'studies')}",
+        "",
+        [],
+        body.format(head, rows) if held else nothing,
     )
 
 
 def _row_of_study(study: Held, columns: dict[str, str]) -> Markup:
     study = study | {"ModalitiesInStudy": ", ".join(sorted(study["ModalitiesInStudy"].split(",")))}
-    cells = [Markup('<td data-label="{}">{}</td>').format(label, study[keyword]) for keyword, label in columns.items()]
+    cells = [
+        Markup('<td data-label="{}">{}</td>').format(label, study[keyword])
+        for keyword, label in columns.items()
+    ]
     name = study["PatientName"] or "(no name)"
     link = Markup('<a href="studies/{}/">{}</a>').format(study["StudyInstanceUID"], name)
-    cells[0] = Markup('<th scope="row" data-label="{}">{}</th>').format(columns["PatientName"], link)
+    cells[0] = Markup('<th scope="row" data-label="{}">{}</th>').format(
+        columns["PatientName"], link
+    )
     return Markup("<tr>{}</tr>").format(Markup().join(cells))
 
 
@@ -76,7 +93,9 @@ def _card(series: Held) -> Markup:
     if why := why_no_picture(series):
         picture = Markup('<span class="none">{}</span>').format(why)
     else:
-        picture = Markup('<img src="series/{}/thumbnail.jpg" alt="An image from the middle of {}" loading="lazy">')
+        picture = Markup(
+            '<img src="series/{}/thumbnail.jpg" alt="An image from the middle of {}" loading="lazy">'
+        )
         picture = picture.format(series["SeriesInstanceUID"], name)
     objects = _count(int(series["NumberOfSeriesRelatedInstances"]), "object", "objects")
     return Markup('<li><a href="series/{}/">{}<b>{}</b></a><span>{}, {}</span></li>').format(
@@ -84,7 +103,9 @@ def _card(series: Held) -> Markup:
     )
 
 
-def images(ae_title: str, held: list[Held], letters: list[Sequence[str]], number: int, window: str) -> str:
+def images(
+    ae_title: str, held: list[Held], letters: list[Sequence[str]], number: int, window: str
+) -> str:
     """One series to scroll.
 
     Parameters
@@ -93,7 +114,8 @@ def images(ae_title: str, held: list[Held], letters: list[Sequence[str]], number
     held : list
         Its instances, in the order in which they are shown.
     letters : list
-        Of each of them, which side of the patient is at its left, right and upper edge; empty if that is not known.
+        Of each of them, which side of the patient is at its left, right and upper edge; empty if
+        that is not known.
     number : int
         The one to begin with, from 1.
     window : str
@@ -101,7 +123,9 @@ def images(ae_title: str, held: list[Held], letters: list[Sequence[str]], number
     """
     first, shown = held[0], held[number - 1]
     name, is_ct = name_of_series(first), first["SOPClassUID"] == CTImageStorage
-    facts = _facts(first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"})
+    facts = _facts(
+        first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"}
+    )
     if why := why_no_picture(first):
         body = Markup('<main>{}<p class="none">{}: {}</p></main>').format(facts, _kind(first), why)
     else:
@@ -150,7 +174,8 @@ def _edges(letters: Sequence[str]) -> Markup:
 
 def _windows(chosen: str) -> Markup:
     choices = {"": "as the image says"} | {
-        name: f"{name.replace('-', ' ')} {center:g}, {width:g}" for name, (center, width) in WINDOWS.items()
+        name: f"{name.replace('-', ' ')} {center:g}, {width:g}"
+        for name, (center, width) in WINDOWS.items()
     }
     radios = Markup().join(
         Markup('<label><input type="radio" name="window" value="{}"{}> {}</label>').format(
@@ -158,7 +183,9 @@ def _windows(chosen: str) -> Markup:
         )
         for name, text in choices.items()
     )
-    return Markup("<fieldset><legend>Window: centre and width in HU</legend>{}</fieldset>").format(radios)
+    return Markup("<fieldset><legend>Window: centre and width in HU</legend>{}</fieldset>").format(
+        radios
+    )
 
 
 def error(status: str, why: str) -> str:

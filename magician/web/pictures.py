@@ -38,7 +38,9 @@ class NoPicture(Exception):
 
 
 def why_no_picture(held: dict[str, str]) -> str:
-    """Say why an object is none that can be shown, as far as the index knows; empty if it may be one."""
+    """Say why an object is none that can be shown, as far as the index knows; empty if it may be
+    one.
+    """
     if held["SOPClassUID"] == SegmentationStorage:
         return "A mask, which has no picture of its own: see it in the overlay series."
     if not held["Rows"]:
@@ -48,7 +50,9 @@ def why_no_picture(held: dict[str, str]) -> str:
     return ""
 
 
-def show(held: dict[str, str], center_and_width: tuple[float, float] | None, *, thumbnail: bool = False) -> Image.Image:
+def show(
+    held: dict[str, str], center_and_width: tuple[float, float] | None, *, thumbnail: bool = False
+) -> Image.Image:
     """Make the picture of one object.
 
     Parameters
@@ -56,8 +60,9 @@ def show(held: dict[str, str], center_and_width: tuple[float, float] | None, *, 
     held : dict
         What the index of the PACS knows of it.
     center_and_width : tuple of float, optional
-        The window of a CT, in HU. Left out, and for all other grey images, it is the first that the image itself
-        names (PS3.3 C.11.2.1.2), else a preset for CT, and from the darkest to the brightest pixel for others.
+        The window of a CT, in HU. Left out, and for all other grey images, it is the first that the
+        image itself names (PS3.3 C.11.2.1.2), else a preset for CT, and from the darkest to the
+        brightest pixel for others.
     thumbnail : bool
         Whether its longer side is cut down to `THUMBNAIL` pixels.
 
@@ -79,8 +84,11 @@ def show(held: dict[str, str], center_and_width: tuple[float, float] | None, *, 
         picture = _with_square_pixels(Image.fromarray(pixels), image)
     except NoPicture:
         raise
-    except Exception as error:  # pydicom and the decoders raise what they like about damaged objects
-        raise NoPicture("This object is damaged, or of a kind that this page does not show.") from error
+    # pydicom and the decoders raise what they like about damaged objects
+    except Exception as error:
+        raise NoPicture(
+            "This object is damaged, or of a kind that this page does not show."
+        ) from error
     if thumbnail:
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture
@@ -104,7 +112,9 @@ def tile(why: str) -> bytes:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     text = Markup().join(
-        Markup('<text x="128" y="{}" text-anchor="middle">{}</text>').format(128 + 22 * (i - len(lines) / 2), line)
+        Markup('<text x="128" y="{}" text-anchor="middle">{}</text>').format(
+            128 + 22 * (i - len(lines) / 2), line
+        )
         for i, line in enumerate(lines)
     )
     return Markup(
@@ -120,10 +130,11 @@ class Arrangement:
     Attributes
     ----------
     order : tuple of int
-        Their indices along the slice normal, from feet to head if they are axial; in order of their numbers if they do
-        not lie in one direction.
+        Their indices along the slice normal, from feet to head if they are axial; in order of their
+        numbers if they do not lie in one direction.
     letters : tuple of tuple of str
-        Of each of them, which side of the patient is at its left, right and upper edge; empty if that is not known.
+        Of each of them, which side of the patient is at its left, right and upper edge; empty if
+        that is not known.
     """
 
     order: tuple[int, ...]
@@ -137,7 +148,9 @@ def arrange(paths: tuple[str, ...]) -> Arrangement:
     try:
         for path in paths:
             _refuse_deflated(Path(path))
-        headers = [dcmread(path, stop_before_pixels=True, specific_tags=_HOW_IT_LIES) for path in paths]
+        headers = [
+            dcmread(path, stop_before_pixels=True, specific_tags=_HOW_IT_LIES) for path in paths
+        ]
         letters = tuple(map(_edges, headers))
     except Exception:  # damaged
         return Arrangement(as_numbered, ((),) * len(paths))
@@ -153,7 +166,8 @@ def arrange(paths: tuple[str, ...]) -> Arrangement:
 
 
 def _edges(header: Dataset) -> tuple[str, ...]:
-    """Letters of the left, right and upper edge; empty if the header does not tell (PS3.3 C.7.6.1.1.1).
+    """Letters of the left, right and upper edge; empty if the header does not tell (PS3.3
+    C.7.6.1.1.1).
 
     At the lower edge an overlay has its strip of text.
     """
@@ -161,14 +175,20 @@ def _edges(header: Dataset) -> tuple[str, ...]:
         towards = patient_orientation(header)
     else:
         towards = header.get("PatientOrientation") or ()
-    if isinstance(towards, str) or len(towards) != 2 or not all(re.fullmatch("[RLAPFH]{1,3}", one) for one in towards):
+    if (
+        isinstance(towards, str)
+        or len(towards) != 2
+        or not all(re.fullmatch("[RLAPFH]{1,3}", one) for one in towards)
+    ):
         return ()
     right, lower = towards
     return right.translate(_OPPOSITE), right, lower.translate(_OPPOSITE)
 
 
 def _read(path: Path) -> Dataset:
-    """Read an image, and refuse it before it is decoded if that would take much more memory than a picture."""
+    """Read an image, and refuse it before it is decoded if that would take much more memory than a
+    picture.
+    """
     too_large = NoPicture("This object is larger than this page shows.")
     if path.stat().st_size > MOST_BYTES:
         raise too_large
@@ -178,8 +198,11 @@ def _read(path: Path) -> Dataset:
     if image.file_meta.TransferSyntaxUID.is_compressed:
         frame = get_frame(image.PixelData, 0, number_of_frames=1)
         if image.file_meta.TransferSyntaxUID == RLELossless:
-            bytes_of_all = image.Rows * image.Columns * image.SamplesPerPixel * image.BitsAllocated // 8
-            if len(frame) > 2 * bytes_of_all + 1024:  # noise takes 1.01 bytes for each byte; 2 can stand for 128
+            bytes_of_all = (
+                image.Rows * image.Columns * image.SamplesPerPixel * image.BitsAllocated // 8
+            )
+            # noise takes 1.01 bytes for each byte; 2 can stand for 128
+            if len(frame) > 2 * bytes_of_all + 1024:
                 raise too_large
         else:
             sizes += _coded_sizes(frame)
@@ -189,21 +212,28 @@ def _read(path: Path) -> Dataset:
 
 
 def _refuse_deflated(path: Path) -> None:
-    """A deflated data set can become a thousand times larger, and pydicom inflates all of it to read any of it."""
+    """A deflated data set can become a thousand times larger, and pydicom inflates all of it to
+    read any of it.
+    """
     if read_file_meta_info(path).TransferSyntaxUID.is_deflated:
         raise NoPicture("A deflated object, which this page does not show.")
 
 
 def _coded_sizes(frame: bytes) -> list[tuple[int, int]]:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream claims; a decoder makes room for so many."""
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream claims; a decoder makes room
+    for so many.
+    """
     start = frame.find(b"\xff\x4f\xff\x51")  # JPEG 2000: start of code stream, SIZ
     if start >= 0:
         columns, rows = (int.from_bytes(frame[start + i : start + i + 4]) for i in (8, 12))
         return [(rows, columns)]
     sizes, at = [], 2
-    while frame[at : at + 1] == b"\xff" and frame[at + 1 : at + 2] != b"\xda":  # segments, as far as the first scan
+    # segments, as far as the first scan
+    while frame[at : at + 1] == b"\xff" and frame[at + 1 : at + 2] != b"\xda":
         if _SIZE_OF_JPEG.match(frame, at):
-            sizes.append((int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9])))
+            sizes.append(
+                (int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9]))
+            )
         at += 2 + int.from_bytes(frame[at + 2 : at + 4])
     return sizes
 
@@ -221,7 +251,9 @@ def _greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.n
     values = decode(image, image, Path(image.filename))
     is_ct = image.SOPClassUID == CTImageStorage
     if not is_ct or center_and_width is None:
-        center_and_width = _own_window(image) or (PRESETS["soft tissue"] if is_ct else _whole_range(values))
+        center_and_width = _own_window(image) or (
+            PRESETS["soft tissue"] if is_ct else _whole_range(values)
+        )
     greys = window(values, *center_and_width)
     return 255 - greys if image.PhotometricInterpretation == "MONOCHROME1" else greys
 
@@ -229,7 +261,9 @@ def _greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.n
 def _own_window(image: Dataset) -> tuple[float, float] | None:
     """The first window that an image names, if it names one."""
     try:
-        center, width = (float(np.atleast_1d(image[k].value)[0]) for k in ("WindowCenter", "WindowWidth"))
+        center, width = (
+            float(np.atleast_1d(image[k].value)[0]) for k in ("WindowCenter", "WindowWidth")
+        )
     except (KeyError, TypeError, ValueError, IndexError):
         return None
     return (center, width) if np.isfinite(center) and np.isfinite(width) and width >= 1 else None
@@ -241,7 +275,9 @@ def _whole_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def _with_square_pixels(picture: Image.Image, image: Dataset) -> Image.Image:
-    """Stretch the shorter side of a picture whose pixels are not square, so that circles stay round."""
+    """Stretch the shorter side of a picture whose pixels are not square, so that circles stay
+    round.
+    """
     try:
         row_mm, column_mm = numbers(image, "PixelSpacing", 2)
     except SeriesError:

@@ -1,4 +1,6 @@
-"""What the web page of a practice PACS answers to which request; a part of :mod:`magician.web.page`."""
+"""What the web page of a practice PACS answers to which request; a part of
+:mod:`magician.web.page`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ import socket
 import sys
 from pathlib import Path
 
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, InternalServerError, NotFound, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    ServiceUnavailable,
+)
 from werkzeug.routing import Map, RequestRedirect, Rule, UnicodeConverter, ValidationError
 from werkzeug.wrappers import Request, Response
 
@@ -25,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
-# A notebook of this computer shows the page in a frame, whatever its port; on Colab, Google's pages do
+# A notebook of this computer shows the page in a frame, whatever its port; on Colab, Google's pages
+# do
 NOTEBOOKS = "'self' http://127.0.0.1:* http://localhost:* vscode-webview:"
 COLAB = "https://colab.research.google.com https://*.googleusercontent.com"
 
@@ -93,7 +103,8 @@ class Site:
             endpoint, values = _MAP.bind("localhost").match(request.path, request.method)
             return getattr(self, f"_{endpoint}")(request, **values)
         except RequestRedirect:
-            return _failed(NotFound())  # an address is written with its last slash, or it leads nowhere
+            # an address is written with its last slash, or it leads nowhere
+            return _failed(NotFound())
         except HTTPException as error:
             return _failed(error)
         except MagicianError as error:
@@ -128,7 +139,9 @@ class Site:
         held = [one for one in held if not why_no_picture(one)] or held
         return _picture(held[len(held) // 2], request, kind, thumbnail=True)
 
-    def _instance(self, request: Request, study: str, series: str, instance: str, kind: str) -> Response:
+    def _instance(
+        self, request: Request, study: str, series: str, instance: str, kind: str
+    ) -> Response:
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
         return _picture(_found(self._pacs.held("IMAGE", **keys))[0], request, kind)
 
@@ -139,9 +152,9 @@ class Site:
 def _is_ours(header: str, host: str) -> bool:
     """Tell whether a request is meant for this computer, by its Host header.
 
-    A page of somebody else's can let its own name point at 127.0.0.1, and so make a browser read ours for it ("DNS
-    rebinding"). Addresses can't be bent like that, only names. Behind the proxy of Colab or a JupyterHub every name
-    is possible, and no browser runs on this computer.
+    A page of somebody else's can let its own name point at 127.0.0.1, and so make a browser read
+    ours for it ("DNS rebinding"). Addresses can't be bent like that, only names. Behind the proxy
+    of Colab or a JupyterHub every name is possible, and no browser runs on this computer.
     """
     if on_colab() or "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
         return True
@@ -173,7 +186,9 @@ def _found(held: list[dict[str, str]]) -> list[dict[str, str]]:
     return held
 
 
-def _picture(held: dict[str, str], request: Request, kind: str, *, thumbnail: bool = False) -> Response:
+def _picture(
+    held: dict[str, str], request: Request, kind: str, *, thumbnail: bool = False
+) -> Response:
     window = _window(request.args.get("window", ""))
     try:
         content = encode(show(held, window, thumbnail=thumbnail), kind)

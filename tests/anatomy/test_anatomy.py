@@ -32,7 +32,9 @@ def test_vessels_reach_the_periphery_without_detours(tree):
     branches = np.arange(1, len(tree.parent))
     way = np.zeros(len(tree.parent))
     for node in branches:  # parents come before their children
-        way[node] = way[tree.parent[node]] + np.linalg.norm(tree.where[node] - tree.where[tree.parent[node]])
+        way[node] = way[tree.parent[node]] + np.linalg.norm(
+            tree.where[node] - tree.where[tree.parent[node]]
+        )
     ends = np.setdiff1d(branches, tree.parent)
     assert len(ends) == 800
     assert np.median(way[ends] / np.linalg.norm(tree.where[ends], axis=1)) < 1.25
@@ -50,12 +52,24 @@ def test_branch_leaves_in_the_direction_in_which_its_stem_arrives():
 
 # ------------------------------------------------------------------------------------------------- the spine
 
-Y_MM, X_MM = np.arange(0, 130, dtype=np.float32)[:, None], np.arange(-50, 51, dtype=np.float32)[None, :]
+Y_MM, X_MM = (
+    np.arange(0, 130, dtype=np.float32)[:, None],
+    np.arange(-50, 51, dtype=np.float32)[None, :],
+)
 T1, T6, T12 = 2, 7, 13  # numbers in HEADS_Z
 
 
 def build():
-    return Build(sex="F", width=1.0, depth=1.0, fat=10.0, contrast=False, dome=(104.0, 96.0), heart=1.0, density=-870.0)
+    return Build(
+        sex="F",
+        width=1.0,
+        depth=1.0,
+        fat=10.0,
+        contrast=False,
+        dome=(104.0, 96.0),
+        heart=1.0,
+        density=-870.0,
+    )
 
 
 def slice_at(z):

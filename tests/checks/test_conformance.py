@@ -69,7 +69,10 @@ def test_results_of_every_orientation_are_conformant(kind, tmp_path, only_ours):
 def test_results_without_the_ct_refer_to_the_sources(volume, only_ours):
     results = make(volume, include_ct=False)
     assert check_conformance(results.all, sources=volume.headers).ok
-    assert "12 of 13 objects that are referred to are not here" in check_conformance(results.all).complaints[0]
+    assert (
+        "12 of 13 objects that are referred to are not here"
+        in check_conformance(results.all).complaints[0]
+    )
 
 
 def test_results_that_came_back_from_a_pacs_are_conformant(volume, results, tmp_path, only_ours):
@@ -112,7 +115,8 @@ def put(**values) -> object:
     return repair
 
 
-# What is repaired one after the other, and how many complaints (ours), errors and warnings (dciodvfy) are left
+# What is repaired one after the other, and how many complaints (ours), errors and warnings
+# (dciodvfy) are left
 LADDER = [
     ("as it is", lambda image: None, 7, 7, 1),
     ("file meta", complete_file_meta, 5, 5, 1),
@@ -170,7 +174,9 @@ def test_our_checks_find_what_dciodvfy_finds(careless):
 
 def test_what_no_validator_of_single_objects_sees(careless, only_ours):
     found = climbed(careless, RUNGS[-1])
-    assert found.together == ("StudyTime has 3 different values, and should be the same in all objects",)
+    assert found.together == (
+        "StudyTime has 3 different values, and should be the same in all objects",
+    )
     for image in careless:
         image.StudyTime = "030400"
     assert check_conformance(careless).ok
@@ -178,7 +184,9 @@ def test_what_no_validator_of_single_objects_sees(careless, only_ours):
 
 def test_careless_images_beside_the_ct_are_of_another_patient(careless, results, only_ours):
     found = "\n".join(check_conformance([*careless, *results.ct]).together)
-    assert all(f"{keyword} has" in found for keyword in ("PatientID", "PatientName", "StudyInstanceUID"))
+    assert all(
+        f"{keyword} has" in found for keyword in ("PatientID", "PatientName", "StudyInstanceUID")
+    )
 
 
 def test_a_pacs_takes_careless_images_without_a_word(careless):
@@ -218,7 +226,9 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "keyword", "clause"), MISSING, ids=[f"{k} {w}" for k, w, _ in MISSING])
+@pytest.mark.parametrize(
+    ("kind", "keyword", "clause"), MISSING, ids=[f"{k} {w}" for k, w, _ in MISSING]
+)
 def test_missing_attribute_is_named_with_its_clause(kind, keyword, clause, results, only_ours):
     found = getattr(results, kind)
     dataset = deepcopy(found[0] if isinstance(found, list) else found)
@@ -236,7 +246,9 @@ def test_every_required_attribute_is_missed(results, only_ours):
                 if keyword != "SOPClassUID":  # without it nobody knows what else is required
                     without = deepcopy(dataset)
                     del without[keyword]
-                    assert any(text.startswith(f"{keyword} is missing") for text in complaints(without)), keyword
+                    assert any(
+                        text.startswith(f"{keyword} is missing") for text in complaints(without)
+                    ), keyword
 
 
 def test_attribute_that_is_required_with_a_value(results, only_ours):
@@ -253,12 +265,16 @@ def test_attribute_that_may_be_empty(results, only_ours):
 def test_uid_that_is_none(uid, results, only_ours):
     results.seg.DimensionOrganizationSequence[0].add_new("DimensionOrganizationUID", "UI", "1.2")
     results.seg.DimensionOrganizationSequence[0]["DimensionOrganizationUID"]._value = uid
-    assert complaints(results.seg) == [f"DimensionOrganizationUID {uid:.70} is not a UID (PS3.5 9.1)"]
+    assert complaints(results.seg) == [
+        f"DimensionOrganizationUID {uid:.70} is not a UID (PS3.5 9.1)"
+    ]
 
 
 def test_file_meta_of_another_object(results, only_ours):
     results.seg.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
-    assert complaints(results.seg) == ["MediaStorageSOPInstanceUID is not SOPInstanceUID (PS3.10 7.1)"]
+    assert complaints(results.seg) == [
+        "MediaStorageSOPInstanceUID is not SOPInstanceUID (PS3.10 7.1)"
+    ]
 
 
 def test_no_file_meta(results, only_ours):
@@ -285,23 +301,34 @@ def test_pixels_cut_short(results, only_ours):
 
 def test_segment_without_a_label(results, only_ours):
     del results.seg.SegmentSequence[1].SegmentLabel
-    assert complaints(results.seg) == ["SegmentLabel is missing (type 1, PS3.3 C.8.20.2, segment 2)"]
+    assert complaints(results.seg) == [
+        "SegmentLabel is missing (type 1, PS3.3 C.8.20.2, segment 2)"
+    ]
 
 
 def test_segments_that_do_not_count_from_one(results, only_ours):
     results.seg.SegmentSequence[1].SegmentNumber = 3
-    assert any("has to count 1, 2, 3 and so on, and is [1, 3]" in text for text in complaints(results.seg))
-    assert any("frames belong to segments [2] that there are not" in text for text in complaints(results.seg))
+    assert any(
+        "has to count 1, 2, 3 and so on, and is [1, 3]" in text for text in complaints(results.seg)
+    )
+    assert any(
+        "frames belong to segments [2] that there are not" in text
+        for text in complaints(results.seg)
+    )
 
 
 def test_frame_without_a_position(results, only_ours):
     del results.seg.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence
-    assert complaints(results.seg) == ["PlanePositionSequence is missing for 1 of 24 frames (PS3.3 A.51.5)"]
+    assert complaints(results.seg) == [
+        "PlanePositionSequence is missing for 1 of 24 frames (PS3.3 A.51.5)"
+    ]
 
 
 def test_frame_that_is_not_described(results, only_ours):
     del results.seg.PerFrameFunctionalGroupsSequence[-1]
-    assert complaints(results.seg) == ["NumberOfFrames is 24, and 23 are described (PS3.3 C.7.6.16)"]
+    assert complaints(results.seg) == [
+        "NumberOfFrames is 24, and 23 are described (PS3.3 C.7.6.16)"
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ what fits together
@@ -311,10 +338,15 @@ def together(datasets: list[Dataset]) -> str:
     return "\n".join(check_conformance(datasets).together)
 
 
-@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "StudyInstanceUID", "AccessionNumber"])
+@pytest.mark.parametrize(
+    "keyword", ["PatientID", "PatientName", "StudyInstanceUID", "AccessionNumber"]
+)
 def test_one_object_of_another_patient_or_study(keyword, results, only_ours):
     setattr(results.sr, keyword, "1.2.3")
-    assert together(results.all) == f"{keyword} has 2 different values, and should be the same in all objects"
+    assert (
+        together(results.all)
+        == f"{keyword} has 2 different values, and should be the same in all objects"
+    )
 
 
 def test_two_frames_of_reference(results, only_ours):
@@ -325,7 +357,8 @@ def test_two_frames_of_reference(results, only_ours):
 def test_series_of_two_modalities(results, only_ours):
     results.overlay[3].Modality = "CT"
     assert (
-        together(results.all) == "Modality has 2 different values, and should be the same in the series of 12 objects"
+        together(results.all)
+        == "Modality has 2 different values, and should be the same in the series of 12 objects"
     )
 
 
@@ -362,7 +395,16 @@ def test_report_that_points_at_a_segment_that_there_is_not(results, only_ours):
 def test_table_of_good_objects(results, only_ours):
     lines = repr(check_conformance(results.all)).splitlines()
     assert lines[0] == "26 objects are conformant, and fit together."
-    assert lines[1].split() == ["objects", "outcome", "our", "checks", "dciodvfy", "what", "is", "wrong"]
+    assert lines[1].split() == [
+        "objects",
+        "outcome",
+        "our",
+        "checks",
+        "dciodvfy",
+        "what",
+        "is",
+        "wrong",
+    ]
     assert [line.split("  ")[0] for line in lines[3:]] == [
         "12 Secondary Capture Image", "1 Segmentation", "1 Comprehensive 3D SR", "12 CT Image", "all 26 together",
     ]  # fmt: skip

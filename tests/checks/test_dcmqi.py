@@ -1,4 +1,6 @@
-"""Our SEG and SR as dcmqi reads them: another implementation, in C++ on DCMTK and ITK, that nobody here wrote."""
+"""Our SEG and SR as dcmqi reads them: another implementation, in C++ on DCMTK and ITK, that nobody
+here wrote.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import ORIENTATIONS, ct_series, lung_segmentation, require_program, truth_labels, write_series
+from helpers import (
+    ORIENTATIONS,
+    ct_series,
+    lung_segmentation,
+    require_program,
+    truth_labels,
+    write_series,
+)
 from pydicom import Dataset
 
 from magician.ct.volume import CTVolume, read_series
@@ -30,28 +39,44 @@ def masks_by_dcmqi(seg: Dataset, folder: Path) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict of segment code to array, shape (voxels, 4): x, y, z in LPS mm and label of each voxel of the image
+    dict of segment code to array, shape (voxels, 4): x, y, z in LPS mm and label of each voxel of
+    the image
     """
     import SimpleITK as sitk  # noqa: N813
 
     path = save([seg], folder)[0]
-    run("segimage2itkimage", "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nrrd", "--prefix", "s")
+    run(
+        "segimage2itkimage",
+        "--inputDICOM",
+        path,
+        "--outputDirectory",
+        folder,
+        "--outputType",
+        "nrrd",
+        "--prefix",
+        "s",
+    )
     described = json.loads((folder / "s-meta.json").read_text())["segmentAttributes"]
     found = {}
     for number, segments in enumerate(described, start=1):
         (segment,) = segments
-        image = sitk.ReadImage(str(folder / f"s-{number}.nrrd"))  # NRRD says "left-posterior-superior" itself
+        # NRRD says "left-posterior-superior" itself
+        image = sitk.ReadImage(str(folder / f"s-{number}.nrrd"))
         labels = sitk.GetArrayFromImage(image)
         assert set(np.unique(labels)) <= {0, segment["labelID"]}
         steps = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
         index = np.indices(labels.shape).reshape(3, -1)[::-1]  # ITK counts columns first
         points = (steps @ index).T + image.GetOrigin()
-        found[segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"]] = np.c_[points, labels.ravel() > 0]
+        found[segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"]] = np.c_[
+            points, labels.ravel() > 0
+        ]
     return found
 
 
 def mask_on_grid(voxels: np.ndarray, volume: CTVolume) -> np.ndarray:
-    """Put every voxel of dcmqi's image where it lies on the CT; all of them must lie on the grid, and fill it."""
+    """Put every voxel of dcmqi's image where it lies on the CT; all of them must lie on the grid,
+    and fill it.
+    """
     inverse = np.linalg.inv(volume.affine)
     exact = voxels[:, :3] @ inverse[:3, :3].T + inverse[:3, 3]
     place = np.rint(exact).astype(int)
@@ -65,15 +90,21 @@ def mask_on_grid(voxels: np.ndarray, volume: CTVolume) -> np.ndarray:
 @pytest.fixture(scope="module", params=[*ORIENTATIONS, "head first"])
 def case(request, tmp_path_factory) -> SimpleNamespace:
     """A small series, in every orientation and numbered from head to feet, and its results."""
-    datasets = ct_series(orientation=ORIENTATIONS.get(request.param, ORIENTATIONS["axial"]), centre_mm=(4, -6, -147))
+    datasets = ct_series(
+        orientation=ORIENTATIONS.get(request.param, ORIENTATIONS["axial"]), centre_mm=(4, -6, -147)
+    )
     if request.param == "head first":
         datasets.reverse()
         for number, ds in enumerate(datasets, start=1):
             ds.InstanceNumber = number
-    volume = read_series(write_series(datasets, tmp_path_factory.mktemp("ct")), datasets[0].SeriesInstanceUID)
+    volume = read_series(
+        write_series(datasets, tmp_path_factory.mktemp("ct")), datasets[0].SeriesInstanceUID
+    )
     labels = truth_labels(list(volume.headers))
     return SimpleNamespace(
-        volume=volume, labels=labels, results=make_results(volume, lung_segmentation(volume, labels))
+        volume=volume,
+        labels=labels,
+        results=make_results(volume, lung_segmentation(volume, labels)),
     )
 
 
@@ -106,12 +137,16 @@ def test_dcmqi_reads_the_volumes(report, case):
     }
     assert {item["units"]["CodeValue"] for item in ml.values()} == {"mL"}
     for code, label in ((RIGHT, 1), (LEFT, 2)):
-        assert float(ml[code]["value"]) == pytest.approx((case.labels == label).sum() * 3 * 1.5 * 1.5 / 1000, rel=1e-5)
+        assert float(ml[code]["value"]) == pytest.approx(
+            (case.labels == label).sum() * 3 * 1.5 * 1.5 / 1000, rel=1e-5
+        )
 
 
 def test_dcmqi_follows_the_report_to_the_segments(report, case):
     groups = {group["Finding"]["CodeValue"]: group for group in report["Measurements"]}
-    assert {group["segmentationSOPInstanceUID"] for group in groups.values()} == {case.results.seg.SOPInstanceUID}
+    assert {group["segmentationSOPInstanceUID"] for group in groups.values()} == {
+        case.results.seg.SOPInstanceUID
+    }
     for segment in case.results.seg.SegmentSequence:
         group = groups[segment.SegmentedPropertyTypeCodeSequence[0].CodeValue]
         assert group["ReferencedSegment"] == segment.SegmentNumber
@@ -119,7 +154,10 @@ def test_dcmqi_follows_the_report_to_the_segments(report, case):
 
 
 def test_dcmqi_reads_which_side(report):
-    sides = {group["Finding"]["CodeValue"]: group["Laterality"]["CodeMeaning"] for group in report["Measurements"]}
+    sides = {
+        group["Finding"]["CodeValue"]: group["Laterality"]["CodeMeaning"]
+        for group in report["Measurements"]
+    }
     assert sides == {RIGHT: "Right", LEFT: "Left"}
 
 

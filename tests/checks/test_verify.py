@@ -1,4 +1,6 @@
-"""What comes back from a PACS is held against what was meant: every kind of mistake is caught, and none invented."""
+"""What comes back from a PACS is held against what was meant: every kind of mistake is caught, and
+none invented.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,14 @@ VOLUMES = {"right lung, volume", "left lung, volume"}
 
 
 def series(kind: str) -> list[Dataset]:
-    """A small series, axial, prone, oblique and so on, or numbered from head to feet as many scanners do.
+    """A small series, axial, prone, oblique and so on, or numbered from head to feet as many
+    scanners do.
 
     The lungs lie off the middle of the images, so that no mirror image of them is the same.
     """
-    datasets = ct_series(orientation=AXIAL if kind == "reversed" else ORIENTATIONS[kind], centre_mm=(4, -6, -147))
+    datasets = ct_series(
+        orientation=AXIAL if kind == "reversed" else ORIENTATIONS[kind], centre_mm=(4, -6, -147)
+    )
     if kind == "reversed":
         for number, ds in enumerate(reversed(datasets), start=1):
             ds.InstanceNumber = number
@@ -46,7 +51,9 @@ def series(kind: str) -> list[Dataset]:
 def volume(request, tmp_path_factory) -> CTVolume:
     """The same two lungs, as each kind of series shows them."""
     datasets = series(request.param)
-    return read_series(write_series(datasets, tmp_path_factory.mktemp("ct")), datasets[0].SeriesInstanceUID)
+    return read_series(
+        write_series(datasets, tmp_path_factory.mktemp("ct")), datasets[0].SeriesInstanceUID
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +92,9 @@ def look(volume: CTVolume, results: Results, held: list[Dataset] | None = None) 
         next((from_file(one) for one in held if one.SOPInstanceUID == sent.SOPInstanceUID), None)
         for sent in (results.seg, results.sr)
     )
-    return RoundTrip(Node("NOBODY", "127.0.0.1", 1), tuple(Looks(volume, results, series, seg, sr).checks()))
+    return RoundTrip(
+        Node("NOBODY", "127.0.0.1", 1), tuple(Looks(volume, results, series, seg, sr).checks())
+    )
 
 
 def from_file(dataset: Dataset) -> Dataset:
@@ -134,7 +143,9 @@ def test_results_of_a_real_ct_are_ok(real_chest_ct):
     left = np.arange(dark.shape[2]) >= dark.shape[2] // 2  # columns run to the patient's left
     results = make(volume, np.where(dark, np.where(left, 2, 1), 0).astype(np.uint8))
     assert wrong(verify(volume, results)) == set()
-    assert wrong(look(volume, results, with_seg(results, mirrored(results.seg, volume, 0)))) >= VOXELS | {"sides"}
+    assert wrong(
+        look(volume, results, with_seg(results, mirrored(results.seg, volume, 0)))
+    ) >= VOXELS | {"sides"}
 
 
 def test_frames_in_another_order_that_say_where_they_lie(volume, made):
@@ -155,7 +166,10 @@ def test_one_lung_only(label, volume):
 
 def test_another_run_in_the_same_study(axial, results):
     others = make(axial, np.roll(truth_labels(list(axial.headers)), 1, axis=1))
-    assert wrong(look(axial, results, [*others.all, results.seg, results.sr, *results.overlay])) == set()
+    assert (
+        wrong(look(axial, results, [*others.all, results.seg, results.sr, *results.overlay]))
+        == set()
+    )
 
 
 # ------------------------------------------------------------------------- mistakes in the SEG, for every orientation
@@ -177,7 +191,9 @@ def with_pixels(seg: Dataset, pixels: np.ndarray, groups: list[Dataset] | None =
 
 
 def mirrored(seg: Dataset, volume: CTVolume, direction: int) -> Dataset:
-    """Reverse the pixels along the axis of the image that runs mostly along x, y or z of the patient."""
+    """Reverse the pixels along the axis of the image that runs mostly along x, y or z of the
+    patient.
+    """
     axis = int(np.argmax(np.abs(volume.affine[direction, :3] / volume.spacing_mm)))
     pixels = pixel_array(seg).reshape(2, *volume.hu.shape)
     return with_pixels(seg, np.flip(pixels, axis + 1).reshape(-1, *volume.hu.shape[1:]))
@@ -256,13 +272,25 @@ MISTAKES = {
     "frames reordered": (reordered, VOXELS | CENTRES),
     "a frame dropped": (dropped, {"frames"}),
     "an empty frame dropped": (lambda seg, ct: dropped(seg, ct, full=False), {"frames"}),
-    "the pixels of a frame dropped": (pixels_dropped, {"frames", "sides"} | VOXELS | CENTRES | VOLUMES),
+    "the pixels of a frame dropped": (
+        pixels_dropped,
+        {"frames", "sides"} | VOXELS | CENTRES | VOLUMES,
+    ),
     "segment numbers swapped": (segments_swapped, VOXELS | CENTRES | VOLUMES | {"sides", "report"}),
     "segments of the frames swapped": (frames_swapped, VOXELS | CENTRES | VOLUMES | {"sides"}),
     "segments renumbered, but not in the report": (renumbered, {"report"}),
-    "pixel spacing": (lambda seg, ct: spaced(seg, ct, "PixelSpacing", [1.65, 1.65]), VOXELS | CENTRES | VOLUMES),
-    "spacing of rows": (lambda seg, ct: spaced(seg, ct, "PixelSpacing", [1.65, 1.5]), VOXELS | CENTRES | VOLUMES),
-    "spacing between slices": (lambda seg, ct: spaced(seg, ct, "SpacingBetweenSlices", 3.3), VOLUMES),
+    "pixel spacing": (
+        lambda seg, ct: spaced(seg, ct, "PixelSpacing", [1.65, 1.65]),
+        VOXELS | CENTRES | VOLUMES,
+    ),
+    "spacing of rows": (
+        lambda seg, ct: spaced(seg, ct, "PixelSpacing", [1.65, 1.5]),
+        VOXELS | CENTRES | VOLUMES,
+    ),
+    "spacing between slices": (
+        lambda seg, ct: spaced(seg, ct, "SpacingBetweenSlices", 3.3),
+        VOLUMES,
+    ),
     "positions stretched": (stretched, VOXELS),
 }
 
@@ -274,7 +302,8 @@ def test_mistake_in_the_seg_is_caught(change, caught, volume, made):
     assert not {"objects", "patient and study", "frame of reference", "references"} & wrong(proof)
 
 
-CUT = "the pixels of a frame dropped"  # what is shorter than its attributes say is not taken from a PACS at all
+# what is shorter than its attributes say is not taken from a PACS at all
+CUT = "the pixels of a frame dropped"
 TAKEN = {name: mistake for name, mistake in MISTAKES.items() if name != CUT}
 
 
@@ -290,7 +319,9 @@ def test_mistake_in_the_seg_of_a_pacs_is_caught(change, caught, axial, results):
 
 
 def test_only_the_report_is_wrong_where_segments_are_renumbered(axial, results):
-    assert wrong(look(axial, results, with_seg(results, renumbered(results.seg, axial)))) == {"report"}
+    assert wrong(look(axial, results, with_seg(results, renumbered(results.seg, axial)))) == {
+        "report"
+    }
 
 
 @pytest.mark.parametrize("direction", range(3), ids=["left-right", "front-back", "head-feet"])
@@ -317,13 +348,16 @@ def test_wrong_codes_that_writer_and_reader_share_do_not_cancel_out(axial, monke
     for module in (seg, sr, rebuild):
         monkeypatch.setattr(module, "LUNGS", swapped)
     results = make(axial)
-    assert np.array_equal(read_segmentation(results.seg, axial), results.labels)  # which proves nothing
+    # which proves nothing
+    assert np.array_equal(read_segmentation(results.seg, axial), results.labels)
     assert VOXELS | VOLUMES | {"sides"} <= wrong(look(axial, results))
 
 
 def test_segmentation_that_has_the_sides_wrong(volume):
     """Nothing was changed on the way, and yet it is wrong."""
-    results = make(volume, np.choose(truth_labels(list(volume.headers)), [0, 2, 1]).astype(np.uint8))
+    results = make(
+        volume, np.choose(truth_labels(list(volume.headers)), [0, 2, 1]).astype(np.uint8)
+    )
     assert wrong(look(volume, results)) == {"sides"}
 
 
@@ -390,11 +424,15 @@ def test_report_with_other_tracking_uids(axial, results):
     assert wrong(look(axial, results)) == {"report"}
 
 
-@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyTime"])
+@pytest.mark.parametrize(
+    "keyword", ["PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyTime"]
+)
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_object_of_another_patient_or_examination(learner, keyword, axial):
     results = make(axial, learner=learner)
-    results.sr[keyword].value = {"PatientBirthDate": "19990101", "StudyTime": "0101"}.get(keyword, "OTHER")
+    results.sr[keyword].value = {"PatientBirthDate": "19990101", "StudyTime": "0101"}.get(
+        keyword, "OTHER"
+    )
     proof = look(axial, results)
     assert wrong(proof) == {"patient and study"}
     assert f"the SR has another {keyword}" in proof["patient and study"].found
@@ -445,7 +483,9 @@ def test_another_study_only(axial, results):
     assert len(wrong(proof)) == len(proof.checks)
 
 
-@pytest.mark.parametrize("part", ["PerFrameFunctionalGroupsSequence", "SegmentSequence", "PixelData", "NumberOfFrames"])
+@pytest.mark.parametrize(
+    "part", ["PerFrameFunctionalGroupsSequence", "SegmentSequence", "PixelData", "NumberOfFrames"]
+)
 def test_seg_that_can_not_be_read(part, axial, results):
     del results.seg[part]
     assert "SEG can't be read" in look(axial, results)["right lung, voxels"].found
@@ -476,7 +516,8 @@ def test_table_as_text(bad):
     assert lines[0] == f"{bad.summary}"
     assert lines[1].split("  ")[0] == "what"
     assert any(
-        line.startswith("sides") and "NOT OK" in line and "patient's left of the left lung" in line for line in lines
+        line.startswith("sides") and "NOT OK" in line and "patient's left of the left lung" in line
+        for line in lines
     )
 
 
@@ -487,4 +528,7 @@ def test_table_as_html(bad):
 
 def test_sentence_names_what_is_wrong(bad, axial, results):
     assert "NOT what was sent: right lung, voxels" in bad.summary
-    assert verify(axial, results).summary == "Results fetched back from PRACTICE: all 13 checks are ok."
+    assert (
+        verify(axial, results).summary
+        == "Results fetched back from PRACTICE: all 13 checks are ok."
+    )

@@ -1,4 +1,6 @@
-"""Peers that break: a PACS that sends what a test tells it to, and a connection that is cut at a given point."""
+"""Peers that break: a PACS that sends what a test tells it to, and a connection that is cut at a
+given point.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +37,31 @@ class FaultyPacs:
         self.ae.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
 
     def __enter__(self):
-        handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get), (evt.EVT_C_MOVE, self.move)]
+        handlers = [
+            (evt.EVT_C_FIND, self.find),
+            (evt.EVT_C_GET, self.get),
+            (evt.EVT_C_MOVE, self.move),
+        ]
         self.server = self.ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        return Node("FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=self.dimse_s)
+        return Node(
+            "FAULTY", "127.0.0.1", self.server.socket.getsockname()[1], dimse_s=self.dimse_s
+        )
 
     def __exit__(self, *exception):
         self.server.shutdown()
 
     def find(self, event):
-        for ds in self.promised if event.identifier.QueryRetrieveLevel == "IMAGE" else self.promised[:1]:
+        for ds in (
+            self.promised if event.identifier.QueryRetrieveLevel == "IMAGE" else self.promised[:1]
+        ):
             answer = Dataset()
             answer.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+            for keyword in (
+                "StudyInstanceUID",
+                "SeriesInstanceUID",
+                "SOPInstanceUID",
+                "SOPClassUID",
+            ):
                 setattr(answer, keyword, ds[keyword].value)
             yield 0xFF00, answer
 
@@ -67,7 +82,8 @@ class Proxy:
     ----------
     target : Node
     connection : int
-        Which of the connections through it suffers, counted from 1; the others are passed on as they are.
+        Which of the connections through it suffers, counted from 1; the others are passed on as
+        they are.
     pdus : int
         How many PDUs of the PACS pass on that one before something happens.
     extra : int
@@ -76,7 +92,9 @@ class Proxy:
         ``"cut"`` closes both sides, ``"stall"`` passes nothing more on and keeps them open.
     """
 
-    def __init__(self, target: Node, *, connection: int, pdus: int, extra: int = 0, then: str = "cut") -> None:
+    def __init__(
+        self, target: Node, *, connection: int, pdus: int, extra: int = 0, then: str = "cut"
+    ) -> None:
         self._target, self._connection = target, connection
         self._pdus, self._extra, self._then = pdus, extra, then
         self.happened = threading.Event()
@@ -87,7 +105,9 @@ class Proxy:
     def __enter__(self) -> Node:
         self._run(self._accept)
         port = self._listener.getsockname()[1]
-        return Node(self._target.ae_title, "127.0.0.1", port, dimse_s=1 if self._then == "stall" else 20)
+        return Node(
+            self._target.ae_title, "127.0.0.1", port, dimse_s=1 if self._then == "stall" else 20
+        )
 
     def __exit__(self, *exception) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -118,7 +138,9 @@ class Proxy:
             pacs = socket.create_connection((self._target.host, self._target.port))
             self._sockets += [caller, pacs]
             self._run(self._pass_all, caller, pacs)
-            self._run(self._pass_some if number == self._connection else self._pass_all, pacs, caller)
+            self._run(
+                self._pass_some if number == self._connection else self._pass_all, pacs, caller
+            )
 
     def _pass_all(self, source: socket.socket, drain: socket.socket) -> None:
         try:
@@ -133,7 +155,9 @@ class Proxy:
         try:
             for _ in range(self._pdus):
                 header = source.recv(6, socket.MSG_WAITALL)
-                drain.sendall(header + source.recv(int.from_bytes(header[2:6], "big"), socket.MSG_WAITALL))
+                drain.sendall(
+                    header + source.recv(int.from_bytes(header[2:6], "big"), socket.MSG_WAITALL)
+                )
             drain.sendall(source.recv(self._extra, socket.MSG_WAITALL))
         except OSError:
             return

@@ -47,7 +47,9 @@ def pacs():
 
 @pytest.fixture
 def requests(pacs, monkeypatch):
-    """The level of each C-GET and C-MOVE that the practice PACS is asked for, and how many instances."""
+    """The level of each C-GET and C-MOVE that the practice PACS is asked for, and how many
+    instances.
+    """
     seen, original = [], PracticePacs._selected
 
     def selected(self, identifier):
@@ -60,7 +62,9 @@ def requests(pacs, monkeypatch):
 
 
 def whole_files(folder):
-    """The instances that lie in a folder, each checked to be whole; fails if anything else lies there."""
+    """The instances that lie in a folder, each checked to be whole; fails if anything else lies
+    there.
+    """
     uids = set()
     for path in folder.iterdir():
         assert path.name == f"{read_whole(path).SOPInstanceUID}.dcm"
@@ -98,7 +102,9 @@ def test_get_again_across_two_series_asks_once_for_each(pacs, requests, tmp_path
     assert sorted(requests) == [("IMAGE", 2), ("IMAGE", 4)]
 
 
-def test_more_instances_than_fit_into_one_request_are_asked_for_in_parts(pacs, requests, tmp_path, monkeypatch):
+def test_more_instances_than_fit_into_one_request_are_asked_for_in_parts(
+    pacs, requests, tmp_path, monkeypatch
+):
     monkeypatch.setattr("magician.dimse.retrieve_request.UIDS_AT_ONCE", 3)
     save_dataset(SERIES[0], tmp_path)
     assert get_study(pacs.node, STUDY_UID, tmp_path).received == 5
@@ -133,7 +139,9 @@ def empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [cut_short, without_pixels, other_study, other_instance, not_dicom, empty])
+@pytest.mark.parametrize(
+    "damage", [cut_short, without_pixels, other_study, other_instance, not_dicom, empty]
+)
 def test_a_file_that_is_not_what_its_name_says_is_fetched_again(pacs, requests, tmp_path, damage):
     get_study(pacs.node, STUDY_UID, tmp_path)
     damage(tmp_path / f"{UIDS[2]}.dcm")
@@ -211,7 +219,9 @@ def test_a_peer_that_never_stops_sending_is_stopped(tmp_path):
 @pytest.mark.parametrize("extra", [0, 40])
 @pytest.mark.parametrize("pdus", range(13))
 def test_the_connection_is_cut_during_a_get(pacs, tmp_path, pdus, extra):
-    """1 PDU accepts the association, then 2 for each image and 1 that says pending; the last ones answer the rest."""
+    """1 PDU accepts the association, then 2 for each image and 1 that says pending; the last ones
+    answer the rest.
+    """
     with Proxy(pacs.node, connection=2, pdus=pdus, extra=extra) as node:
         with pytest.raises(MagicianError) as caught:
             get_study(node, STUDY_UID, tmp_path)
@@ -293,7 +303,9 @@ def test_orthanc_is_killed_or_frozen_in_the_middle_of_a_get(tmp_path, stop):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     processes = []
-    with running_orthanc(tmp_path, known={"MAGICIAN": free_port()}, started=processes.append) as node:
+    with running_orthanc(
+        tmp_path, known={"MAGICIAN": free_port()}, started=processes.append
+    ) as node:
         store(node, MANY)
         watching = call_after(inbox, 5, lambda: os.kill(processes[0].pid, stop))
         patient = Node(node.ae_title, node.host, node.port, dimse_s=1)
@@ -336,7 +348,9 @@ def test_the_destination_dies_in_the_middle_of_a_move(tmp_path, server):
             move(pacs.node)
 
 
-def test_an_object_that_is_being_written_when_the_destination_dies_has_come(tmp_path, pacs, monkeypatch):
+def test_an_object_that_is_being_written_when_the_destination_dies_has_come(
+    tmp_path, pacs, monkeypatch
+):
     begun, written, original = threading.Event(), [], reception.write_whole
 
     def slow_at_the_third(path, content):
@@ -399,7 +413,9 @@ def no_space_after(monkeypatch, images):
 def test_the_disk_is_full_in_the_middle_of_a_get(pacs, tmp_path, monkeypatch):
     with monkeypatch.context() as full:
         no_space_after(full, 2)
-        with pytest.raises(IncompleteRetrieve, match="Only 2 of 5.*this computer.*No space left") as caught:
+        with pytest.raises(
+            IncompleteRetrieve, match="Only 2 of 5.*this computer.*No space left"
+        ) as caught:
             get_study(pacs.node, STUDY_UID, tmp_path)
     assert isinstance(caught.value.__cause__.__cause__, OSError)
     assert set(caught.value.missing) == set(UIDS) - whole_files(tmp_path)
@@ -419,7 +435,9 @@ def test_the_disk_is_full_in_the_middle_of_a_move(pacs, tmp_path, monkeypatch):
         pacs.know(receiver.node)
         with monkeypatch.context() as full:
             no_space_after(full, 2)
-            with pytest.raises(IncompleteRetrieve, match="Only 2 of 5.*this computer.*No space left"):
+            with pytest.raises(
+                IncompleteRetrieve, match="Only 2 of 5.*this computer.*No space left"
+            ):
                 move_study(pacs.node, STUDY_UID, receiver)
         assert whole_files(tmp_path) == {path.stem for path in receiver.received}
         assert move_study(pacs.node, STUDY_UID, receiver).received == 5
@@ -448,7 +466,9 @@ def test_a_write_that_the_system_cuts_short_leaves_no_file(pacs, tmp_path):
 
 
 def interrupt_after(folder, images):
-    return call_after(folder, images, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+    return call_after(
+        folder, images, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    )
 
 
 @pytest.mark.parametrize("how", ["get", "move"])

@@ -1,4 +1,6 @@
-"""The failure table: each situation with the layer at which it stops, what is seen, and whose turn it is."""
+"""The failure table: each situation with the layer at which it stops, what is seen, and whose turn
+it is.
+"""
 
 import socket
 import threading
@@ -30,7 +32,11 @@ def outcomes(found):
 
 
 HEALTHY_PACS = {layer: "ok" for layer in LAYERS if layer != "TLS"}
-DESTINATION = HEALTHY_PACS | {"C-FIND": "not offered", "C-GET": "not offered", "C-MOVE": "not offered"}
+DESTINATION = HEALTHY_PACS | {
+    "C-FIND": "not offered",
+    "C-GET": "not offered",
+    "C-MOVE": "not offered",
+}
 
 
 # No false alarm
@@ -114,7 +120,9 @@ def stops(node, layer, side, seen, change):
 
 
 def test_host_name_is_unknown():
-    stops(Node("PACS", "pacs.invalid", 104), "host name", "we", "'pacs.invalid'", "Check its spelling")
+    stops(
+        Node("PACS", "pacs.invalid", 104), "host name", "we", "'pacs.invalid'", "Check its spelling"
+    )
 
 
 def test_name_server_does_not_answer(monkeypatch):
@@ -128,14 +136,22 @@ def test_name_server_does_not_answer(monkeypatch):
 
 
 def test_nobody_listens_on_the_port():
-    stops(Node("PACS", "127.0.0.1", free_port()), "TCP", "we, or the PACS", "Nothing listens", "Is the PACS started")
+    stops(
+        Node("PACS", "127.0.0.1", free_port()),
+        "TCP",
+        "we, or the PACS",
+        "Nothing listens",
+        "Is the PACS started",
+    )
 
 
 def test_host_swallows_packets():
     with swallowing() as port:
         node = Node("PACS", "127.0.0.1", port, connect_s=0.5)
         started = time.monotonic()
-        stops(node, "TCP", "we, or the network", "within 0.5 s (connect_s)", "network's administrator")
+        stops(
+            node, "TCP", "we, or the network", "within 0.5 s (connect_s)", "network's administrator"
+        )
         assert time.monotonic() - started < 30
 
 
@@ -170,7 +186,13 @@ def test_port_stays_silent():
 
 def test_port_hangs_up():
     with listening(hangs_up) as node:
-        stops(node, "association", "we, or the PACS", "closed the connection without a DICOM answer", "DICOM port?")
+        stops(
+            node,
+            "association",
+            "we, or the PACS",
+            "closed the connection without a DICOM answer",
+            "DICOM port?",
+        )
 
 
 def test_peer_aborts_the_request():
@@ -212,14 +234,26 @@ def test_echo_is_never_answered():
     release = threading.Event()
     with scp([(evt.EVT_C_ECHO, lambda event: release.wait(5) and 0x0000)], dimse_s=0.6) as node:
         try:
-            stops(node, "C-ECHO", "the PACS", "did not answer our C-ECHO within 0.6 s (dimse_s)", "overloaded")
+            stops(
+                node,
+                "C-ECHO",
+                "the PACS",
+                "did not answer our C-ECHO within 0.6 s (dimse_s)",
+                "overloaded",
+            )
         finally:
             release.set()
 
 
 def test_echo_is_refused():
     with scp([(evt.EVT_C_ECHO, lambda event: 0x0122)]) as node:
-        stops(node, "C-ECHO", "the PACS", "0x0122 (SOP class not supported)", "'MAGICIAN' is not allowed this")
+        stops(
+            node,
+            "C-ECHO",
+            "the PACS",
+            "0x0122 (SOP class not supported)",
+            "'MAGICIAN' is not allowed this",
+        )
 
 
 def test_find_is_never_answered():
@@ -231,12 +265,20 @@ def test_find_is_never_answered():
 
     with scp([(evt.EVT_C_FIND, find)], dimse_s=0.6) as node:
         try:
-            stops(node, "C-FIND", "the PACS", "did not answer our C-FIND within 0.6 s (dimse_s)", "overloaded")
+            stops(
+                node,
+                "C-FIND",
+                "the PACS",
+                "did not answer our C-FIND within 0.6 s (dimse_s)",
+                "overloaded",
+            )
         finally:
             release.set()
 
 
-@pytest.mark.parametrize(("status", "words"), [(0xA700, "out of resources"), (0xC001, "unable to process")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(0xA700, "out of resources"), (0xC001, "unable to process")]
+)
 def test_find_fails(status, words):
     with scp([(evt.EVT_C_FIND, lambda event: iter([(status, None)]))]) as node:
         stops(node, "C-FIND", "the PACS", words, "its log")
@@ -249,7 +291,13 @@ def test_pacs_stops_at_our_query():
         yield 0xC000, None
 
     with scp([(evt.EVT_C_FIND, abort)]) as node:
-        stops(node, "C-FIND", "the PACS", "ended the association at our C-FIND, and then:", "has stopped")
+        stops(
+            node,
+            "C-FIND",
+            "the PACS",
+            "ended the association at our C-FIND, and then:",
+            "has stopped",
+        )
 
 
 def test_peer_drops_us_after_the_echo():
@@ -287,9 +335,13 @@ def test_query_without_retrieve_is_a_warning():
 
 
 def test_pacs_does_not_send_images_on_our_association():
-    find, get = StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelGet
+    find, get = (
+        StudyRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelGet,
+    )
     with scp(
-        [(evt.EVT_C_FIND, lambda event: iter([(0x0000, None)]))], contexts=[Verification, find, get, CTImageStorage]
+        [(evt.EVT_C_FIND, lambda event: iter([(0x0000, None)]))],
+        contexts=[Verification, find, get, CTImageStorage],
     ) as node:
         found = diagnose(node)
     assert found["C-GET"].outcome == "warning"

@@ -1,4 +1,6 @@
-"""Compressed studies, and studies that hold more than CT: each object arrives as it is stored, and can be read."""
+"""Compressed studies, and studies that hold more than CT: each object arrives as it is stored, and
+can be read.
+"""
 
 import io
 import subprocess
@@ -144,7 +146,15 @@ def test_dcmtk_getscu_takes_only_uncompressed_objects(syntax, tmp_path):
 def test_dcmtk_storescp_takes_our_compressed_objects(syntax, tmp_path):
     files, port = compressed_files(tmp_path / "made", syntax), free_port()
     (tmp_path / "kept").mkdir()
-    command = [require_program("storescp"), "+xa", "-od", str(tmp_path / "kept"), "-aet", "STORESCP", str(port)]
+    command = [
+        require_program("storescp"),
+        "+xa",
+        "-od",
+        str(tmp_path / "kept"),
+        "-aet",
+        "STORESCP",
+        str(port),
+    ]
     with running(command, port):
         assert store(Node("STORESCP", "127.0.0.1", port), files).sent == 6
     assert syntaxes_of((tmp_path / "kept").iterdir()) == {syntax}
@@ -175,15 +185,21 @@ def test_a_study_with_our_results_comes_back_whole(server, with_results, tmp_pat
 
 
 def test_orthanc_is_offered_only_ct_and_the_refusal_is_named(with_results, tmp_path, monkeypatch):
-    """A CT-only C-GET gets nothing from Orthanc 1.10, and from 1.12 what it comes to before the first other object."""
+    """A CT-only C-GET gets nothing from Orthanc 1.10, and from 1.12 what it comes to before the
+    first other object.
+    """
     offered = retrieve_request.storage_contexts
     monkeypatch.setattr(
         "magician.client.retrieve.storage_contexts",
-        lambda arrivals: [context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID],
+        lambda arrivals: [
+            context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID
+        ],
     )
     with a_server("Orthanc", tmp_path, {"MAGICIAN": free_port()}) as node:
         store(node, with_results)
-        with pytest.raises((DimseFailure, IncompleteRetrieve), match="did not agree to send .*Segmentation Storage"):
+        with pytest.raises(
+            (DimseFailure, IncompleteRetrieve), match="did not agree to send .*Segmentation Storage"
+        ):
             get_study(node, STUDY_UID, tmp_path / "got")
 
 

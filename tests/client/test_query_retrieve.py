@@ -62,7 +62,9 @@ def test_pacs_fails_the_query():
     faulty = FaultyPacs(None)
     faulty.find = refuse
     with faulty as node:
-        with pytest.raises(DimseFailure, match=r"C-FIND with 0xA700 \(Refused: out of resources\)") as caught:
+        with pytest.raises(
+            DimseFailure, match=r"C-FIND with 0xA700 \(Refused: out of resources\)"
+        ) as caught:
             find_studies(node)
     assert caught.value.status == 0xA700
 
@@ -91,7 +93,9 @@ def test_get_one_series_of_two(pacs, tmp_path):
     for ds in other:
         ds.StudyInstanceUID = STUDY_UID
     pacs.add(other)
-    retrieval = get_study(pacs.node, STUDY_UID, tmp_path, series_instance_uid=other[0].SeriesInstanceUID)
+    retrieval = get_study(
+        pacs.node, STUDY_UID, tmp_path, series_instance_uid=other[0].SeriesInstanceUID
+    )
     assert {path.stem for path in retrieval.paths} == {ds.SOPInstanceUID for ds in other}
 
 
@@ -112,7 +116,9 @@ def test_move_from_one_pacs_to_another(pacs):
 
 def test_pacs_does_not_know_the_destination(pacs, tmp_path):
     with Receiver(tmp_path, ae_title="INBOX") as receiver:
-        with pytest.raises(UnknownMoveDestination, match="0xA801.*must enter 'INBOX' with host 127.0.0.1") as caught:
+        with pytest.raises(
+            UnknownMoveDestination, match="0xA801.*must enter 'INBOX' with host 127.0.0.1"
+        ) as caught:
             move_study(pacs.node, STUDY_UID, receiver)
     assert caught.value.status == 0xA801
 
@@ -125,7 +131,9 @@ def test_destination_is_known_and_dead(pacs, tmp_path):
         move_study(pacs.node, STUDY_UID, node)
 
 
-@pytest.mark.parametrize(("pacs_host", "host"), [("127.0.0.1", "192.0.2.1"), ("192.0.2.1", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("pacs_host", "host"), [("127.0.0.1", "192.0.2.1"), ("192.0.2.1", "127.0.0.1")]
+)
 def test_a_move_that_may_leave_this_computer_needs_a_word(pacs_host, host):
     """A distant PACS looks up the title itself: that we call it 127.0.0.1 means nothing there."""
     with pytest.raises(NotDeidentified, match="objects that we can't see"):
@@ -176,10 +184,14 @@ def test_pacs_dies_in_the_middle_of_a_get(tmp_path):
         yield 0xFF00, SERIES[2]
 
     with FaultyPacs(die) as node:
-        with pytest.raises(IncompleteRetrieve, match="Only 2 of 5 images came.*ended the association") as caught:
+        with pytest.raises(
+            IncompleteRetrieve, match="Only 2 of 5 images came.*ended the association"
+        ) as caught:
             get_study(node, STUDY_UID, tmp_path)
     assert len(caught.value.missing) == 3
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(ds.SOPInstanceUID for ds in SERIES[:2])
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(
+        ds.SOPInstanceUID for ds in SERIES[:2]
+    )
 
 
 def test_pacs_dies_before_the_first_image(tmp_path):
@@ -261,7 +273,9 @@ def test_move_to_our_receiver_brings_too_little(tmp_path):
     with Receiver(tmp_path, ae_title="INBOX") as receiver:
         faulty = FaultyPacs(two, destination=("127.0.0.1", receiver.node.port))
         with faulty as node:
-            with pytest.raises(IncompleteRetrieve, match="Only 2 of 5 images came.*by C-MOVE") as caught:
+            with pytest.raises(
+                IncompleteRetrieve, match="Only 2 of 5 images came.*by C-MOVE"
+            ) as caught:
                 move_study(node, STUDY_UID, receiver)
     assert set(caught.value.missing) == {ds.SOPInstanceUID for ds in SERIES[2:]}
 
@@ -274,7 +288,9 @@ def test_move_to_a_node_that_coerces_values_is_complete():
 
     ae = AE(ae_title="COERCES")
     ae.add_supported_context(CTImageStorage)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, coerce)])
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, coerce)]
+    )
     try:
         with PracticePacs() as pacs:
             pacs.add(SERIES)

@@ -1,4 +1,6 @@
-"""Sending and receiving objects: what is refused, what is reported, and what lies in the folder afterwards."""
+"""Sending and receiving objects: what is refused, what is reported, and what lies in the folder
+afterwards.
+"""
 
 import threading
 from pathlib import Path
@@ -6,7 +8,12 @@ from pathlib import Path
 import pytest
 from helpers import ct_series
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+)
 from pynetdicom import AE, evt
 
 from magician.client.store import Stored, accepted_contexts, store
@@ -79,7 +86,9 @@ def test_accepted_contexts_of_nothing_need_no_pacs():
     assert accepted_contexts(Node("NOBODY", "127.0.0.1", 1), []) == []
 
 
-@pytest.mark.parametrize("one", [ct_series(slices=1)[0], "folder", Path("folder")], ids=["data set", "text", "path"])
+@pytest.mark.parametrize(
+    "one", [ct_series(slices=1)[0], "folder", Path("folder")], ids=["data set", "text", "path"]
+)
 def test_one_object_where_a_list_is_meant(one):
     with pytest.raises(TypeError, match=r"put the one into \[ \]"):
         store(Node("NOBODY", "127.0.0.1", 1), one)
@@ -88,7 +97,9 @@ def test_one_object_where_a_list_is_meant(one):
 def test_an_object_that_can_not_be_encoded_is_named(receiver, small_series):
     small_series[1].Rows = None
     small_series[1]["Rows"]._value = "sixty-four"
-    with pytest.raises(MagicianError, match=f"{small_series[1].SOPInstanceUID} can't be sent .*; 1 of 12 objects"):
+    with pytest.raises(
+        MagicianError, match=f"{small_series[1].SOPInstanceUID} can't be sent .*; 1 of 12 objects"
+    ):
         store(receiver.node, small_series)
 
 
@@ -116,7 +127,9 @@ def test_peer_stores_with_a_warning(small_series):
 def test_peer_refuses_one_object_and_the_others_are_sent(small_series):
     peer = Peer(0x0000, 0xA700, 0x0000)
     with peer as node:
-        with pytest.raises(DimseFailure, match=r"stored 2 of 3 objects and refused 1: .*0xA700") as caught:
+        with pytest.raises(
+            DimseFailure, match=r"stored 2 of 3 objects and refused 1: .*0xA700"
+        ) as caught:
             store(node, small_series[:3])
     assert caught.value.status == 0xA700
     assert len(peer.datasets) == 3
@@ -126,7 +139,9 @@ def test_peer_does_not_take_the_kind_of_object(small_series):
     small_series[1].file_meta.TransferSyntaxUID = JPEGLSLossless
     peer = Peer()
     with peer as node:
-        with pytest.raises(ServiceNotAccepted, match=r"CT Image Storage as JPEG-LS.*\(1\); nothing was sent"):
+        with pytest.raises(
+            ServiceNotAccepted, match=r"CT Image Storage as JPEG-LS.*\(1\); nothing was sent"
+        ):
             store(node, small_series[:2])
     assert peer.datasets == []
 
@@ -150,7 +165,9 @@ def test_which_kinds_a_peer_takes_is_told_without_sending(small_series):
     assert peer.datasets == []
 
 
-def test_a_file_that_is_not_dicom_is_named_before_anything_is_sent(receiver, small_folder, tmp_path):
+def test_a_file_that_is_not_dicom_is_named_before_anything_is_sent(
+    receiver, small_folder, tmp_path
+):
     wrong = tmp_path / "notes.txt"
     wrong.write_text("not DICOM")
     with pytest.raises(MagicianError, match="notes.txt is not a DICOM file; nothing was sent"):
@@ -166,7 +183,9 @@ def test_a_data_set_without_file_meta_is_named(receiver, small_series):
 
 def test_identified_objects_do_not_leave_this_computer(small_series):
     del small_series[3].PatientIdentityRemoved
-    with pytest.raises(NotDeidentified, match=r"1 object\(s\) do not say PatientIdentityRemoved=YES"):
+    with pytest.raises(
+        NotDeidentified, match=r"1 object\(s\) do not say PatientIdentityRemoved=YES"
+    ):
         store(Node("PACS", "192.0.2.1", 104), small_series)
 
 

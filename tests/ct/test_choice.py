@@ -1,4 +1,6 @@
-"""Which series of a study is read, and what is said of the others: whole studies as scanners and PACS deliver them."""
+"""Which series of a study is read, and what is said of the others: whole studies as scanners and
+PACS deliver them.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,12 @@ from magician.errors import SeriesError
 HEIGHT_MM = 60  # of the small patient, whose lungs are 32 mm high
 
 
-def series(name: str, number: int, *, thickness: float = 3.0, step: float | None = None, **changes: object):
-    """Make one series of the small patient; what is not said is an axial soft-tissue series of the whole chest."""
+def series(
+    name: str, number: int, *, thickness: float = 3.0, step: float | None = None, **changes: object
+):
+    """Make one series of the small patient; what is not said is an axial soft-tissue series of the
+    whole chest.
+    """
     step = step or thickness
     geometry = {key: changes.pop(key) for key in ("orientation", "centre_mm") if key in changes}
     height = changes.pop("height_mm", HEIGHT_MM)
@@ -54,8 +60,17 @@ def solid(datasets: list[Dataset]) -> list[Dataset]:
 
 
 def dose_report(number: int) -> list[Dataset]:
-    (ds,) = series("Dose report", number, height_mm=3, SOPClassUID=XRayRadiationDoseSRStorage, Modality="SR")
-    for keyword in ("PixelData", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+    (ds,) = series(
+        "Dose report", number, height_mm=3, SOPClassUID=XRayRadiationDoseSRStorage, Modality="SR"
+    )
+    for keyword in (
+        "PixelData",
+        "Rows",
+        "Columns",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+    ):
         del ds[keyword]
     return [ds]
 
@@ -74,20 +89,33 @@ STUDY = {
     "Thin": lambda: series("Thin", 3, thickness=1),
     "Thin bone": lambda: series("Thin bone", 4, thickness=1, ConvolutionKernel="B70s"),
     "Very thin": lambda: series("Very thin", 5, thickness=0.5),
-    "Coronal MPR": lambda: series("Coronal MPR", 6, orientation=CORONAL, ImageType=[*DERIVED, "MPR"]),
+    "Coronal MPR": lambda: series(
+        "Coronal MPR", 6, orientation=CORONAL, ImageType=[*DERIVED, "MPR"]
+    ),
     "MIP": lambda: series("MIP", 7, thickness=8, step=2, ImageType=[*DERIVED, "AXIAL", "MIP"]),
     "Abdomen": lambda: solid(series("Abdomen", 8, thickness=1, centre_mm=(0.0, 0.0, -300.0))),
     "Head": lambda: solid(series("Head", 9, thickness=1, centre_mm=(0.0, 0.0, 200.0))),
     "Later phase": lambda: series(
-        "Later phase", 10, thickness=1, ContrastBolusAgent="Iodine", AcquisitionTime="101512", AcquisitionNumber=3
+        "Later phase",
+        10,
+        thickness=1,
+        ContrastBolusAgent="Iodine",
+        AcquisitionTime="101512",
+        AcquisitionNumber=3,
     ),
     "Half": lambda: series("Half", 11, thickness=1, height_mm=18, centre_mm=(0.0, 0.0, -159.0)),
     "Spaced": lambda: series("Spaced", 12, thickness=1, step=5),
     "Gap": lambda: [ds for i, ds in enumerate(series("Gap", 13, thickness=1)) if i != 30],
     "Dose page": lambda: series(
-        "Dose page", 14, height_mm=3, SOPClassUID=SecondaryCaptureImageStorage, ImageType=[*DERIVED, "SCREEN SAVE"]
+        "Dose page",
+        14,
+        height_mm=3,
+        SOPClassUID=SecondaryCaptureImageStorage,
+        ImageType=[*DERIVED, "SCREEN SAVE"],
     ),
-    "Made later": lambda: series("Made later", 15, thickness=1, ImageType=["ORIGINAL", "SECONDARY", "AXIAL"]),
+    "Made later": lambda: series(
+        "Made later", 15, thickness=1, ImageType=["ORIGINAL", "SECONDARY", "AXIAL"]
+    ),
     "Dose report": lambda: dose_report(999),
 }
 
@@ -182,7 +210,15 @@ def test_what_counts_more(names, winner, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [["Scout"], ["Coronal MPR", "MIP"], ["Head"], ["Abdomen", "Dose report"], ["Gap"], ["Dose page"]]
+    "names",
+    [
+        ["Scout"],
+        ["Coronal MPR", "MIP"],
+        ["Head"],
+        ["Abdomen", "Dose report"],
+        ["Gap"],
+        ["Dose page"],
+    ],
 )
 def test_nothing_is_chosen_where_nothing_will_do(names, tmp_path):
     found = summaries(tmp_path, *names)
@@ -210,11 +246,15 @@ def test_twins_are_decided_by_number_and_then_by_uid(tmp_path):
     first = min(twin[0].SeriesInstanceUID for twin in twins)
     assert [one.series_instance_uid for one in list_series(tmp_path) if one.chosen] == [first]
     others = [one.reason for one in list_series(tmp_path) if not one.chosen]
-    assert others == [f"It would do as well as the series {first}, which comes first by number."] * 2
+    assert (
+        others == [f"It would do as well as the series {first}, which comes first by number."] * 2
+    )
 
 
 def test_lungs_that_are_cut_off_are_said_to_be(tmp_path):
-    write_series(series("Half", 2, thickness=1, height_mm=18, centre_mm=(0.0, 0.0, -159.0)), tmp_path)
+    write_series(
+        series("Half", 2, thickness=1, height_mm=18, centre_mm=(0.0, 0.0, -159.0)), tmp_path
+    )
     (only,) = list_series(tmp_path)
     assert only.reason.endswith("lungs over 14 of 18 mm, and they go on above.")
 
@@ -223,7 +263,9 @@ def test_only_slices_that_could_tell_something_are_decoded(tmp_path, monkeypatch
     write_series(series("Thin", 1, thickness=0.25), tmp_path)
     decoded = []
     decode = hounsfield.decode
-    monkeypatch.setattr("magician.ct.selection.decode", lambda *given: decoded.append(given[2]) or decode(*given))
+    monkeypatch.setattr(
+        "magician.ct.selection.decode", lambda *given: decoded.append(given[2]) or decode(*given)
+    )
     (only,) = list_series(tmp_path)
     assert only.slices == 240
     assert len(set(decoded)) == len(decoded) <= 12
@@ -248,7 +290,23 @@ def test_pixels_that_can_not_be_decoded_rule_a_series_out(tmp_path):
 @pytest.mark.parametrize(
     ("level", "names"),
     [
-        (0, ["B31f", "b45f", "I30f", "Br36d", "STANDARD", "SOFT", "CHEST", "B", "C", "FC08", "FC18-H", "YA"]),
+        (
+            0,
+            [
+                "B31f",
+                "b45f",
+                "I30f",
+                "Br36d",
+                "STANDARD",
+                "SOFT",
+                "CHEST",
+                "B",
+                "C",
+                "FC08",
+                "FC18-H",
+                "YA",
+            ],
+        ),
         (1, ["", "SOMETHING NEW", "F"]),
         (2, ["B50f", "I60f", "Bl57d", "LUNG", "SHARP", "L", "D", "FC51", "YC"]),
         (3, ["B70s", "H70h", "Hr72", "BONE", "BONEPLUS", "EDGE", "FC30", "FC81", "E", "YD"]),
@@ -311,7 +369,9 @@ def test_a_slice_too_small_to_average(shape):
 
 
 def test_lungs_of_a_real_patient_are_found_where_they_are(real_chest_ct):
-    """The reference mask has lung in 53 of the 64 slices, from number 2; the outermost show next to nothing."""
+    """The reference mask has lung in 53 of the 64 slices, from number 2; the outermost show next to
+    nothing.
+    """
     (only,) = list_series(real_chest_ct)
     assert only.chosen
     assert only.lung_mm == pytest.approx(240, abs=10)

@@ -1,7 +1,8 @@
-"""What a CT series can look like: each case is read exactly, voxel by voxel, or refused in words that say where.
+"""What a CT series can look like: each case is read exactly, voxel by voxel, or refused in words
+that say where.
 
-The table is the one by which common readers were compared; each of its cases was found in practice, and most of them
-are read by at least one reader without a word.
+The table is the one by which common readers were compared; each of its cases was found in practice,
+and most of them are read by at least one reader without a word.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CORONAL, PRONE, ct_series, lung_segmentation, set_stored_values, truth_labels, write_series
+from helpers import (
+    CORONAL,
+    PRONE,
+    ct_series,
+    lung_segmentation,
+    set_stored_values,
+    truth_labels,
+    write_series,
+)
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import pixel_array
@@ -32,7 +41,9 @@ from magician.results.make import make_results
 UID = ct_series(slices=2)[0].SeriesInstanceUID
 
 
-def shift(datasets: list[Dataset], millimetres: Callable[[int], tuple[float, float, float]]) -> list[Dataset]:
+def shift(
+    datasets: list[Dataset], millimetres: Callable[[int], tuple[float, float, float]]
+) -> list[Dataset]:
     """Move image number i by what a function of i gives."""
     for i, ds in enumerate(datasets):
         moved = np.array(ds.ImagePositionPatient, float) + millimetres(i)
@@ -40,7 +51,9 @@ def shift(datasets: list[Dataset], millimetres: Callable[[int], tuple[float, flo
     return datasets
 
 
-def change(datasets: list[Dataset], which: slice = slice(None), **elements: object) -> list[Dataset]:
+def change(
+    datasets: list[Dataset], which: slice = slice(None), **elements: object
+) -> list[Dataset]:
     for ds in datasets[which]:
         for keyword, value in elements.items():
             setattr(ds, keyword, value)
@@ -50,7 +63,9 @@ def change(datasets: list[Dataset], which: slice = slice(None), **elements: obje
 def another(ds: Dataset, **elements: object) -> Dataset:
     """Return a copy under a UID of its own."""
     copy = deepcopy(ds)
-    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(elements)])
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = generate_uid(
+        entropy_srcs=[str(elements)]
+    )
     return change([copy], **elements)[0]
 
 
@@ -89,7 +104,9 @@ def two_acquisitions() -> list[Dataset]:
 
 def with_localizer() -> list[Dataset]:
     scout = another(
-        ct_series()[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], ImageOrientationPatient=list(CORONAL)
+        ct_series()[0],
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        ImageOrientationPatient=list(CORONAL),
     )
     return [*ct_series(), scout]
 
@@ -167,7 +184,9 @@ REFUSED = {
 def truth(datasets: list[Dataset]) -> tuple[np.ndarray, np.ndarray]:
     """Return HU and affine of straight slices in order, worked out without the library."""
     datasets = [ds for ds in datasets if "LOCALIZER" not in ds.ImageType]
-    hu = np.array([pixel_array(ds) * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in datasets])
+    hu = np.array(
+        [pixel_array(ds) * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in datasets]
+    )
     hu[hu == -2000] = -1024
     first, last = datasets[0], datasets[-1]
     along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
@@ -175,7 +194,13 @@ def truth(datasets: list[Dataset]) -> tuple[np.ndarray, np.ndarray]:
     start, end = (np.array(ds.ImagePositionPatient, float) for ds in (first, last))
     affine = np.eye(4)
     affine[:3] = np.stack(
-        [(end - start) / (len(hu) - 1), along_column * between_rows, along_row * between_columns, start], axis=1
+        [
+            (end - start) / (len(hu) - 1),
+            along_column * between_rows,
+            along_row * between_columns,
+            start,
+        ],
+        axis=1,
     )
     return hu.astype(np.float32), affine
 
@@ -220,9 +245,15 @@ TOP_LEVEL = (
 
 
 def enhanced(
-    datasets: list[Dataset], *, shared: tuple[str, ...] = (), sop_class: str = EnhancedCTImageStorage, number: int = 1
+    datasets: list[Dataset],
+    *,
+    shared: tuple[str, ...] = (),
+    sop_class: str = EnhancedCTImageStorage,
+    number: int = 1,
 ) -> Dataset:
-    """Put single images into one enhanced object, in the given order; what is `shared` stands once for all frames."""
+    """Put single images into one enhanced object, in the given order; what is `shared` stands once
+    for all frames.
+    """
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -249,24 +280,37 @@ def enhanced(
 def groups_of(ds: Dataset) -> Dataset:
     group = Dataset()
     group.FrameContentSequence = sequence(FrameAcquisitionNumber=ds.AcquisitionNumber)
-    group.PixelMeasuresSequence = sequence(PixelSpacing=ds.PixelSpacing, SliceThickness=ds.SliceThickness)
+    group.PixelMeasuresSequence = sequence(
+        PixelSpacing=ds.PixelSpacing, SliceThickness=ds.SliceThickness
+    )
     group.PlanePositionSequence = sequence(ImagePositionPatient=ds.ImagePositionPatient)
     group.PlaneOrientationSequence = sequence(ImageOrientationPatient=ds.ImageOrientationPatient)
     group.PixelValueTransformationSequence = sequence(
         RescaleSlope=ds.RescaleSlope, RescaleIntercept=ds.RescaleIntercept, RescaleType="HU"
     )
-    group.CTImageFrameTypeSequence = sequence(FrameType=[*ds.ImageType, "NONE"], VolumetricProperties="VOLUME")
+    group.CTImageFrameTypeSequence = sequence(
+        FrameType=[*ds.ImageType, "NONE"], VolumetricProperties="VOLUME"
+    )
     group.CTReconstructionSequence = sequence(ConvolutionKernel="B31f")
     return group
 
 
-SHARED = ("PixelMeasuresSequence", "PlaneOrientationSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence")
+SHARED = (
+    "PixelMeasuresSequence",
+    "PlaneOrientationSequence",
+    "CTImageFrameTypeSequence",
+    "CTReconstructionSequence",
+)
 ALL_SHARED = (*SHARED, "PixelValueTransformationSequence")
 ANY_ORDER = np.random.default_rng(3).permutation(12).tolist()
 
 
-@pytest.mark.parametrize("sop_class", [EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage])
-@pytest.mark.parametrize("shared", [(), SHARED, ALL_SHARED], ids=["all per frame", "some shared", "most shared"])
+@pytest.mark.parametrize(
+    "sop_class", [EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage]
+)
+@pytest.mark.parametrize(
+    "shared", [(), SHARED, ALL_SHARED], ids=["all per frame", "some shared", "most shared"]
+)
 @pytest.mark.parametrize("name", READ)
 def test_enhanced_is_read_exactly(name, shared, sop_class, tmp_path):
     datasets = READ[name]()
@@ -275,19 +319,33 @@ def test_enhanced_is_read_exactly(name, shared, sop_class, tmp_path):
     if "localizer" in name and shared:
         shared = ("PixelMeasuresSequence",)
     order = [*ANY_ORDER, *range(12, len(datasets))]
-    write_series([enhanced([datasets[i] for i in order], shared=shared, sop_class=sop_class)], tmp_path)
+    write_series(
+        [enhanced([datasets[i] for i in order], shared=shared, sop_class=sop_class)], tmp_path
+    )
     assert_read_exactly(tmp_path, datasets)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("one slice missing", "about 1 after Frame 5 of image 1 at -154.50 mm, before Frame 6 of image 1 at -148.50"),
-        ("two images at one position", "Frame 4 of image 1 at -157.50 mm and Frame 13 of image 1 at -157.50 mm"),
-        ("spacing that goes from 3 to 5 mm", "between Frame 9 of image 1 at -142.50 mm and Frame 10 of image 1"),
+        (
+            "one slice missing",
+            "about 1 after Frame 5 of image 1 at -154.50 mm, before Frame 6 of image 1 at -148.50",
+        ),
+        (
+            "two images at one position",
+            "Frame 4 of image 1 at -157.50 mm and Frame 13 of image 1 at -157.50 mm",
+        ),
+        (
+            "spacing that goes from 3 to 5 mm",
+            "between Frame 9 of image 1 at -142.50 mm and Frame 10 of image 1",
+        ),
         ("jitter of 0.3 mm", "not evenly spaced: 2.70 to 3.30 mm apart"),
         ("gantry tilt", "slanted by 15.00 degrees (gantry tilt): Frame 12 of image 1 at"),
-        ("two acquisitions", "number 1 from -166.50 to -133.50 mm, number 2 from -165.00 to -132.00 mm"),
+        (
+            "two acquisitions",
+            "number 1 from -166.50 to -133.50 mm, number 2 from -165.00 to -132.00 mm",
+        ),
         ("no position", "Frame 6 of image 1 has no usable ImagePositionPatient"),
     ],
 )
@@ -315,7 +373,10 @@ def test_enhanced_equals_what_highdicom_reads(tmp_path):
     import highdicom as hd
 
     (path,) = write_series([enhanced(rescaled(ct_series()), shared=SHARED)], tmp_path).iterdir()
-    volume, other = read_series(tmp_path), hd.imread(path).get_volume(dtype=np.float64, apply_voi_transform=False)
+    volume, other = (
+        read_series(tmp_path),
+        hd.imread(path).get_volume(dtype=np.float64, apply_voi_transform=False),
+    )
     grid = hd.Volume(np.zeros(volume.hu.shape), volume.affine, coordinate_system="PATIENT")
     np.testing.assert_allclose(other.match_geometry(grid).array, volume.hu, atol=1e-3)
 
@@ -324,14 +385,21 @@ def test_enhanced_is_chosen_and_described_like_single_images(tmp_path):
     write_series([enhanced(ct_series(), shared=SHARED)], tmp_path)
     (only,) = list_series(tmp_path)
     assert (only.images, only.slices, only.thickness_mm, only.kernel) == (1, 12, 3, "B31f")
-    assert only.reason.startswith("The only series of axial CT images that shows lungs: 12 slices, 3 mm thick")
+    assert only.reason.startswith(
+        "The only series of axial CT images that shows lungs: 12 slices, 3 mm thick"
+    )
     assert len(read_series(tmp_path).hu) == 12
 
 
 def test_enhanced_and_derived_is_not_chosen(tmp_path):
-    write_series([enhanced(change(ct_series(), ImageType=["DERIVED", "SECONDARY", "AXIAL"]))], tmp_path)
+    write_series(
+        [enhanced(change(ct_series(), ImageType=["DERIVED", "SECONDARY", "AXIAL"]))], tmp_path
+    )
     (only,) = list_series(tmp_path)
-    assert only.reason == "Its images are derived from other images (Image Type DERIVED, SECONDARY, AXIAL, NONE)."
+    assert (
+        only.reason
+        == "Its images are derived from other images (Image Type DERIVED, SECONDARY, AXIAL, NONE)."
+    )
 
 
 def test_enhanced_that_describes_too_few_frames(tmp_path):
@@ -365,7 +433,11 @@ def test_results_of_enhanced_ct_are_refused_in_words(tmp_path):
 def test_headers_of_enhanced_say_where_each_frame_lies(tmp_path):
     (path,) = write_series([enhanced([ct_series()[i] for i in ANY_ORDER])], tmp_path).iterdir()
     volume = read_series(tmp_path)
-    assert [header.frame_number for header in volume.headers] == [ANY_ORDER.index(i) + 1 for i in range(12)]
+    assert [header.frame_number for header in volume.headers] == [
+        ANY_ORDER.index(i) + 1 for i in range(12)
+    ]
     assert volume.paths == (path,) * 12
-    assert [list(h.ImagePositionPatient) for h in volume.headers] == [ds.ImagePositionPatient for ds in ct_series()]
+    assert [list(h.ImagePositionPatient) for h in volume.headers] == [
+        ds.ImagePositionPatient for ds in ct_series()
+    ]
     assert dcmread(path).SOPInstanceUID == volume.headers[0].SOPInstanceUID

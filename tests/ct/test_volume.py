@@ -44,7 +44,9 @@ def read(datasets: list[Dataset], folder: Path) -> CTVolume:
 
 
 def expected_hu(datasets: list[Dataset]) -> np.ndarray:
-    return np.array([pixel_array(ds) * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in datasets])
+    return np.array(
+        [pixel_array(ds) * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in datasets]
+    )
 
 
 def as_another_series(datasets: list[Dataset], name: str, **changes: object) -> list[Dataset]:
@@ -118,7 +120,9 @@ def test_right_lung_is_where_the_patients_right_is(orientation, tmp_path):
 
 
 def test_spacing_is_slice_row_column(tmp_path):
-    assert read(ct_series(spacing_mm=(2.5, 1.5, 1.2)), tmp_path).spacing_mm == pytest.approx((2.5, 1.5, 1.2))
+    assert read(ct_series(spacing_mm=(2.5, 1.5, 1.2)), tmp_path).spacing_mm == pytest.approx(
+        (2.5, 1.5, 1.2)
+    )
 
 
 def test_slice_spacing_comes_from_positions_not_from_thickness(small_series, tmp_path):
@@ -146,14 +150,18 @@ def test_headers_hold_no_pixel_data(small_folder):
 
 def test_paths_belong_to_headers(small_folder):
     volume = read_series(small_folder)
-    assert [dcmread(p).SOPInstanceUID for p in volume.paths] == [h.SOPInstanceUID for h in volume.headers]
+    assert [dcmread(p).SOPInstanceUID for p in volume.paths] == [
+        h.SOPInstanceUID for h in volume.headers
+    ]
 
 
 def test_each_slice_has_its_own_rescale(small_series, tmp_path):
     for i, ds in enumerate(small_series):
         ds.RescaleSlope = 0.5 + i / 7
         ds.RescaleIntercept = -1000 - i / 3
-    assert np.array_equal(read(small_series, tmp_path).hu, expected_hu(small_series).astype(np.float32))
+    assert np.array_equal(
+        read(small_series, tmp_path).hu, expected_hu(small_series).astype(np.float32)
+    )
 
 
 def test_signed_values(small_series, tmp_path):
@@ -292,7 +300,9 @@ def refused(datasets: list[Dataset], folder: Path) -> str:
 
 def test_one_slice_missing(small_series, tmp_path):
     del small_series[5]  # at -148.5 - 3 = -151.5 mm
-    assert "about 1 after Image 5 at -154.50 mm, before Image 7 at -148.50 mm" in refused(small_series, tmp_path)
+    assert "about 1 after Image 5 at -154.50 mm, before Image 7 at -148.50 mm" in refused(
+        small_series, tmp_path
+    )
 
 
 def test_one_slice_missing_of_a_prone_series(tmp_path):
@@ -321,7 +331,9 @@ def test_spacing_that_changes(tmp_path):
     datasets = ct_series(slices=12)
     for i in range(8, 12):
         move(datasets[i], z=1.3 * (i - 7))
-    assert "3.00 to 4.30 mm apart, mostly 3.00 mm, but 4.30 mm between Image 8" in refused(datasets, tmp_path)
+    assert "3.00 to 4.30 mm apart, mostly 3.00 mm, but 4.30 mm between Image 8" in refused(
+        datasets, tmp_path
+    )
 
 
 def test_one_slice_out_of_place(small_series, tmp_path):
@@ -393,7 +405,9 @@ def test_two_acquisitions_interleaved(small_series, tmp_path):
     assert "number 1 from -166.50 to -136.50 mm, number 2 from -163.50 to -133.50 mm" in message
 
 
-@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+@pytest.mark.parametrize(
+    "keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
+)
 def test_geometry_not_given(keyword, small_series, tmp_path):
     del small_series[5][keyword]
     assert f"Image 6 has no usable {keyword}" in refused(small_series, tmp_path)
@@ -401,14 +415,18 @@ def test_geometry_not_given(keyword, small_series, tmp_path):
 
 def test_position_with_two_numbers(small_series, tmp_path):
     small_series[5].ImagePositionPatient = [1, 2]
-    assert "Image 6 has no usable ImagePositionPatient: found [1.0, 2.0]" in refused(small_series, tmp_path)
+    assert "Image 6 has no usable ImagePositionPatient: found [1.0, 2.0]" in refused(
+        small_series, tmp_path
+    )
 
 
 def test_number_of_rows_in_three_bytes(small_series, small_folder):
     for path in small_folder.iterdir():
         content = path.read_bytes()
         assert b"\x28\0\x10\0US\2\0\x40\0" in content
-        path.write_bytes(content.replace(b"\x28\0\x10\0US\2\0\x40\0", b"\x28\0\x10\0US\3\0\x40\0\0"))
+        path.write_bytes(
+            content.replace(b"\x28\0\x10\0US\2\0\x40\0", b"\x28\0\x10\0US\3\0\x40\0\0")
+        )
     assert "Image 1 has no usable Rows" in list_series(small_folder)[0].reason
     with pytest.raises(SeriesError, match="Image 1 has no usable Rows"):
         read_series(small_folder, small_series[0].SeriesInstanceUID)
@@ -502,7 +520,9 @@ def test_one_image_only(small_series, tmp_path):
 
 
 def test_series_that_is_not_there(small_folder):
-    with pytest.raises(SeriesError, match=r"no series 1\.2\.3 .*Small phantom|no series 1\.2\.3 .*12 images"):
+    with pytest.raises(
+        SeriesError, match=r"no series 1\.2\.3 .*Small phantom|no series 1\.2\.3 .*12 images"
+    ):
         read_series(small_folder, "1.2.3")
 
 
@@ -519,7 +539,9 @@ def test_no_such_folder(tmp_path):
 
 def test_dicomdir_alone_is_no_series(small_series, tmp_path):
     directory = small_series[0]
-    directory.SOPClassUID = directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.SOPClassUID = directory.file_meta.MediaStorageSOPClassUID = (
+        MediaStorageDirectoryStorage
+    )
     del directory.SeriesInstanceUID
     write_series([directory], tmp_path)
     with pytest.raises(SeriesError, match="There is no DICOM file"):
@@ -549,7 +571,10 @@ def test_the_only_ct_is_chosen(small_folder):
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "only localizers"),
         ({"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED"]}, "derived from other images"),
         ({"SOPClassUID": SecondaryCaptureImageStorage, "Modality": "OT"}, "secondary captures"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "Modality": "PT"}, "no CT images (modality PT)"),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "Modality": "PT"},
+            "no CT images (modality PT)",
+        ),
         ({"ImageOrientationPatient": list(CORONAL)}, "not axial"),
         ({}, "Its lungs go on above its slices; series 2 shows more of them"),
     ],
@@ -583,7 +608,9 @@ def test_derived_series_is_read_when_asked_for(small_series, tmp_path):
 
 
 def test_localizers_are_refused_even_when_asked_for(small_series, tmp_path):
-    scouts = as_another_series(small_series[:2], "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    scouts = as_another_series(
+        small_series[:2], "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    )
     assert "only localizers" in refused(scouts, tmp_path)
 
 
@@ -614,7 +641,9 @@ def standard_window(value: float, center: float, width: float) -> float:
     return ((value - (center - 0.5)) / (width - 1) + 0.5) * 255
 
 
-@pytest.mark.parametrize(("center", "width"), [(40, 400), (-600, 1600), (0, 1), (0.5, 1.5), (2048, 4096), (100, 2)])
+@pytest.mark.parametrize(
+    ("center", "width"), [(40, 400), (-600, 1600), (0, 1), (0.5, 1.5), (2048, 4096), (100, 2)]
+)
 def test_window_follows_the_standard(center, width):
     hu = np.arange(-1100, 3200, dtype=np.float32)
     exact = [round(standard_window(float(value), center, width)) for value in hu]
@@ -631,7 +660,8 @@ def test_window_of_what_is_no_number_is_black():
 
 
 @pytest.mark.parametrize(
-    ("center", "width"), [(40, 0.5), (40, 0), (40, -1), (40, np.nan), (np.nan, 400), (np.inf, 400), (40, np.inf)]
+    ("center", "width"),
+    [(40, 0.5), (40, 0), (40, -1), (40, np.nan), (np.nan, 400), (np.inf, 400), (40, np.inf)],
 )
 def test_impossible_window(center, width):
     with pytest.raises(ValueError, match="window"):
@@ -671,5 +701,7 @@ def test_real_padding_is_air():
 
 def test_import_loads_nothing_heavy():
     code = "import sys, magician.ct.volume; print({'SimpleITK', 'highdicom', 'torch', 'matplotlib'} & set(sys.modules))"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert output.stdout.strip() == "set()"

@@ -1,4 +1,6 @@
-"""Certificates for tests, made by the openssl program: two authorities, and who was certified by which."""
+"""Certificates for tests, made by the openssl program: two authorities, and who was certified by
+which.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,28 @@ class Authority:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.pem, self.key = folder / f"{name}.pem", folder / f"{name}.key"
-        openssl("req", "-x509", *NEW_KEY, "-keyout", self.key, "-out", self.pem, "-days", 2, "-subj", f"/CN={name}")
+        openssl(
+            "req",
+            "-x509",
+            *NEW_KEY,
+            "-keyout",
+            self.key,
+            "-out",
+            self.pem,
+            "-days",
+            2,
+            "-subj",
+            f"/CN={name}",
+        )
 
-    def certify(self, name: str, *, hosts: str = "DNS:localhost,IP:127.0.0.1", days: int = 2) -> Certificate:
+    def certify(
+        self, name: str, *, hosts: str = "DNS:localhost,IP:127.0.0.1", days: int = 2
+    ) -> Certificate:
         """Make a key and a certificate; with 0 `days` one that has expired."""
         path = self.folder / f"{self.name}-{name}"
-        request, key, extensions, certificate = (path.with_suffix(x) for x in (".csr", ".key", ".ext", ".pem"))
+        request, key, extensions, certificate = (
+            path.with_suffix(x) for x in (".csr", ".key", ".ext", ".pem")
+        )
         openssl("req", "-new", *NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
         extensions.write_text(f"subjectAltName={hosts}\n")
         openssl(

@@ -13,8 +13,10 @@ from pynetdicom.sop_class import Verification
 
 from magician.node import Node
 
-REJECTED = "03000000000400{:02x}{:02x}{:02x}"  # A-ASSOCIATE-RJ: result, source, reason (PS3.8 Table 9-21)
-WAITS = {"connect_s": 30, "associate_s": 30, "dimse_s": 30}  # long: only silence should run into one
+# A-ASSOCIATE-RJ: result, source, reason (PS3.8 Table 9-21)
+REJECTED = "03000000000400{:02x}{:02x}{:02x}"
+# long: only silence should run into one
+WAITS = {"connect_s": 30, "associate_s": 30, "dimse_s": 30}
 ABORTED = bytes.fromhex("07000000000400000200")
 
 
@@ -34,7 +36,9 @@ def scp(handlers=(), *, contexts=(Verification, FIND), **keywords) -> Iterator[N
 
 @contextmanager
 def listening(talk: Callable[[socket.socket], None], **keywords) -> Iterator[Node]:
-    """A port at which each caller meets `talk`, one after the other; an error of a cut connection ends the talk."""
+    """A port at which each caller meets `talk`, one after the other; an error of a cut connection
+    ends the talk.
+    """
     stop = threading.Event()
 
     def serve() -> None:
@@ -60,7 +64,9 @@ def listening(talk: Callable[[socket.socket], None], **keywords) -> Iterator[Nod
 
 
 def says(answer: bytes, *, first: bool = False) -> Callable[[socket.socket], None]:
-    """A peer that answers with these bytes whatever it is asked, or says them `first`, and waits for the end."""
+    """A peer that answers with these bytes whatever it is asked, or says them `first`, and waits
+    for the end.
+    """
 
     def talk(peer: socket.socket) -> None:
         if not first:

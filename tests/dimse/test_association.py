@@ -38,7 +38,9 @@ def test_healthy_pacs_answers_an_echo():
 
 def test_nobody_listens_on_the_port():
     node = Node("PACS", "127.0.0.1", free_port())
-    with pytest.raises(PacsUnreachable, match=f"Nothing listens on 127.0.0.1:{node.port}.*Is the PACS started"):
+    with pytest.raises(
+        PacsUnreachable, match=f"Nothing listens on 127.0.0.1:{node.port}.*Is the PACS started"
+    ):
         echo(node)
 
 
@@ -50,7 +52,9 @@ def test_host_name_is_unknown():
 def test_host_swallows_packets():
     with swallowing() as port:
         started = time.monotonic()
-        with pytest.raises(PacsUnreachable, match=r"No answer .* within 0.5 s \(connect_s\)") as caught:
+        with pytest.raises(
+            PacsUnreachable, match=r"No answer .* within 0.5 s \(connect_s\)"
+        ) as caught:
             echo(Node("PACS", "127.0.0.1", port, connect_s=0.5))
         assert isinstance(caught.value, PacsTimeout)
         assert time.monotonic() - started < 30
@@ -59,18 +63,24 @@ def test_host_swallows_packets():
 def test_pacs_has_another_title():
     with PracticePacs(ae_title="PRACTICE") as pacs:
         node = Node("practice", "127.0.0.1", pacs.node.port)
-        with pytest.raises(AssociationRejected, match="does not go by the AE title 'practice'.*letter case"):
+        with pytest.raises(
+            AssociationRejected, match="does not go by the AE title 'practice'.*letter case"
+        ):
             echo(node)
 
 
 def test_pacs_does_not_know_us():
     with PracticePacs(allowed_ae_titles=["SOMEBODY"]) as pacs:
-        with pytest.raises(AssociationRejected, match="does not know us as 'MAGICIAN'.*Ask its administrator"):
+        with pytest.raises(
+            AssociationRejected, match="does not know us as 'MAGICIAN'.*Ask its administrator"
+        ):
             echo(pacs.node)
 
 
 def test_pacs_refuses_us_faster_than_we_look(monkeypatch):
-    """The answer and the end of the connection are there before our thread looks whether we are connected."""
+    """The answer and the end of the connection are there before our thread looks whether we are
+    connected.
+    """
 
     class Late(threading.Event):
         def wait(self, timeout=None):
@@ -90,12 +100,16 @@ def test_pacs_refuses_us_faster_than_we_look(monkeypatch):
 
 def test_pacs_offers_no_common_service():
     with scp(contexts=[Verification]) as node:
-        with pytest.raises(ServiceNotAccepted, match="Study Root .* FIND.*administrator must switch them on"):
+        with pytest.raises(
+            ServiceNotAccepted, match="Study Root .* FIND.*administrator must switch them on"
+        ):
             find_studies(node)
 
 
 def test_port_belongs_to_a_web_server():
-    with listening(says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>400</html>")) as node:
+    with listening(
+        says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html>400</html>")
+    ) as node:
         with pytest.raises(AssociationAborted, match="as a web server does. Is this a DICOM port"):
             echo(node)
 
@@ -105,12 +119,16 @@ def test_peer_never_answers_the_association_request():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         node = Node("PACS", "127.0.0.1", listener.getsockname()[1], associate_s=0.5)
-        with pytest.raises(PacsTimeout, match=r"did not answer our association request within 0.5 s \(associate_s\)"):
+        with pytest.raises(
+            PacsTimeout,
+            match=r"did not answer our association request within 0.5 s \(associate_s\)",
+        ):
             echo(node)
 
 
 def test_peer_answers_the_association_request_a_byte_at_a_time():
     """Each byte comes in time, and the answer never."""
+
     def trickle(peer):
         while True:
             peer.sendall(b"\x02")
@@ -132,10 +150,14 @@ def test_peer_stops_reading_while_we_send():
     image.Rows *= 8
     image.Columns *= 8
     image.PixelData *= 64  # 32 MB, more than the buffers of both sides hold
-    with scp([(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage], associate_s=100, dimse_s=0.6) as node:
+    with scp(
+        [(evt.EVT_ESTABLISHED, deaf)], contexts=[CTImageStorage], associate_s=100, dimse_s=0.6
+    ) as node:
         started = time.monotonic()
         try:
-            with pytest.raises(PacsTimeout, match=r"did not answer our C-STORE within 0.6 s \(dimse_s\)"):
+            with pytest.raises(
+                PacsTimeout, match=r"did not answer our C-STORE within 0.6 s \(dimse_s\)"
+            ):
                 store(node, [image])
             assert time.monotonic() - started < 40
         finally:
@@ -151,21 +173,27 @@ def test_pacs_never_answers_the_echo():
 
     with scp([(evt.EVT_C_ECHO, sleep)], dimse_s=0.6) as node:
         try:
-            with pytest.raises(PacsTimeout, match=r"did not answer our C-ECHO within 0.6 s \(dimse_s\)"):
+            with pytest.raises(
+                PacsTimeout, match=r"did not answer our C-ECHO within 0.6 s \(dimse_s\)"
+            ):
                 echo(node)
         finally:
             release.set()
 
 
 def test_pacs_drops_us_at_the_query():
-    """Orthanc does this to callers that it does not know: the association stands, and the first C-FIND ends it."""
+    """Orthanc does this to callers that it does not know: the association stands, and the first
+    C-FIND ends it.
+    """
 
     def drop(event):
         event.assoc.abort()
         yield 0xC000, None
 
     with scp([(evt.EVT_C_FIND, drop)]) as node:
-        with pytest.raises(AssociationAborted, match="instead of answering our C-FIND.*connect but not find"):
+        with pytest.raises(
+            AssociationAborted, match="instead of answering our C-FIND.*connect but not find"
+        ):
             find_studies(node)
 
 
@@ -207,7 +235,10 @@ def test_messages_are_not_held_back_by_nagle():
         sock = event.assoc.dul.socket.socket
         options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    with PracticePacs() as pacs, associate(pacs.node, [Verification], handlers=[(evt.EVT_ACCEPTED, look)]):
+    with (
+        PracticePacs() as pacs,
+        associate(pacs.node, [Verification], handlers=[(evt.EVT_ACCEPTED, look)]),
+    ):
         pass
     assert options == [1]
 
@@ -232,7 +263,9 @@ def test_a_request_that_follows_closely_on_another_gets_its_answer():
 
 
 def test_nobody_waits_for_an_answer_over_a_connection_that_has_closed():
-    """What the reactor thread takes off the queue must not be what says that the connection is gone."""
+    """What the reactor thread takes off the queue must not be what says that the connection is
+    gone.
+    """
     with PracticePacs() as pacs, associate(pacs.node, [Verification]) as association:
         association._reactor_checkpoint.clear()
         while not association._is_paused:
@@ -269,7 +302,17 @@ def test_a_node_is_read_from_text_and_written_back(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ORTHANC", "ORTHANC@host", "@h:104", "A@:104", "A@h:0", "A@h:70000", "SEVENTEEN_LETTERS@h:104", "A\\B@h:1"],
+    [
+        "",
+        "ORTHANC",
+        "ORTHANC@host",
+        "@h:104",
+        "A@:104",
+        "A@h:0",
+        "A@h:70000",
+        "SEVENTEEN_LETTERS@h:104",
+        "A\\B@h:1",
+    ],
 )
 def test_text_that_is_no_node_is_refused(text):
     with pytest.raises(ValueError, match=r"AET@host:port|AE title|TCP port"):
@@ -283,5 +326,9 @@ def test_a_waiting_time_of_nothing_is_refused(seconds):
 
 
 def test_only_this_computer_is_loopback():
-    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.8.8", "::1")] == [True] * 4
-    assert [is_loopback(host) for host in ("0.0.0.0", "10.0.0.1", "localhost.example", "")] == [False] * 4
+    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.8.8", "::1")] == [
+        True
+    ] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "10.0.0.1", "localhost.example", "")] == [
+        False
+    ] * 4

@@ -1,4 +1,6 @@
-"""DICOM over TLS (PS3.15 Annex B): with our own listeners, with DCMTK and Orthanc, and each way in which it fails."""
+"""DICOM over TLS (PS3.15 Annex B): with our own listeners, with DCMTK and Orthanc, and each way in
+which it fails.
+"""
 
 import select
 import socket
@@ -74,7 +76,10 @@ def test_mutual_tls_of_all_five_services(certificates, tmp_path, version):
         assert find_studies(node)[0].StudyInstanceUID == STUDY_UID
         assert get_study(node, STUDY_UID, tmp_path / "got").received == 3
         assert move_study(node, STUDY_UID, receiver).received == 3
-        assert dcmread(tmp_path / "moved" / f"{SERIES[0].SOPInstanceUID}.dcm").PixelData == SERIES[0].PixelData
+        assert (
+            dcmread(tmp_path / "moved" / f"{SERIES[0].SOPInstanceUID}.dcm").PixelData
+            == SERIES[0].PixelData
+        )
 
 
 def test_a_healthy_tls_pacs_has_no_warning(certificates):
@@ -165,17 +170,25 @@ def fails(node, side, match):
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 def test_we_show_no_certificate(certificates, version):
     with tls_pacs(certificates.listen(mutual=True, version=version), certificates.call()) as node:
-        fails(node, "we", r"wants (to see )?a certificate of ours.*client_tls\(ca=..., certificate=..., key=...\)")
+        fails(
+            node,
+            "we",
+            r"wants (to see )?a certificate of ours.*client_tls\(ca=..., certificate=..., key=...\)",
+        )
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 def test_our_certificate_is_of_an_authority_that_the_pacs_does_not_know(certificates, version):
-    with tls_pacs(certificates.listen(mutual=True, version=version), certificates.call("stranger")) as node:
+    with tls_pacs(
+        certificates.listen(mutual=True, version=version), certificates.call("stranger")
+    ) as node:
         fails(node, "we, or the PACS", "does not know the authority that signed our certificate")
 
 
 def test_the_refusal_of_our_certificate_is_lost_on_the_way(certificates, monkeypatch):
-    """As TLS 1.3 has it, the refusal comes after the handshake; a reset of the connection can overtake it."""
+    """As TLS 1.3 has it, the refusal comes after the handshake; a reset of the connection can
+    overtake it.
+    """
 
     def reset(connection, nr_bytes):
         connection.failure = ConnectionResetError()
@@ -183,19 +196,27 @@ def test_the_refusal_of_our_certificate_is_lost_on_the_way(certificates, monkeyp
 
     monkeypatch.setattr(Connection, "recv", reset)
     with tls_pacs(certificates.listen(mutual=True), certificates.call("stranger")) as node:
-        with pytest.raises(TlsFailure, match="does not know the authority that signed our certificate"):
+        with pytest.raises(
+            TlsFailure, match="does not know the authority that signed our certificate"
+        ):
             echo(node)
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 def test_our_certificate_has_expired(certificates, version):
-    with tls_pacs(certificates.listen(mutual=True, version=version), certificates.call("expired")) as node:
+    with tls_pacs(
+        certificates.listen(mutual=True, version=version), certificates.call("expired")
+    ) as node:
         fails(node, "we", "our certificate has expired")
 
 
 def test_we_do_not_know_the_authority_of_the_pacs(certificates):
     with tls_pacs(certificates.listen(), certificates.call(trust="theirs")) as node:
-        fails(node, "we", r"we do not know the authority that signed its certificate.*client_tls\(ca=...\)")
+        fails(
+            node,
+            "we",
+            r"we do not know the authority that signed its certificate.*client_tls\(ca=...\)",
+        )
 
 
 def test_certificate_of_the_pacs_has_expired(certificates):
@@ -205,7 +226,11 @@ def test_certificate_of_the_pacs_has_expired(certificates):
 
 def test_certificate_of_the_pacs_is_made_out_to_another_host(certificates):
     with tls_pacs(certificates.listen("elsewhere"), certificates.call()) as node:
-        fails(node, "we, or the PACS", "its certificate is not made out to '127.0.0.1'.*by the name in its certificate")
+        fails(
+            node,
+            "we, or the PACS",
+            "its certificate is not made out to '127.0.0.1'.*by the name in its certificate",
+        )
 
 
 def test_versions_have_nothing_in_common(certificates):
@@ -222,7 +247,9 @@ def test_plain_dicom_is_spoken_to_a_tls_port(certificates):
 
 def test_tls_is_spoken_to_a_plain_port(certificates):
     with PracticePacs() as pacs:
-        fails(replace(pacs.node, tls=certificates.call()), "we", "does not speak TLS.*leave tls out")
+        fails(
+            replace(pacs.node, tls=certificates.call()), "we", "does not speak TLS.*leave tls out"
+        )
 
 
 def test_tls_is_spoken_to_a_port_that_hangs_up(certificates):
@@ -231,13 +258,18 @@ def test_tls_is_spoken_to_a_port_that_hangs_up(certificates):
 
 
 def test_a_port_that_hangs_up_is_not_taken_for_one_with_tls():
-    with listening(hangs_up) as node, pytest.raises(AssociationAborted, match="without a DICOM answer"):
+    with (
+        listening(hangs_up) as node,
+        pytest.raises(AssociationAborted, match="without a DICOM answer"),
+    ):
         echo(node)
 
 
 def test_peer_stalls_in_the_handshake(certificates):
     with listening(says(b""), tls=certificates.call(), associate_s=0.5) as node:
-        with pytest.raises(PacsTimeout, match=r"did not finish the TLS handshake within 0.5 s \(associate_s\)"):
+        with pytest.raises(
+            PacsTimeout, match=r"did not finish the TLS handshake within 0.5 s \(associate_s\)"
+        ):
             echo(node)
         assert diagnose(node).stopped_at.layer == "TLS"
 
@@ -275,7 +307,13 @@ def test_dcmtk_caller_without_our_authority_is_turned_away(certificates):
 @contextmanager
 def dcmtk_storescp(folder, certificate, authority):
     port = free_port()
-    command = [require_program("storescp"), *map(str, dcmtk_tls(certificate, authority)), "-od", str(folder), str(port)]
+    command = [
+        require_program("storescp"),
+        *map(str, dcmtk_tls(certificate, authority)),
+        "-od",
+        str(folder),
+        str(port),
+    ]
     with running(command, port, stderr=subprocess.DEVNULL):
         yield Node("STORESCP", "127.0.0.1", port, associate_s=30)
 
@@ -292,7 +330,11 @@ REFUSED = pytest.mark.parametrize(
     ("called", "side", "match"),
     [
         (lambda c: c.call(), "we", "wants (to see )?a certificate of ours"),
-        (lambda c: c.call("stranger"), "we, or the PACS", "does not know the authority|refuses our certificate"),
+        (
+            lambda c: c.call("stranger"),
+            "we, or the PACS",
+            "does not know the authority|refuses our certificate",
+        ),
         (lambda c: c.call("client", trust="theirs"), "we", "we do not know the authority"),
         (lambda c: None, "we", "it expects TLS"),
     ],
@@ -307,7 +349,10 @@ def test_dcmtk_storescp_refuses_us(certificates, tmp_path, called, side, match):
 
 
 def test_practice_pacs_moves_to_dcmtk_storescp(certificates, tmp_path):
-    with dcmtk_storescp(tmp_path, certificates.server, certificates.ours) as node, PracticePacs() as pacs:
+    with (
+        dcmtk_storescp(tmp_path, certificates.server, certificates.ours) as node,
+        PracticePacs() as pacs,
+    ):
         destination = replace(node, tls=certificates.call("client"))
         pacs.add(SERIES)
         pacs.know(destination)
@@ -342,7 +387,9 @@ def test_orthanc_and_we_over_mutual_tls(orthanc, certificates, tmp_path):
     store(node, SERIES)
     assert find_studies(node, accession_number="A-1")[0].StudyInstanceUID == STUDY_UID
     assert get_study(node, STUDY_UID, tmp_path / "got").received == 3
-    with Receiver(tmp_path / "moved", ae_title="INBOX", port=port, tls=certificates.listen(mutual=True)) as receiver:
+    with Receiver(
+        tmp_path / "moved", ae_title="INBOX", port=port, tls=certificates.listen(mutual=True)
+    ) as receiver:
         assert move_study(node, STUDY_UID, receiver).received == 3
 
 

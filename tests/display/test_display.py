@@ -1,4 +1,6 @@
-"""What is shown: tables, pictures and the viewer. Pixels are compared with numpy, not with stored images."""
+"""What is shown: tables, pictures and the viewer. Pixels are compared with numpy, not with stored
+images.
+"""
 
 from dataclasses import replace
 from io import BytesIO
@@ -31,14 +33,20 @@ def letters(picture):
 
 def test_a_table_of_data_sets_is_text_and_html():
     study = Dataset()
-    study.StudyDate, study.PatientName, study.NumberOfStudyRelatedInstances = "20200102", "Phantom^Small", 12
-    table = show_table([study], ["StudyDate", "PatientName", "NumberOfStudyRelatedInstances", "AccessionNumber"])
+    study.StudyDate, study.PatientName, study.NumberOfStudyRelatedInstances = (
+        "20200102",
+        "Phantom^Small",
+        12,
+    )
+    table = show_table(
+        [study], ["StudyDate", "PatientName", "NumberOfStudyRelatedInstances", "AccessionNumber"]
+    )
     assert repr(table).splitlines() == [
         "StudyDate  PatientName    NumberOfStudyRelatedInstances  AccessionNumber",
         "---------  -------------  -----------------------------  ---------------",
         "20200102   Phantom^Small  12",
     ]
-    assert "<td style=\"text-align:left\">Phantom^Small</td>" in table._repr_html_()
+    assert '<td style="text-align:left">Phantom^Small</td>' in table._repr_html_()
 
 
 def test_several_values_stand_in_one_cell():
@@ -71,7 +79,12 @@ def test_a_montage_shows_windowed_slices_from_feet_to_head(volume):
 
 def test_a_montage_of_many_slices_shows_the_first_the_last_and_some_between(volume):
     picture = montage(volume, tiles=4)
-    assert [axes.get_title().split()[0] for axes in picture.figure.axes if axes.images] == ["1", "5", "8", "12"]
+    assert [axes.get_title().split()[0] for axes in picture.figure.axes if axes.images] == [
+        "1",
+        "5",
+        "8",
+        "12",
+    ]
     assert repr(picture).startswith("Montage: 4 of 12 axial slices from feet to head")
 
 
@@ -144,7 +157,9 @@ def test_letters_of_an_oblique_volume_tell_its_tilt(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "orientation", [PRONE, FLIPPED, CORONAL, OBLIQUE], ids=["prone", "flipped", "coronal", "oblique"]
+    "orientation",
+    [PRONE, FLIPPED, CORONAL, OBLIQUE],
+    ids=["prone", "flipped", "coronal", "oblique"],
 )
 def test_a_place_in_a_picture_is_the_voxel_that_is_shown_there(tmp_path, orientation):
     series = ct_series(orientation=orientation, rows=20, columns=24)
@@ -220,15 +235,21 @@ def test_the_blue_of_the_viewer_can_be_made_fainter(volume, labels):
 
 
 def test_the_other_planes_are_shown_head_up_and_in_true_proportions(volume):
-    brighter = np.linspace(0, 600, len(volume.hu), dtype=np.float32)[:, None, None]  # from feet to head
+    # from feet to head
+    brighter = np.linspace(0, 600, len(volume.hu), dtype=np.float32)[:, None, None]
     volume = replace(volume, hu=volume.hu + brighter)
     viewer = window_viewer(volume, center=-100, width=1800)
-    for plane, number, expected in [("coronal", 32, volume.hu[::-1, 31]), ("sagittal", 23, volume.hu[::-1, :, 22])]:
+    for plane, number, expected in [
+        ("coronal", 32, volume.hu[::-1, 31]),
+        ("sagittal", 23, volume.hu[::-1, :, 22]),
+    ]:
         viewer.plane.value, viewer.slice.value = plane, number
         shown = pixels(viewer)
         assert shown.shape == (24, expected.shape[1])  # 3 mm between slices, 1.5 mm between pixels
         expected = window(expected, -100, 1800)
-        difference, upside_down = (np.abs(shown[1::2] - one).mean() for one in (expected, expected[::-1]))
+        difference, upside_down = (
+            np.abs(shown[1::2] - one).mean() for one in (expected, expected[::-1])
+        )
         assert difference < 8
         assert upside_down > 3 * difference
 
@@ -237,7 +258,9 @@ def test_all_planes_go_through_the_same_point(volume):
     viewer = window_viewer(volume)
     viewer.point.value = True
     viewer.slice.value, viewer.down.value, viewer.across.value = 4, 31, 21  # counted from 1
-    assert viewer.value.value.startswith(f"<b>{volume.hu[3, 30, 20]:.0f} HU</b> at R 23, A 2, F 158 mm")
+    assert viewer.value.value.startswith(
+        f"<b>{volume.hu[3, 30, 20]:.0f} HU</b> at R 23, A 2, F 158 mm"
+    )
     viewer.plane.value = "coronal"
     assert (viewer.slice.value, viewer.down.value, viewer.across.value) == (31, 9, 21)
     assert viewer.value.value.startswith(f"<b>{volume.hu[3, 30, 20]:.0f} HU</b>")

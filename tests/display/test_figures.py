@@ -1,7 +1,9 @@
-"""The figures of CT, compared with stored ones, and checks that the comparison would catch what matters.
+"""The figures of CT, compared with stored ones, and checks that the comparison would catch what
+matters.
 
 Figures that were changed on purpose are stored anew by
-``python -m pytest tests/test_figures.py --mpl-generate-path=tests/baseline``; look at each before you commit it.
+``python -m pytest tests/test_figures.py --mpl-generate-path=tests/baseline``; look at each before
+you commit it.
 """
 
 from dataclasses import replace
@@ -23,11 +25,13 @@ from magician.display.surface import VIEWS, surface
 from magician.rendering.planes import places
 
 BASELINE = Path(__file__).parent / "baseline"
-# Root of the mean squared difference of grey levels. Versions of matplotlib draw lines and edges a little differently.
-# They draw letters so differently that these are left out here; what is written, and where, is tested below.
+# Root of the mean squared difference of grey levels. Versions of matplotlib draw lines and edges a
+# little differently. They draw letters so differently that these are left out here; what is
+# written, and where, is tested below.
 TOLERANCE = 5
 DPI = 100  # as in a notebook
-# In these proportions the edges of all pictures fall between pixels of the figure, so that none is rounded
+# In these proportions the edges of all pictures fall between pixels of the figure, so that none is
+# rounded
 GRID = {"slices": 20, "rows": 88, "columns": 88, "spacing_mm": (2.75, 1.25, 1.25)}
 
 
@@ -37,7 +41,8 @@ def volume(tmp_path_factory):
     series = ct_series(**GRID)
     volume = read_series(write_series(series, tmp_path_factory.mktemp("ct")))
     z, y, x = (
-        np.einsum("a,a...->...", row[:3], np.indices(volume.hu.shape)) + row[3] for row in volume.affine[[2, 1, 0]]
+        np.einsum("a,a...->...", row[:3], np.indices(volume.hu.shape)) + row[3]
+        for row in volume.affine[[2, 1, 0]]
     )
     spine = (x / 7) ** 2 + ((y - 30) / 6) ** 2 < 1
     solid = ((x + 24) / 8) ** 2 + ((y - 6) / 9) ** 2 + ((z + 158) / 6) ** 2 < 1
@@ -52,7 +57,9 @@ def labels():
 
 DRAWN = {
     "montage": lambda volume, labels: montage(volume, labels, tiles=4),
-    "compare": lambda volume, labels: compare(volume, {"both": labels, "right only": np.uint8(labels == 1)}, 5),
+    "compare": lambda volume, labels: compare(
+        volume, {"both": labels, "right only": np.uint8(labels == 1)}, 5
+    ),
     "three_planes": lambda volume, labels: three_planes(volume, labels, position=(7, 48, 25)),
     "lung_surface": lung_surface,
     "density_histogram": density_histogram,
@@ -66,7 +73,9 @@ def without_text(picture):
 
 
 def figure_test(name):
-    return pytest.mark.mpl_image_compare(filename=f"{name}.png", tolerance=TOLERANCE, savefig_kwargs={"dpi": DPI})
+    return pytest.mark.mpl_image_compare(
+        filename=f"{name}.png", tolerance=TOLERANCE, savefig_kwargs={"dpi": DPI}
+    )
 
 
 @figure_test("montage")
@@ -95,7 +104,9 @@ def test_the_histogram_looks_as_it_did(volume, labels):
 
 
 def difference(picture, name, tmp_path):
-    """How far a picture is from the stored one, by the measure of pytest-mpl; nothing if it would pass."""
+    """How far a picture is from the stored one, by the measure of pytest-mpl; nothing if it would
+    pass.
+    """
     drawn, stored = tmp_path / "drawn.png", tmp_path / "stored.png"
     without_text(picture).savefig(drawn, dpi=DPI)
     stored.write_bytes((BASELINE / f"{name}.png").read_bytes())
@@ -139,7 +150,9 @@ def reread(tmp_path, orientation=AXIAL, **changes):
     """A small volume and its labels, read from files with this orientation."""
     series = ct_series(orientation=orientation, **changes)
     volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
-    order = np.argsort([[ds.SOPInstanceUID for ds in series].index(h.SOPInstanceUID) for h in volume.headers])
+    order = np.argsort(
+        [[ds.SOPInstanceUID for ds in series].index(h.SOPInstanceUID) for h in volume.headers]
+    )
     return volume, truth_labels(series)[np.argsort(order)]
 
 
@@ -147,14 +160,18 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
-@pytest.mark.parametrize(("orientation", "name"), [(AXIAL, "axial"), (CORONAL, "coronal")], ids=["axial", "coronal"])
+@pytest.mark.parametrize(
+    ("orientation", "name"), [(AXIAL, "axial"), (CORONAL, "coronal")], ids=["axial", "coronal"]
+)
 def test_a_montage_names_its_plane_and_where_each_slice_lies(tmp_path, orientation, name):
     volume, _ = reread(tmp_path, orientation)
     picture = montage(volume)
     assert f" {name} slices" in repr(picture)
     along = 2 if name == "axial" else 1
     millimetres = [float(axes.get_title().split()[1]) for axes in picture.figure.axes]
-    np.testing.assert_allclose(millimetres, [volume.affine[along] @ [i, 0, 0, 1] for i in range(12)], atol=0.51)
+    np.testing.assert_allclose(
+        millimetres, [volume.affine[along] @ [i, 0, 0, 1] for i in range(12)], atol=0.51
+    )
 
 
 def test_pixels_that_are_no_squares_are_shown_in_true_proportions(tmp_path):
@@ -164,7 +181,9 @@ def test_pixels_that_are_no_squares_are_shown_in_true_proportions(tmp_path):
     assert axes.get_aspect() == 1
 
 
-@pytest.mark.parametrize(("columns", "name", "mm"), [(72, "2 cm", 20), (24, "1 cm", 10), (16, "5 mm", 5)])
+@pytest.mark.parametrize(
+    ("columns", "name", "mm"), [(72, "2 cm", 20), (24, "1 cm", 10), (16, "5 mm", 5)]
+)
 def test_a_scale_bar_is_as_long_as_it_says(tmp_path, columns, name, mm):
     volume, _ = reread(tmp_path, columns=columns)
     for axes in montage(volume).figure.axes:
@@ -175,7 +194,8 @@ def test_a_scale_bar_is_as_long_as_it_says(tmp_path, columns, name, mm):
 
 def test_letters_stand_at_the_edges_that_they_name(volume):
     (axes, *_) = montage(volume).figure.axes
-    left, right, upper, lower = [text.get_position() for text in axes.texts[:4]]  # as shares of the picture
+    # as shares of the picture
+    left, right, upper, lower = [text.get_position() for text in axes.texts[:4]]
     assert (left[0], right[0], upper[1], lower[1]) == (0.02, 0.98, 0.98, 0.02)
     assert left[1] == right[1] == upper[0] == lower[0] == 0.5
 
@@ -187,7 +207,12 @@ def test_each_lung_is_outlined_where_it_ends(volume, labels):
         rows, columns = np.nonzero(labels[8] == label)
         points = np.concatenate([path.vertices for path in contour.get_paths()])
         limits = [columns.min(), columns.max() + 1, rows.min(), rows.max() + 1]
-        found = [*points[:, 0].min(keepdims=True), points[:, 0].max(), points[:, 1].min(), points[:, 1].max()]
+        found = [
+            *points[:, 0].min(keepdims=True),
+            points[:, 0].max(),
+            points[:, 1].min(),
+            points[:, 1].max(),
+        ]
         np.testing.assert_allclose(found, np.array(limits) * 1.25, atol=0.01)
 
 
@@ -197,14 +222,20 @@ def test_the_lines_of_three_planes_cross_in_the_voxel_that_is_asked_for(tmp_path
     hu = np.full(volume.hu.shape, -1000, np.float32)
     hu[5, 20, 31] = 1000  # one bright voxel
     figure = three_planes(replace(volume, hu=hu), position=(5, 20, 31)).figure
-    scale = {round(axes.images[0].get_extent()[1] / axes.get_position().width, 3) for axes in figure.axes}
+    scale = {
+        round(axes.images[0].get_extent()[1] / axes.get_position().width, 3) for axes in figure.axes
+    }
     assert len(scale) == 1
     for axes in figure.axes:
         pixels, (_, right, bottom, _) = axes.images[0].get_array(), axes.images[0].get_extent()
         ((row, column),) = np.argwhere(pixels == 255)
         place = [(column + 0.5) * right / pixels.shape[1], (row + 0.5) * bottom / pixels.shape[0]]
-        upright = {x for line in axes.lines[1:] for x in line.get_xdata() if np.ptp(line.get_xdata()) == 0}
-        level = {y for line in axes.lines[1:] for y in line.get_ydata() if np.ptp(line.get_ydata()) == 0}
+        upright = {
+            x for line in axes.lines[1:] for x in line.get_xdata() if np.ptp(line.get_xdata()) == 0
+        }
+        level = {
+            y for line in axes.lines[1:] for y in line.get_ydata() if np.ptp(line.get_ydata()) == 0
+        }
         np.testing.assert_allclose([*upright, *level], place)
 
 
@@ -215,7 +246,10 @@ def test_a_line_looks_like_the_frame_of_the_plane_that_it_stands_for(volume):
 
     def colours(axes, way):
         lines = [line for line in axes.lines[1:] if np.ptp(getattr(line, f"get_{way}data")()) == 0]
-        return {(*np.array([int(line.get_color()[i : i + 2], 16) for i in (1, 3, 5)]) / 255, 1.0) for line in lines}
+        return {
+            (*np.array([int(line.get_color()[i : i + 2], 16) for i in (1, 3, 5)]) / 255, 1.0)
+            for line in lines
+        }
 
     assert colours(axial, "y") == colours(sagittal, "x") == {frames[coronal]}
     assert colours(axial, "x") == colours(coronal, "x") == {frames[sagittal]}
@@ -235,14 +269,20 @@ def test_three_planes_say_which_slices_they_are(volume):
 
 @pytest.mark.parametrize("position", [(20, 0, 0), (0, -1, 0), (1, 2)])
 def test_a_position_outside_the_volume_is_refused(volume, position):
-    with pytest.raises(ValueError, match=r"\(slice, row, column\) is .*; the volume has the shape \(20, 88, 88\)"):
+    with pytest.raises(
+        ValueError, match=r"\(slice, row, column\) is .*; the volume has the shape \(20, 88, 88\)"
+    ):
         three_planes(volume, position=position)
 
 
 @pytest.mark.parametrize("name", ["axial", "flipped", "coronal", "oblique"])
 def test_the_surface_lies_where_the_lung_is(tmp_path, name):
-    """The right lung of the small phantom is an ellipsoid about (-20, 0, -150) with the radii 15, 22 and 16 mm."""
-    volume, labels = reread(tmp_path, ORIENTATIONS[name], spacing_mm=(2.0, 1.5, 1.5), slices=38, rows=50)
+    """The right lung of the small phantom is an ellipsoid about (-20, 0, -150) with the radii 15,
+    22 and 16 mm.
+    """
+    volume, labels = reread(
+        tmp_path, ORIENTATIONS[name], spacing_mm=(2.0, 1.5, 1.5), slices=38, rows=50
+    )
     points, faces, normals = surface(labels == 1, volume.affine)
     from_centre = (points - [-20, 0, -150]) / [15, 22, 16]
     assert np.abs(np.linalg.norm(from_centre, axis=1) - 1).max() < 0.12
@@ -250,7 +290,9 @@ def test_the_surface_lies_where_the_lung_is(tmp_path, name):
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     assert (outward * normals).sum(axis=1).min() > 0.9
     a, b, c = (points[faces[:, i]] for i in range(3))
-    enclosed = abs(np.einsum("ij,ij->i", a - points[0], np.cross(b - points[0], c - points[0])).sum()) / 6
+    enclosed = (
+        abs(np.einsum("ij,ij->i", a - points[0], np.cross(b - points[0], c - points[0])).sum()) / 6
+    )
     assert enclosed == pytest.approx(4 / 3 * np.pi * 15 * 22 * 16, rel=0.1)  # rounded off
 
 
@@ -259,7 +301,9 @@ def test_the_right_lung_is_the_lighter_one_in_grey_too(volume, labels):
     grey = np.asarray(Image.open(BytesIO(picture._repr_png_()[0])).convert("L"), int)
 
     def levels(axes, lung):  # in a column of 16 mm below the name, which stands above the lung
-        ((x, y),) = [text.get_position() for text in axes.texts if text.get_text() == f"{lung} lung"]
+        ((x, y),) = [
+            text.get_position() for text in axes.texts if text.get_text() == f"{lung} lung"
+        ]
         (column, top), (_, bottom) = axes.transData.transform([(x, y - 6), (x, y - 22)])
         return grey[grey.shape[0] - int(top) : grey.shape[0] - int(bottom), int(column)]
 
@@ -281,19 +325,25 @@ def test_directions_are_written_where_they_lead(volume, labels):
 def test_the_density_of_a_lung_in_numbers():
     hu = np.array([-1000, -960, -940, -850, -600, -400, -250, -100, 40, 60], np.float32)
     density = Density.of(hu)
-    assert str(density) == "mean -500 HU, median -500 HU, 20.0% below -950 HU, 30.0% from -600 to -250 HU"
+    assert (
+        str(density)
+        == "mean -500 HU, median -500 HU, 20.0% below -950 HU, 30.0% from -600 to -250 HU"
+    )
     assert density.shares.sum() == pytest.approx(1)
 
 
 def test_the_histogram_marks_mean_and_median_of_each_lung(volume, labels):
     picture = density_histogram(volume, labels)
     marks = picture.figure.axes[0]
-    for (median, mean), label in zip(zip(marks.lines[::2], marks.lines[1::2], strict=True), (1, 2), strict=True):
+    for (median, mean), label in zip(
+        zip(marks.lines[::2], marks.lines[1::2], strict=True), (1, 2), strict=True
+    ):
         hu = volume.hu[labels == label]
         assert median.get_xdata()[0] == np.median(hu)
         assert mean.get_xdata()[0] == pytest.approx(hu.mean())
     assert "right lung: mean" in picture.numbers
-    assert not any(figure in repr(picture) for figure in ("mean -", "%"))  # stable, whatever the network finds
+    # stable, whatever the network finds
+    assert not any(figure in repr(picture) for figure in ("mean -", "%"))
 
 
 def test_a_drawing_is_a_png_of_few_colours_and_modest_size(volume, labels):

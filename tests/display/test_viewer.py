@@ -1,4 +1,6 @@
-"""The viewer that draws in the page, as far as Python goes; test_viewer_browser.py has the page itself."""
+"""The viewer that draws in the page, as far as Python goes; test_viewer_browser.py has the page
+itself.
+"""
 
 import importlib.util
 import sys
@@ -30,11 +32,15 @@ def answers(viewer, *requests):
 
 def test_a_page_gets_the_slices_that_it_asks_for(volume, labels):
     viewer = ct_viewer(volume, labels)
-    (table, (values,)), (content, (codes, deflated)) = answers(viewer, {"values": True}, {"first": 8, "count": 4})
+    (table, (values,)), (content, (codes, deflated)) = answers(
+        viewer, {"values": True}, {"first": 8, "count": 4}
+    )
     assert (table, content) == ({"values": True}, {"first": 8, "count": 4})
     pixels = np.frombuffer(values, "<f8")[np.frombuffer(codes, "<u2")]
     np.testing.assert_array_equal(pixels.reshape(4, 64, 72), volume.hu[8:])
-    np.testing.assert_array_equal(np.frombuffer(zlib.decompress(deflated), np.uint8).reshape(4, 64, 72), labels[8:])
+    np.testing.assert_array_equal(
+        np.frombuffer(zlib.decompress(deflated), np.uint8).reshape(4, 64, 72), labels[8:]
+    )
 
 
 def test_without_a_mask_no_labels_are_sent(volume):
@@ -46,7 +52,10 @@ def test_without_a_mask_no_labels_are_sent(volume):
 
 def test_the_volume_is_not_part_of_the_state_that_a_notebook_saves(volume, labels):
     state = ct_viewer(volume, labels).get_state()
-    assert sum(len(str(value)) for name, value in state.items() if name not in ("_esm", "_css")) < 20_000
+    assert (
+        sum(len(str(value)) for name, value in state.items() if name not in ("_esm", "_css"))
+        < 20_000
+    )
 
 
 def test_slice_plane_and_position_agree(volume):
@@ -84,7 +93,10 @@ def test_a_window_without_width_and_a_mask_of_another_shape_are_refused(volume, 
 def test_pages_that_run_nothing_get_a_picture_and_a_text(volume):
     viewer = ct_viewer(volume, center=-400, width=1200)
     data, _ = viewer._repr_mimebundle_()
-    assert data["text/plain"] == "Viewer: 12 slices; wheel for the slice, drag for the window, ? for all keys"
+    assert (
+        data["text/plain"]
+        == "Viewer: 12 slices; wheel for the slice, drag for the window, ? for all keys"
+    )
     picture = Image.open(BytesIO(data["image/png"])).convert("L")
     assert picture.size == (512, 455)
     small = np.asarray(picture.resize((72, 64), Image.Resampling.BOX), int)
@@ -120,9 +132,12 @@ def vs_code(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("situation", "word"), [(no_anywidget, "anywidget is not installed"), (colab, "Colab"), (vs_code, "VS Code")]
+    ("situation", "word"),
+    [(no_anywidget, "anywidget is not installed"), (colab, "Colab"), (vs_code, "VS Code")],
 )
-def test_where_it_can_not_run_the_viewer_with_sliders_says_why(volume, monkeypatch, situation, word):
+def test_where_it_can_not_run_the_viewer_with_sliders_says_why(
+    volume, monkeypatch, situation, word
+):
     situation(monkeypatch)
     viewer = ct_viewer(volume)
     assert isinstance(viewer, WindowViewer)

@@ -1,4 +1,6 @@
-"""The viewers in a real browser: JupyterLab and Chromium, started here, on a small CT that is known voxel by voxel."""
+"""The viewers in a real browser: JupyterLab and Chromium, started here, on a small CT that is known
+voxel by voxel.
+"""
 
 import time
 from pathlib import Path
@@ -33,14 +35,19 @@ class Session:
 
     def __init__(self, page, kernel):
         self.page, self.kernel = page, kernel
-        self.rich, self.stage = page.locator(".magician-viewer"), page.locator(".magician-viewer .stage")
+        self.rich, self.stage = (
+            page.locator(".magician-viewer"),
+            page.locator(".magician-viewer .stage"),
+        )
         self.hosts, self.frames = set(), []
 
     def python(self, code):
         """Run code in the kernel, which the page does not see, and return what it prints."""
         printed = []
         self.kernel.execute_interactive(
-            code, timeout=20, output_hook=lambda message: printed.append(message["content"].get("text", ""))
+            code,
+            timeout=20,
+            output_hook=lambda message: printed.append(message["content"].get("text", "")),
         )
         return "".join(printed).strip()
 
@@ -65,7 +72,9 @@ class Session:
 
     def settle(self):
         """Wait until the page has drawn what it was asked for: it draws once per frame."""
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def drawn(self):
         return self.rich.get_attribute("data-drawn")
@@ -92,15 +101,23 @@ class Session:
 def session(tmp_path_factory, labels):
     require_program("chromium")
     if not interop_required():
-        pytest.importorskip("playwright", reason="playwright, which drives the browser, is not installed")
+        pytest.importorskip(
+            "playwright", reason="playwright, which drives the browser, is not installed"
+        )
     folder = tmp_path_factory.mktemp("notebooks")
     write_series(ct_series(), folder / "ct")
     np.save(folder / "labels.npy", labels)
-    cells = ["viewer = ct_viewer(volume, labels)\nviewer", "core = window_viewer(volume, labels)\ncore"]
+    cells = [
+        "viewer = ct_viewer(volume, labels)\nviewer",
+        "core = window_viewer(volume, labels)\ncore",
+    ]
     write_notebook(folder / "viewers.ipynb", LOAD, *cells)
     with jupyterlab(folder) as lab, chromium() as page:
         hosts, frames = set(), []
-        page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0] or "in the page"))
+        page.on(
+            "request",
+            lambda request: hosts.add(request.url.split("/")[2].split(":")[0] or "in the page"),
+        )
         page.on("websocket", lambda socket: record(socket, frames))
         open_notebook(page, lab, "viewers.ipynb")
         run_all(page)
@@ -145,9 +162,13 @@ def assert_pixels_are_those_of_numpy(lab, volume, labels):
             lab.python(f"viewer.plane, viewer.overlay = {name!r}, False")
             lab.python(f"viewer.center, viewer.width = {center}, {width}")
             lab.wait_for(f"{name} {index + 1} {center} {width} false 1")
-            np.testing.assert_array_equal(lab.pixels(), grey(window(view(volume.hu), center, width)))
+            np.testing.assert_array_equal(
+                lab.pixels(), grey(window(view(volume.hu), center, width))
+            )
         for opacity in (1, 0.35):
-            lab.python(f"viewer.center, viewer.width, viewer.overlay, viewer.opacity = -600, 1500, True, {opacity}")
+            lab.python(
+                f"viewer.center, viewer.width, viewer.overlay, viewer.opacity = -600, 1500, True, {opacity}"
+            )
             lab.wait_for(f"{name} {index + 1} -600 1500 true {opacity}")
             expected = paint(view(volume.hu), view(labels), -600, 1500, opacity)
             np.testing.assert_array_equal(lab.pixels(), expected)
@@ -221,7 +242,8 @@ def test_the_keyboard_does_it_too(lab, keys, drawn):
         lab.page.keyboard.press(key)
     lab.wait_for(drawn)
     assert lab.becomes(STATE, drawn) == drawn
-    assert lab.page.locator(".jp-Cell").count() == 3  # x and o are JupyterLab's keys for cutting a cell and the like
+    # x and o are JupyterLab's keys for cutting a cell and the like
+    assert lab.page.locator(".jp-Cell").count() == 3
 
 
 def test_the_page_magnifies_and_moves_the_picture(lab):
@@ -256,7 +278,10 @@ def test_the_value_under_the_mouse_is_told(lab, volume):
     box = lab.rich.locator("canvas").bounding_box()
     lab.page.mouse.move(box["x"] + 20.5 / 72 * box["width"], box["y"] + 30.5 / 64 * box["height"])
     lab.settle()
-    assert lab.rich.locator(".value").text_content() == f"{volume.hu[5, 30, 20]:.0f} HU\nR 23, A 2, F 152 mm"
+    assert (
+        lab.rich.locator(".value").text_content()
+        == f"{volume.hu[5, 30, 20]:.0f} HU\nR 23, A 2, F 152 mm"
+    )
 
 
 def test_letters_proportions_and_scale(lab):
@@ -264,13 +289,17 @@ def test_letters_proportions_and_scale(lab):
     for plane in ("axial", "coronal", "sagittal"):
         lab.page.get_by_label("plane", exact=True).select_option(plane)
         lab.settle()
-        texts = [lab.rich.locator(f".{edge}").text_content() for edge in ("left", "right", "top", "bottom")]
+        texts = [
+            lab.rich.locator(f".{edge}").text_content()
+            for edge in ("left", "right", "top", "bottom")
+        ]
         box = lab.rich.locator("canvas").bounding_box()
         shown[plane] = ("".join(texts), round(box["width"] / box["height"], 1))
         bar = lab.rich.locator(".scale").bounding_box()["width"]
         length = {"1 cm": 10, "2 cm": 20}[lab.rich.locator(".scale").text_content()]
         across = 64 if plane == "sagittal" else 72
-        assert bar == pytest.approx(length * box["width"] / (across * 1.5), abs=4.1)  # and its two edges
+        # and its two edges
+        assert bar == pytest.approx(length * box["width"] / (across * 1.5), abs=4.1)
     assert shown == {"axial": ("RLAP", 1.1), "coronal": ("RLHF", 3.0), "sagittal": ("APHF", 2.7)}
 
 
@@ -280,7 +309,9 @@ def test_the_sliders_of_the_core_viewer_move_it(lab):
     lab.page.locator(".jp-Cell").nth(2).locator(".noUi-handle").first.focus()
     lab.page.keyboard.press("ArrowRight")
     assert lab.becomes("core.slice.value", "7") == "7"
-    lab.page.wait_for_function("before => document.querySelector('img.jupyter-widgets').src !== before", arg=before)
+    lab.page.wait_for_function(
+        "before => document.querySelector('img.jupyter-widgets').src !== before", arg=before
+    )
     assert image.bounding_box()["width"] == pytest.approx(512, abs=2)
 
 
@@ -315,7 +346,11 @@ def test_the_page_asks_for_the_nearest_slices_first(lab):
 def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
     viewer = ct_viewer(volume)
     viewer._repr_mimebundle_()
-    state = {name: value for name, value in viewer.get_state().items() if name in viewer.trait_names(sync=True)}
+    state = {
+        name: value
+        for name, value in viewer.get_state().items()
+        if name in viewer.trait_names(sync=True)
+    }
     state["_still"] = list(state["_still"])
     shown = lab.page.evaluate(
         """async ([source, state]) => {

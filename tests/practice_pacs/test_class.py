@@ -1,4 +1,6 @@
-"""Thirty learners at once, who share one practice PACS: each gets the own study whole, and everything sent is there."""
+"""Thirty learners at once, who share one practice PACS: each gets the own study whole, and
+everything sent is there.
+"""
 
 import logging
 import threading
@@ -38,7 +40,9 @@ def studies():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What each learner makes of one and the same study: overlay, SEG, SR and the CT, in a study of the learner's."""
+    """What each learner makes of one and the same study: overlay, SEG, SR and the CT, in a study of
+    the learner's.
+    """
     series = ct_series(slices=3, rows=48, columns=48, spacing_mm=(12.0, 2.2, 2.2), seed=99)
     volume = read_series(write_series(series, tmp_path_factory.mktemp("source")))
     segmentation = lung_segmentation(volume, truth_labels(series))
@@ -49,7 +53,9 @@ def results(tmp_path_factory):
 
 
 def all_at_once(work):
-    """Let every learner do the same thing at the same moment; returns what they got, or raises what one met."""
+    """Let every learner do the same thing at the same moment; returns what they got, or raises what
+    one met.
+    """
     ready = threading.Barrier(LEARNERS)
 
     def one(number):
@@ -62,7 +68,9 @@ def all_at_once(work):
 
 @contextmanager
 def patient_pacs():
-    """A PACS for a class on a computer that is busy with other things too; yields it and a node that waits for it."""
+    """A PACS for a class on a computer that is busy with other things too; yields it and a node
+    that waits for it.
+    """
     with PracticePacs(limits=Limits(associate_s=120)) as pacs:
         yield pacs, replace(pacs.node, connect_s=120, associate_s=120, dimse_s=600)
 
@@ -70,12 +78,16 @@ def patient_pacs():
 def content(path):
     """The bytes of a file after its header (PS3.10 7.1)."""
     header = dcmread(path, stop_before_pixels=True).file_meta.FileMetaInformationGroupLength
-    return path.read_bytes()[144 + header :]  # 128 of preamble, 4 of "DICM", 12 of the length itself
+    # 128 of preamble, 4 of "DICM", 12 of the length itself
+    return path.read_bytes()[144 + header :]
 
 
 def encoded(datasets):
     """The bytes that each data set has on the network and in a file, by SOP Instance UID."""
-    return {ds.SOPInstanceUID: encode(ds, is_implicit_vr=False, is_little_endian=True) for ds in datasets}
+    return {
+        ds.SOPInstanceUID: encode(ds, is_implicit_vr=False, is_little_endian=True)
+        for ds in datasets
+    }
 
 
 def test_thirty_learners_get_their_studies_at_once(studies, tmp_path):
@@ -99,7 +111,9 @@ def test_thirty_learners_get_the_same_study_at_once(studies, tmp_path):
         pacs.add(study)
         all_at_once(lambda number: get_study(node, uid, tmp_path / str(number), progress=False))
     for number in range(LEARNERS):
-        assert {path.stem: content(path) for path in (tmp_path / str(number)).iterdir()} == encoded(study)
+        assert {path.stem: content(path) for path in (tmp_path / str(number)).iterdir()} == encoded(
+            study
+        )
 
 
 def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
@@ -111,7 +125,9 @@ def test_thirty_learners_send_their_results_of_the_same_study_at_once(results):
             found = [
                 instance.SOPInstanceUID
                 for series in find_series(node, study.StudyInstanceUID)
-                for instance in find_instances(node, study.StudyInstanceUID, series.SeriesInstanceUID)
+                for instance in find_instances(
+                    node, study.StudyInstanceUID, series.SeriesInstanceUID
+                )
             ]
             assert sorted(found) == sorted(ds.SOPInstanceUID for ds in sent)
         kept = {path.stem: content(path) for path in pacs.folder.iterdir()}
@@ -136,7 +152,11 @@ def test_thirty_learners_send_the_same_object_at_once(studies):
 def log(caplog):
     """The lines of practice PACS so far. The last ones are there when the PACS has stopped."""
     caplog.set_level(logging.INFO, logger="magician")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "magician.practice_pacs.pacs"]
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "magician.practice_pacs.pacs"
+    ]
 
 
 def test_each_association_leaves_a_line_that_says_who_did_what(studies, tmp_path, log):
@@ -167,5 +187,7 @@ def test_stopping_breaks_off_what_is_still_open(log):
         association.send_c_echo()
     association.join(timeout=10)
     assert association.is_aborted
-    assert not [thread for thread in set(threading.enumerate()) - others if "AcceptorThread" in thread.name]
+    assert not [
+        thread for thread in set(threading.enumerate()) - others if "AcceptorThread" in thread.name
+    ]
     assert log() == ["'IDLE' at 127.0.0.1: 1 C-ECHO; broken off"]

@@ -122,9 +122,16 @@ def test_a_study_answer_holds_what_was_asked_for_and_nothing_else(pacs):
 
 
 def test_a_series_query_counts_its_images(pacs):
-    keys = {"StudyInstanceUID": SECOND[0].StudyInstanceUID, "Modality": "", "NumberOfSeriesRelatedInstances": ""}
+    keys = {
+        "StudyInstanceUID": SECOND[0].StudyInstanceUID,
+        "Modality": "",
+        "NumberOfSeriesRelatedInstances": "",
+    }
     matches, status = query(pacs, "SERIES", **keys)
-    assert [(match.Modality, match.NumberOfSeriesRelatedInstances) for match in matches] == [("CT", 2), ("DX", 2)]
+    assert [(match.Modality, match.NumberOfSeriesRelatedInstances) for match in matches] == [
+        ("CT", 2),
+        ("DX", 2),
+    ]
     assert status == 0x0000
 
 
@@ -133,7 +140,9 @@ def test_a_series_query_without_a_study_is_answered(pacs):
 
 
 def test_an_image_query_answers_once_for_each_image(pacs):
-    matches, _ = query(pacs, "IMAGE", StudyInstanceUID=FIRST[0].StudyInstanceUID, InstanceNumber="", Rows=None)
+    matches, _ = query(
+        pacs, "IMAGE", StudyInstanceUID=FIRST[0].StudyInstanceUID, InstanceNumber="", Rows=None
+    )
     assert [(match.InstanceNumber, match.Rows) for match in matches] == [(1, 64), (2, 64), (3, 64)]
 
 
@@ -214,7 +223,10 @@ def test_a_known_uid_in_another_study_is_refused():
 
 
 def test_six_learners_store_and_retrieve_at_once(tmp_path):
-    series = [ct_series(slices=6, rows=16, columns=16, seed=seed, accession_number=f"A{seed}") for seed in range(6)]
+    series = [
+        ct_series(slices=6, rows=16, columns=16, seed=seed, accession_number=f"A{seed}")
+        for seed in range(6)
+    ]
     failures = []
 
     def work(index):
@@ -222,7 +234,9 @@ def test_six_learners_store_and_retrieve_at_once(tmp_path):
             store(pacs.node, series[index])
             (found,) = find_studies(pacs.node, accession_number=f"A{index}")
             retrieval = get_study(pacs.node, found.StudyInstanceUID, tmp_path / str(index))
-            assert {path.stem for path in retrieval.paths} == {ds.SOPInstanceUID for ds in series[index]}
+            assert {path.stem for path in retrieval.paths} == {
+                ds.SOPInstanceUID for ds in series[index]
+            }
         except Exception as error:
             failures.append(error)
 
@@ -294,7 +308,8 @@ def test_beyond_loopback_it_wants_to_know_who_may_call():
 
 
 def test_beyond_loopback_it_takes_no_identified_objects(monkeypatch):
-    monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)  # rather than to listen to the world
+    # rather than to listen to the world
+    monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
     marked, unmarked = odd_object(), odd_object(PatientIdentityRemoved=None, SOPInstanceUID="1.2.3")
     unmarked.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     with PracticePacs(allowed_ae_titles=["MAGICIAN"]) as pacs:

@@ -48,9 +48,13 @@ def make_case(datasets: list[Dataset], folder: Path) -> Case:
 
 
 class Case:
-    """A CT that was read from files, and labels of its lungs; without labels, the truth of the small series."""
+    """A CT that was read from files, and labels of its lungs; without labels, the truth of the
+    small series.
+    """
 
-    def __init__(self, folder: Path, uid: str | None = None, labels: np.ndarray | None = None) -> None:
+    def __init__(
+        self, folder: Path, uid: str | None = None, labels: np.ndarray | None = None
+    ) -> None:
         self.volume = read_series(folder, uid)
         self.labels = truth_labels(list(self.volume.headers)) if labels is None else labels
 
@@ -60,7 +64,9 @@ class Case:
     def make(self, *, learner: str = "", include_ct: bool = False, **changes: object) -> Results:
         """Make results afresh."""
         segmentation = lung_segmentation(self.volume, **({"labels": self.labels} | changes))
-        return make_results(self.volume, segmentation, learner=learner, include_ct=include_ct, now=NOW)
+        return make_results(
+            self.volume, segmentation, learner=learner, include_ct=include_ct, now=NOW
+        )
 
     def results(self, *, learner: str = "", include_ct: bool = False) -> Results:
         """Return results that were made once, for a test that only looks at them."""
@@ -99,7 +105,9 @@ def elements(dataset: Dataset) -> Iterator[DataElement]:
 
 
 def texts(dataset: Dataset) -> set[str]:
-    """Return every value in a dataset, its sequences and its file meta, as text; pixel data left out."""
+    """Return every value in a dataset, its sequences and its file meta, as text; pixel data left
+    out.
+    """
     found = set()
     for part in (dataset, dataset.file_meta):
         for element in elements(part):
@@ -131,14 +139,18 @@ def test_highdicom_finds_the_same_mask_at_the_same_place(turned, tmp_path):
     path = save([turned.results().seg], tmp_path)[0]
     found = hd.seg.segread(path).get_volume(combine_segments=True)
     grid = hd.Volume(
-        np.zeros(turned.volume.hu.shape, np.uint8), turned.volume.affine, coordinate_system="PATIENT"
+        np.zeros(turned.volume.hu.shape, np.uint8),
+        turned.volume.affine,
+        coordinate_system="PATIENT",
     )
     assert np.array_equal(found.match_geometry(grid).array, turned.labels)
 
 
 def test_frames_that_do_not_fill_bytes(tmp_path):
     odd = make_case(ct_series(rows=63, columns=65), tmp_path / "ct")
-    assert np.array_equal(read_segmentation(saved(odd.results().seg, tmp_path), odd.volume), odd.labels)
+    assert np.array_equal(
+        read_segmentation(saved(odd.results().seg, tmp_path), odd.volume), odd.labels
+    )
 
 
 def test_every_slice_has_a_frame_for_each_lung(case):
@@ -147,13 +159,24 @@ def test_every_slice_has_a_frame_for_each_lung(case):
 
 def test_right_lung_is_segment_one(case):
     first, second = case.results().seg.SegmentSequence
-    assert [first.SegmentNumber, first.SegmentedPropertyTypeCodeSequence[0].CodeValue] == [1, "3341006"]
-    assert [second.SegmentNumber, second.SegmentedPropertyTypeCodeSequence[0].CodeValue] == [2, "44029006"]
+    assert [first.SegmentNumber, first.SegmentedPropertyTypeCodeSequence[0].CodeValue] == [
+        1,
+        "3341006",
+    ]
+    assert [second.SegmentNumber, second.SegmentedPropertyTypeCodeSequence[0].CodeValue] == [
+        2,
+        "44029006",
+    ]
 
 
 def test_algorithm_is_named_with_its_weights(case):
     trained_on = "512 computed phantoms, no patient"
-    facts = {"model_name": "lungs", "model_version": "2.1", "weights_sha256": "ab" * 32, "trained_on": trained_on}
+    facts = {
+        "model_name": "lungs",
+        "model_version": "2.1",
+        "weights_sha256": "ab" * 32,
+        "trained_on": trained_on,
+    }
     seg = case.make(**facts).seg
     item = seg.SegmentSequence[1].SegmentationAlgorithmIdentificationSequence[0]
     assert (item.AlgorithmName, item.AlgorithmVersion) == ("lungs", "2.1")
@@ -226,14 +249,18 @@ def test_mirrored_pixels_are_not_mended(axis, case, seg, frames, groups):
 
 def test_positions_upside_down_are_not_mended(case, seg, frames, groups):
     half = len(frames) // 2
-    upside_down = with_frames(seg, np.concatenate([frames[:half][::-1], frames[half:][::-1]]), groups)
+    upside_down = with_frames(
+        seg, np.concatenate([frames[:half][::-1], frames[half:][::-1]]), groups
+    )
     assert np.array_equal(read_segmentation(upside_down, case.volume), case.labels[::-1])
 
 
 def test_frames_written_from_the_other_side(case, seg, frames, groups):
     """Columns in reverse, and geometry that says so: the same mask in the patient."""
     flipped = with_frames(seg, frames[:, :, ::-1], groups)
-    flipped.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient = [-1, 0, 0, 0, 1, 0]
+    flipped.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[
+        0
+    ].ImageOrientationPatient = [-1, 0, 0, 0, 1, 0]
     for group in flipped.PerFrameFunctionalGroupsSequence:
         x, y, z = group.PlanePositionSequence[0].ImagePositionPatient
         group.PlanePositionSequence[0].ImagePositionPatient = [x + 71 * 1.5, y, z]
@@ -295,7 +322,9 @@ def test_frames_with_another_pixel_spacing(spacing, case, seg):
 
 def test_frames_slightly_turned(case, seg):
     turned = [0.9998477, 0.0174524, 0, -0.0174524, 0.9998477, 0]
-    seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient = turned
+    seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[
+        0
+    ].ImageOrientationPatient = turned
     assert "does not lie on the grid" in not_read(seg, case)
 
 
@@ -317,7 +346,9 @@ def test_segment_of_something_else(case, seg):
 
 def test_voxel_claimed_twice(case, seg, frames, groups):
     frames[:] = 1
-    assert "claims voxels that an earlier frame has" in not_read(with_frames(seg, frames, groups), case)
+    assert "claims voxels that an earlier frame has" in not_read(
+        with_frames(seg, frames, groups), case
+    )
 
 
 def test_fractional_seg(case, seg):
@@ -340,7 +371,9 @@ def test_seg_cut_short(case, seg):
     assert "can't be read" in not_read(seg, case)
 
 
-@pytest.mark.parametrize("keyword", ["PerFrameFunctionalGroupsSequence", "SegmentSequence", "PixelData"])
+@pytest.mark.parametrize(
+    "keyword", ["PerFrameFunctionalGroupsSequence", "SegmentSequence", "PixelData"]
+)
 def test_seg_with_a_part_missing(keyword, case, seg):
     del seg[keyword]
     assert "can't be read" in not_read(seg, case)
@@ -365,14 +398,17 @@ def test_sr_volume_is_the_volume_of_the_mask(words, label, turned, tmp_path):
 
 
 def test_sr_volume_is_in_millilitres(case, tmp_path):
-    measurement = measured(save([case.results().sr], tmp_path)[0])["Left lung"].get_measurements()[0]
+    measurement = measured(save([case.results().sr], tmp_path)[0])["Left lung"].get_measurements()[
+        0
+    ]
     assert (measurement.name.value, measurement.unit.value) == ("118565006", "mL")
 
 
 @pytest.mark.parametrize(("words", "label"), [("Right lung", 1), ("Left lung", 2)])
 def test_sr_gives_the_mean_density_of_each_lung(words, label, case, tmp_path):
     density = measured(save([case.results().sr], tmp_path)[0])[words].get_measurements()[1]
-    assert (density.name.value, density.unit.value) == ("112031", "[hnsf'U]")  # Attenuation Coefficient
+    # Attenuation Coefficient
+    assert (density.name.value, density.unit.value) == ("112031", "[hnsf'U]")
     assert density.derivation.meaning == "Mean"
     assert density.value == pytest.approx(case.volume.hu[case.labels == label].mean(), abs=0.051)
 
@@ -380,7 +416,10 @@ def test_sr_gives_the_mean_density_of_each_lung(words, label, case, tmp_path):
 def test_sr_gives_no_density_of_a_lung_that_is_not_there(case, tmp_path):
     right = np.where(case.labels == 1, case.labels, 0)
     groups = measured(save([case.make(labels=right).sr], tmp_path)[0])
-    assert [len(groups[words].get_measurements()) for words in ("Right lung", "Left lung")] == [2, 1]
+    assert [len(groups[words].get_measurements()) for words in ("Right lung", "Left lung")] == [
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(("words", "number"), [("Right lung", 1), ("Left lung", 2)])
@@ -410,7 +449,9 @@ def test_sr_says_which_side(words, side, case, tmp_path):
 
 
 def test_overlay_has_one_image_for_each_slice_from_feet_to_head(turned):
-    sources = [image.SourceImageSequence[0].ReferencedSOPInstanceUID for image in turned.results().overlay]
+    sources = [
+        image.SourceImageSequence[0].ReferencedSOPInstanceUID for image in turned.results().overlay
+    ]
     assert sources == [header.SOPInstanceUID for header in turned.volume.headers]
 
 
@@ -438,7 +479,13 @@ def test_lungs_are_blue(case):
 def test_border_of_the_lungs_shows_in_grey_too(case):
     luma = slice_of_overlay(case) @ [0.299, 0.587, 0.114]
     lung = case.labels[5] > 0
-    inner = lung & np.roll(lung, 1, 0) & np.roll(lung, -1, 0) & np.roll(lung, 1, 1) & np.roll(lung, -1, 1)
+    inner = (
+        lung
+        & np.roll(lung, 1, 0)
+        & np.roll(lung, -1, 0)
+        & np.roll(lung, 1, 1)
+        & np.roll(lung, -1, 1)
+    )
     assert luma[lung & ~inner].min() > luma[~lung].max() + 30
     assert luma[lung & ~inner].min() > luma[inner].max() + 100
 
@@ -490,7 +537,9 @@ def test_a_line_of_the_legend_fits_in_its_width_and_shows_the_blue_of_lungs(colu
     ],
 )
 def test_patient_orientation_of_the_overlay(orientation, expected, tmp_path):
-    overlay = make_case(ct_series(orientation=ORIENTATIONS[orientation]), tmp_path).results().overlay
+    overlay = (
+        make_case(ct_series(orientation=ORIENTATIONS[orientation]), tmp_path).results().overlay
+    )
     assert list(overlay[0].PatientOrientation) == expected
 
 
@@ -511,7 +560,13 @@ def test_nothing_is_burned_in(case):
 def test_results_join_the_patient_and_study_of_the_ct(case):
     source = case.volume.headers[0]
     for result in case.results().all:
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "AccessionNumber"):
+        for keyword in (
+            "PatientID",
+            "PatientName",
+            "PatientBirthDate",
+            "StudyInstanceUID",
+            "AccessionNumber",
+        ):
             assert result[keyword].value == source[keyword].value
 
 
@@ -565,7 +620,11 @@ def test_deidentification_is_never_claimed_for_the_source(learner, small_series,
 
 @pytest.mark.parametrize(
     ("character_set", "name"),
-    [("ISO_IR 100", "Müller^Jürgen"), ("ISO_IR 192", "山田^太郎"), (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎")],
+    [
+        ("ISO_IR 100", "Müller^Jürgen"),
+        ("ISO_IR 192", "山田^太郎"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+    ],
 )
 def test_names_of_all_alphabets_survive(character_set, name, small_series, tmp_path):
     for ds in small_series:
@@ -590,17 +649,26 @@ def study_reference(**values: str) -> Dataset:
 def test_malformed_study_reference_is_dropped(small_series, tmp_path):
     for ds in small_series:
         ds.ReferencedStudySequence = [study_reference(ReferencedSOPInstanceUID="1.2.3")]
-    assert not any("ReferencedStudySequence" in result for result in make_case(small_series, tmp_path).results().all)
+    assert not any(
+        "ReferencedStudySequence" in result
+        for result in make_case(small_series, tmp_path).results().all
+    )
 
 
 def test_good_study_reference_is_kept(small_series, tmp_path):
-    whole = study_reference(ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1", ReferencedSOPInstanceUID="1.2.3")
+    whole = study_reference(
+        ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1", ReferencedSOPInstanceUID="1.2.3"
+    )
     for ds in small_series:
         ds.ReferencedStudySequence = [whole]
-    assert all("ReferencedStudySequence" in result for result in make_case(small_series, tmp_path).results().all)
+    assert all(
+        "ReferencedStudySequence" in result
+        for result in make_case(small_series, tmp_path).results().all
+    )
 
 
-@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")  # pydicom says so before it gives up on the value
+# pydicom says so before it gives up on the value
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
 def test_broken_optional_value_is_dropped(small_series, tmp_path):
     write_series(small_series, tmp_path)
     for path in tmp_path.iterdir():
@@ -628,12 +696,16 @@ def test_body_part_of_the_source_is_kept(small_series, tmp_path):
 
 def test_one_time_for_all_results(case):
     results = case.results().all
-    assert {str(r.InstanceCreationDate) + str(r.InstanceCreationTime) for r in results} == {"20260102030405.000000"}
+    assert {str(r.InstanceCreationDate) + str(r.InstanceCreationTime) for r in results} == {
+        "20260102030405.000000"
+    }
     assert {str(r.ContentDate) + str(r.ContentTime) for r in results} == {"20260102030405"}
 
 
 def test_a_series_holds_no_time_of_its_run(case):
-    assert not any(keyword in r for r in case.results().all for keyword in ("SeriesDate", "SeriesTime"))
+    assert not any(
+        keyword in r for r in case.results().all for keyword in ("SeriesDate", "SeriesTime")
+    )
 
 
 def test_changing_one_result_changes_no_other(case):
@@ -661,7 +733,9 @@ def test_learners_name(ada):
 def test_no_uid_of_the_source_in_the_learners_study(ada, case):
     source = set()
     for header in case.volume.headers:
-        source |= {str(e.value) for e in elements(header) if e.VR == "UI" and e.keyword != "SOPClassUID"}
+        source |= {
+            str(e.value) for e in elements(header) if e.VR == "UI" and e.keyword != "SOPClassUID"
+        }
     assert not any(source & texts(result) for result in ada.all)
 
 
@@ -728,16 +802,26 @@ def test_ct_can_be_sent_later(ada, case):
 def test_compressed_ct_stays_compressed(small_series, tmp_path):
     for ds in small_series:
         ds.compress(RLELossless, generate_instance_uid=False)
-    image = saved(make_case(small_series, tmp_path / "ct").results(learner="Ada", include_ct=True).ct[0], tmp_path)
+    image = saved(
+        make_case(small_series, tmp_path / "ct").results(learner="Ada", include_ct=True).ct[0],
+        tmp_path,
+    )
     assert image.file_meta.TransferSyntaxUID == RLELossless
     assert pixel_array(image).shape == (64, 72)
 
 
 def test_two_learners_share_no_object(ada, case):
     bob = case.results(learner="Bob", include_ct=True)
-    keywords = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "TrackingUID")
+    keywords = (
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "TrackingUID",
+    )
     own, others = (
-        {str(e.value) for result in one.all for e in elements(result) if e.keyword in keywords} for one in (ada, bob)
+        {str(e.value) for result in one.all for e in elements(result) if e.keyword in keywords}
+        for one in (ada, bob)
     )
     assert not own & others
 
@@ -757,7 +841,9 @@ def test_alias_that_can_be_a_name(alias, case, tmp_path):
         assert saved(result, tmp_path).PatientName == f"{alias}^"
 
 
-@pytest.mark.parametrize("alias", ["a\\b", "a=b", "a^b", "a\nb", "a\x00", "a\x1bb", " ", "x" * 64, "\u202eAda"])
+@pytest.mark.parametrize(
+    "alias", ["a\\b", "a=b", "a^b", "a\nb", "a\x00", "a\x1bb", " ", "x" * 64, "\u202eAda"]
+)
 def test_alias_that_can_not_be_a_name(alias, case):
     with pytest.raises(ResultError, match="alias"):
         case.make(learner=alias)
@@ -776,7 +862,9 @@ def test_ct_file_that_is_another_now(own_case):
 
 
 def test_ct_volume_without_files(case):
-    volume = CTVolume(case.volume.hu, case.volume.headers, case.volume.spacing_mm, case.volume.affine)
+    volume = CTVolume(
+        case.volume.hu, case.volume.headers, case.volume.spacing_mm, case.volume.affine
+    )
     with pytest.raises(ResultError, match="did not come from files"):
         make_results(volume, lung_segmentation(volume, case.labels), include_ct=True)
 
@@ -790,8 +878,14 @@ def test_same_input_gives_the_same_uids(learner, case):
 
 
 def test_same_input_at_the_same_time_gives_the_same_files(case, tmp_path):
-    first = [path.read_bytes() for path in save(case.make(learner="Ada", include_ct=True).all, tmp_path / "1")]
-    second = [path.read_bytes() for path in save(case.make(learner="Ada", include_ct=True).all, tmp_path / "2")]
+    first = [
+        path.read_bytes()
+        for path in save(case.make(learner="Ada", include_ct=True).all, tmp_path / "1")
+    ]
+    second = [
+        path.read_bytes()
+        for path in save(case.make(learner="Ada", include_ct=True).all, tmp_path / "2")
+    ]
     assert first == second
 
 
@@ -803,7 +897,12 @@ def test_one_voxel_more_gives_other_uids(case):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model_name": "other"}, {"model_version": "2"}, {"weights_sha256": "1" * 64}, {"learner": "Ada"}],
+    [
+        {"model_name": "other"},
+        {"model_version": "2"},
+        {"weights_sha256": "1" * 64},
+        {"learner": "Ada"},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_what_gives_other_uids(changes, case):
@@ -861,7 +960,9 @@ def test_empty_mask(case):
 
 
 def test_headers_do_not_match_the_slices(case):
-    volume = CTVolume(case.volume.hu, case.volume.headers[:-1], case.volume.spacing_mm, case.volume.affine)
+    volume = CTVolume(
+        case.volume.hu, case.volume.headers[:-1], case.volume.spacing_mm, case.volume.affine
+    )
     with pytest.raises(ResultError, match="12 slices but 11 headers"):
         make_results(volume, lung_segmentation(volume, case.labels))
 
@@ -871,11 +972,15 @@ def test_headers_do_not_match_the_slices(case):
 
 def test_files_are_named_by_their_uid(case, tmp_path):
     results = case.results().all
-    assert [p.name for p in save(results, tmp_path / "new")] == [f"{r.SOPInstanceUID}.dcm" for r in results]
+    assert [p.name for p in save(results, tmp_path / "new")] == [
+        f"{r.SOPInstanceUID}.dcm" for r in results
+    ]
 
 
 def test_files_say_the_same_as_the_objects(ada, tmp_path):
-    assert [dcmread(path).to_json() for path in save(ada.all, tmp_path)] == [result.to_json() for result in ada.all]
+    assert [dcmread(path).to_json() for path in save(ada.all, tmp_path)] == [
+        result.to_json() for result in ada.all
+    ]
 
 
 @pytest.mark.parametrize("name", ["../1.2.3", "1.2.3/4", "..", "1.2.a", "", "1." * 40 + "1"])
@@ -907,10 +1012,12 @@ def test_an_interrupt_while_saving_leaves_whole_files_only(case, tmp_path, monke
     monkeypatch.setattr(Path, "replace", interrupt_the_third)
     with pytest.raises(KeyboardInterrupt):
         save(results, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{r.SOPInstanceUID}.dcm" for r in results[:2]}
-    assert [dcmread(tmp_path / "out" / f"{r.SOPInstanceUID}.dcm").to_json() for r in results[:2]] == [
-        r.to_json() for r in results[:2]
-    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{r.SOPInstanceUID}.dcm" for r in results[:2]
+    }
+    assert [
+        dcmread(tmp_path / "out" / f"{r.SOPInstanceUID}.dcm").to_json() for r in results[:2]
+    ] == [r.to_json() for r in results[:2]]
 
 
 def test_second_save_replaces_the_first(case, tmp_path):
@@ -932,7 +1039,9 @@ def test_file_meta_is_complete(learner, case):
 
 
 def sample(results: Results) -> list[Dataset]:
-    """Return every kind of object, and of the slices every tenth: they come from the same lines of code."""
+    """Return every kind of object, and of the slices every tenth: they come from the same lines of
+    code.
+    """
     return [*results.overlay[::10], results.seg, results.sr, *results.ct[::10]]
 
 
@@ -942,12 +1051,16 @@ def complaints(paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_validator_has_nothing_to_say(learner, turned, tmp_path):
-    assert complaints(save(sample(turned.results(learner=learner, include_ct=True)), tmp_path)) == []
+    assert (
+        complaints(save(sample(turned.results(learner=learner, include_ct=True)), tmp_path)) == []
+    )
 
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_objects_agree_with_each_other(learner, case, tmp_path):
-    assert dcentvfy(save(case.results(learner=learner, include_ct=True).all, tmp_path / "out")) == []
+    assert (
+        dcentvfy(save(case.results(learner=learner, include_ct=True).all, tmp_path / "out")) == []
+    )
 
 
 @pytest.fixture(scope="module")
@@ -955,17 +1068,24 @@ def teaching_case(tmp_path_factory) -> Case:
     from magician.teaching.phantom import teaching_study
 
     study = teaching_study()
-    return Case(write_series(study.datasets, tmp_path_factory.mktemp("teaching")), labels=study.truth)
+    return Case(
+        write_series(study.datasets, tmp_path_factory.mktemp("teaching")), labels=study.truth
+    )
 
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_validator_has_nothing_to_say_about_the_teaching_study(learner, teaching_case, tmp_path):
-    assert complaints(save(sample(teaching_case.results(learner=learner, include_ct=True)), tmp_path)) == []
+    assert (
+        complaints(save(sample(teaching_case.results(learner=learner, include_ct=True)), tmp_path))
+        == []
+    )
 
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_results_of_the_teaching_study_agree_with_each_other(learner, teaching_case, tmp_path):
-    assert dcentvfy(save(teaching_case.results(learner=learner, include_ct=True).all, tmp_path)) == []
+    assert (
+        dcentvfy(save(teaching_case.results(learner=learner, include_ct=True).all, tmp_path)) == []
+    )
 
 
 def test_mask_of_the_teaching_study_comes_back(teaching_case, tmp_path):
@@ -997,7 +1117,10 @@ def test_results_of_real_ct_are_no_worse_than_the_source(learner, real_case, tmp
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
 def test_results_of_real_ct_agree_with_each_other(learner, real_case, tmp_path):
-    assert dcentvfy(save(real_case.results(learner=learner, include_ct=True).all[-70:], tmp_path)) == []
+    assert (
+        dcentvfy(save(real_case.results(learner=learner, include_ct=True).all[-70:], tmp_path))
+        == []
+    )
 
 
 def test_mask_of_real_ct_comes_back(real_case, tmp_path):
@@ -1008,5 +1131,7 @@ def test_mask_of_real_ct_comes_back(real_case, tmp_path):
 def test_import_loads_nothing_heavy():
     heavy = "{'SimpleITK', 'highdicom', 'torch', 'matplotlib'}"
     code = f"import sys, magician.results.make; print({heavy} & set(sys.modules))"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert output.stdout.strip() == "set()"

@@ -1,4 +1,6 @@
-"""The steps before and after the network give what lungmask's own give, bit for bit, in odd corners too."""
+"""The steps before and after the network give what lungmask's own give, bit for bit, in odd corners
+too.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from magician.segmentation.networks import quiet_lungmask
 with quiet_lungmask():
     from lungmask import utils
 
-# In 307 and 154 scipy's rounding runs over the edge; those below 128 are scaled down to look for the body
+# In 307 and 154 scipy's rounding runs over the edge; those below 128 are scaled down to look for
+# the body
 SHAPES = [(512, 512), (128, 128), (129, 300), (307, 154), (127, 256), (64, 72), (90, 307)]
 
 
@@ -64,7 +67,16 @@ def bodies(kind: str, shape: tuple[int, int], seed: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(
     "kind",
-    ["no body", "all body", "tiny bodies", "two equal bodies", "many bodies", "thin lines", "noise", "clouds"],
+    [
+        "no body",
+        "all body",
+        "tiny bodies",
+        "two equal bodies",
+        "many bodies",
+        "thin lines",
+        "noise",
+        "clouds",
+    ],
 )
 def test_crops_of_odd_slices_are_those_of_lungmask(kind, shape):
     for seed in range(2):
@@ -98,7 +110,9 @@ def outcomes(kind: str, seed: int) -> np.ndarray:
         lungs, size = np.zeros(shape, int), random.integers(1, 4, 3)
         for _ in range(12):
             corner = random.integers(0, shape)
-            lungs[tuple(slice(a, a + n) for a, n in zip(corner, size, strict=True))] = random.integers(1, 3)
+            lungs[tuple(slice(a, a + n) for a, n in zip(corner, size, strict=True))] = (
+                random.integers(1, 3)
+            )
     elif kind == "a lung with holes":
         lungs = np.where(random.random(shape) < 0.2, 0, 2)
     elif kind == "noise":
@@ -108,7 +122,15 @@ def outcomes(kind: str, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "kind",
-    ["lungs", "lungs with specks", "lungs in each other", "specks only", "equal pieces", "a lung with holes", "noise"],
+    [
+        "lungs",
+        "lungs with specks",
+        "lungs in each other",
+        "specks only",
+        "equal pieces",
+        "a lung with holes",
+        "noise",
+    ],
 )
 def test_odd_outcomes_are_tidied_as_by_lungmask(kind):
     for seed in range(25):
@@ -142,8 +164,11 @@ def test_whole_teaching_study_is_as_by_lungmask(tmp_path):
     assert_same_crops(hu)
     images, boxes = crop_to_body(hu)
     dark = gaussian_filter(images, 1) < -600
-    rough = (dark * (1 + (np.arange(256) > 128))).astype(np.uint8)  # air around the body, and gas, are in it too
+    # air around the body, and gas, are in it too
+    rough = (dark * (1 + (np.arange(256) > 128))).astype(np.uint8)
     tidied = tidy(rough)
     assert np.array_equal(tidied, lungmask_tidy(rough))
-    theirs = [utils.reshape_mask(mask, box, hu.shape[1:]) for mask, box in zip(tidied, boxes, strict=True)]
+    theirs = [
+        utils.reshape_mask(mask, box, hu.shape[1:]) for mask, box in zip(tidied, boxes, strict=True)
+    ]
     assert np.array_equal(back_to_image(tidied, boxes, hu.shape[1:]), theirs)

@@ -1,6 +1,7 @@
 """R231: lungmask's masks, and weights that are fetched once and never trusted more than data.
 
-No test downloads R231. Stand-in weights of its size, made from the bundled network, come from a server on loopback.
+No test downloads R231. Stand-in weights of its size, made from the bundled network, come from a
+server on loopback.
 """
 
 from __future__ import annotations
@@ -41,14 +42,18 @@ def chest(tmp_path_factory):
     """Four slices of the small phantom, stretched to the size of a chest."""
     volume = read_series(write_series(ct_series(), tmp_path_factory.mktemp("chest")))
     scale = np.diag([2, 2, 2, 1])
-    return CTVolume(volume.hu[2:6], (), tuple(2 * mm for mm in volume.spacing_mm), scale @ volume.affine)
+    return CTVolume(
+        volume.hu[2:6], (), tuple(2 * mm for mm in volume.spacing_mm), scale @ volume.affine
+    )
 
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path, monkeypatch):
     """A cache of its own for every test: the user's may hold R231."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(r231, "ADDRESS", f"http://127.0.0.1:{free_port()}/nobody-there/unet_r231-d5d2fc3d.pth")
+    monkeypatch.setattr(
+        r231, "ADDRESS", f"http://127.0.0.1:{free_port()}/nobody-there/unet_r231-d5d2fc3d.pth"
+    )
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
@@ -83,7 +88,9 @@ def site(monkeypatch):
 
 
 def run(volume, **options):
-    return segment_lungs(volume, **({"model": "R231", "precision": "fp32", "progress": False} | options))
+    return segment_lungs(
+        volume, **({"model": "R231", "precision": "fp32", "progress": False} | options)
+    )
 
 
 def files(folder) -> list[str]:
@@ -98,7 +105,9 @@ def test_masks_are_those_of_lungmask(chest, stand_in):
     with networks.quiet_lungmask():
         from lungmask.mask import LMInferer
 
-        theirs = LMInferer(modelpath=str(stand_in), force_cpu=True, tqdm_disable=True).apply(chest.hu)
+        theirs = LMInferer(modelpath=str(stand_in), force_cpu=True, tqdm_disable=True).apply(
+            chest.hu
+        )
     assert theirs.any()
     assert np.array_equal(ours.labels, theirs)
     assert (ours.model_name, ours.model_version) == ("R231", ours.weights_sha256[:8])
@@ -122,7 +131,9 @@ def test_weights_are_fetched_once_after_the_licence_note_and_their_hash_is_recor
     first = run(chest, progress=True)
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert 0 <= shown.err.index("GPL-3.0") < shown.err.index("R231 weights") < shown.err.index("U-Net")
+    assert (
+        0 <= shown.err.index("GPL-3.0") < shown.err.index("R231 weights") < shown.err.index("U-Net")
+    )
     full = hashlib.sha256(stand_in.read_bytes()).hexdigest()
     assert first.weights_sha256 == full
     assert files(empty_cache) == [stand_in.name, f"{stand_in.name}.sha256"]
@@ -228,4 +239,5 @@ def test_a_name_without_a_hash_is_used_and_reported(chest, stand_in, tmp_path, c
     with caplog.at_level(logging.WARNING, "magician"):
         assert run(chest, weights=unnamed).labels.any()
     assert "does not carry a hash" in caplog.text
-    assert not unnamed.with_name("ours.pth.sha256").exists()  # the folder is the user's, not our cache
+    # the folder is the user's, not our cache
+    assert not unnamed.with_name("ours.pth.sha256").exists()

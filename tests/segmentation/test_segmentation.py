@@ -1,4 +1,6 @@
-"""Segmentation: sides, orientations, refused input, weights that are not what they claim to be, real CT."""
+"""Segmentation: sides, orientations, refused input, weights that are not what they claim to be,
+real CT.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import CORONAL, ORIENTATIONS, ct_series, lung_segmentation, real_data, truth_labels, write_series
+from helpers import (
+    CORONAL,
+    ORIENTATIONS,
+    ct_series,
+    lung_segmentation,
+    real_data,
+    truth_labels,
+    write_series,
+)
 
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import NoLungsFound, SegmentationError, WeightsUnavailable
@@ -34,7 +44,10 @@ def chest(folder, orientation=ORIENTATIONS["axial"]) -> tuple[CTVolume, np.ndarr
     datasets = ct_series(orientation=orientation, **side)
     volume = read_series(write_series(datasets, folder), datasets[0].SeriesInstanceUID)
     order = np.argsort(
-        [np.dot(np.linalg.inv(volume.affine) @ [*ds.ImagePositionPatient, 1], [1, 0, 0, 0]) for ds in datasets]
+        [
+            np.dot(np.linalg.inv(volume.affine) @ [*ds.ImagePositionPatient, 1], [1, 0, 0, 0])
+            for ds in datasets
+        ]
     )
     return volume, truth_labels(datasets)[order]
 
@@ -127,7 +140,10 @@ def test_teaching_study_with_an_unseen_seed(tmp_path):
 def test_real_chest_ct_agrees_with_its_reference_and_sides_are_right(real_chest_ct):
     import SimpleITK as sitk  # noqa: N813
 
-    reference = sitk.GetArrayFromImage(sitk.ReadImage(str(real_chest_ct.parent / "reference_mask.nii.gz"))) > 0
+    reference = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(real_chest_ct.parent / "reference_mask.nii.gz")))
+        > 0
+    )
     labels = run(read_series(real_chest_ct)).labels
     assert dice(labels > 0, reference) > 0.93
     middle = np.nonzero(reference)[2].mean()  # columns run to the patient's left
@@ -194,7 +210,9 @@ def test_one_lung_only_is_reported_in_the_log(axial, caplog):
     assert "left lung" in caplog.text
 
 
-@pytest.mark.parametrize("wrong", [{"model": "R232"}, {"device": "tpu"}, {"precision": "int8"}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"model": "R232"}, {"device": "tpu"}, {"precision": "int8"}, {"batch_size": 0}]
+)
 def test_an_option_that_does_not_exist(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         run(volume_of(noise()), **wrong)
@@ -250,7 +268,8 @@ def test_bundled_weights_keep_to_their_model_card():
 def test_warnings_filters_are_untouched_and_nothing_is_printed(axial, tmp_path):
     """In a process of its own, so that lungmask is really imported there for the first time."""
     volume = axial[0]
-    np.savez(tmp_path / "volume.npz", hu=volume.hu[2:10], affine=volume.affine * 2)  # as large as a chest
+    # as large as a chest
+    np.savez(tmp_path / "volume.npz", hu=volume.hu[2:10], affine=volume.affine * 2)
     code = """if True:
         import sys, warnings
         import numpy as np

@@ -23,4 +23,5 @@ def test_a_consolidated_part_is_missed(tmp_path):
 def test_air_around_the_body_and_small_pockets_are_left_out(small_folder):
     volume = read_series(small_folder)
     assert not threshold_lungs(volume, smallest_ml=5)[:, 0, 0].any()
-    assert not threshold_lungs(volume).any()  # both lungs of this small phantom have less than 100 ml
+    # both lungs of this small phantom have less than 100 ml
+    assert not threshold_lungs(volume).any()

@@ -22,12 +22,19 @@ def axial(study):
 
 def hu_from_feet(study):
     ordered = sorted(axial(study), key=lambda image: float(image.ImagePositionPatient[2]))
-    return np.stack([i.pixel_array * int(i.RescaleSlope) + int(i.RescaleIntercept) for i in ordered])
+    return np.stack(
+        [i.pixel_array * int(i.RescaleSlope) + int(i.RescaleIntercept) for i in ordered]
+    )
 
 
 def voxel_ml(study):
     image = study.datasets[0]
-    return float(image.PixelSpacing[0]) * float(image.PixelSpacing[1]) * float(image.SliceThickness) / 1000
+    return (
+        float(image.PixelSpacing[0])
+        * float(image.PixelSpacing[1])
+        * float(image.SliceThickness)
+        / 1000
+    )
 
 
 def file_bytes(dataset):
@@ -37,7 +44,9 @@ def file_bytes(dataset):
 
 
 def consolidation(study):
-    """Where the truth says lung and the image shows dense tissue too thick to be a vessel: every second pixel."""
+    """Where the truth says lung and the image shows dense tissue too thick to be a vessel: every
+    second pixel.
+    """
     dense = (study.truth > 0) & (hu_from_feet(study) > -150)
     thick = ndimage.minimum_filter(dense[:, ::2, ::2].view(np.uint8), (3, 5, 5))
     return ndimage.maximum_filter(thick, (3, 5, 5)) > 0
@@ -82,7 +91,8 @@ def test_localizers_have_a_series_of_their_own(study):
 
 
 @pytest.mark.parametrize(
-    "keyword", ["StudyInstanceUID", "PatientID", "PatientName", "FrameOfReferenceUID", "AccessionNumber"]
+    "keyword",
+    ["StudyInstanceUID", "PatientID", "PatientName", "FrameOfReferenceUID", "AccessionNumber"],
 )
 def test_one_study_of_one_patient(study, keyword):
     assert len({str(image[keyword].value) for image in study.datasets}) == 1
@@ -121,9 +131,13 @@ def test_healthy_twin_differs_in_the_lungs_only(study, hu, capsys):
     assert consolidation(healthy).sum() * looked_at < 5
     changed = hu_from_feet(healthy) != hu
     assert changed.sum() * voxel_ml(study) > 100
-    near_lung = ndimage.maximum_filter(study.truth, (3, 5, 5)) > 0  # a voxel at the edge holds some of both
-    assert changed[~near_lung].sum() < 0.001 * changed.sum()  # slivers of lung too thin to be lung by half
-    assert {i.SOPInstanceUID for i in healthy.datasets}.isdisjoint(i.SOPInstanceUID for i in study.datasets)
+    # a voxel at the edge holds some of both
+    near_lung = ndimage.maximum_filter(study.truth, (3, 5, 5)) > 0
+    # slivers of lung too thin to be lung by half
+    assert changed[~near_lung].sum() < 0.001 * changed.sum()
+    assert {i.SOPInstanceUID for i in healthy.datasets}.isdisjoint(
+        i.SOPInstanceUID for i in study.datasets
+    )
     assert healthy.datasets[0].PatientID == study.datasets[0].PatientID
 
 
@@ -137,11 +151,16 @@ def test_sharp_kernel_shows_the_same_chest_finer_and_noisier(study, hu, capsys):
     liver = np.s_[10:14, 240:260, 150:170]
     assert 2 < fine[liver].std() / hu[liver].std() < 8
     assert abs(fine[liver].mean() - hu[liver].mean()) < 5
-    detail = [(v - ndimage.gaussian_filter(v, 1.5))[study.truth[50] > 0].std() for v in (fine[50] * 1.0, hu[50] * 1.0)]
+    detail = [
+        (v - ndimage.gaussian_filter(v, 1.5))[study.truth[50] > 0].std()
+        for v in (fine[50] * 1.0, hu[50] * 1.0)
+    ]
     assert detail[0] > 1.3 * detail[1]
     assert sharp.datasets[0].ConvolutionKernel == "SHARP"
     assert sharp.datasets[0].SeriesDescription == "CHEST 3.0 SHARP"
-    assert {i.SOPInstanceUID for i in sharp.datasets}.isdisjoint(i.SOPInstanceUID for i in study.datasets)
+    assert {i.SOPInstanceUID for i in sharp.datasets}.isdisjoint(
+        i.SOPInstanceUID for i in study.datasets
+    )
 
 
 def test_kernel_that_no_scanner_has():
@@ -158,7 +177,9 @@ def test_localizers_show_the_chest_from_the_front_and_from_the_side(study, hu):
         seen = image.pixel_array.mean(axis=0)
         assert np.corrcoef(seen, hu.mean(axis=(0, axis)))[0, 1] > 0.9
         seen = image.pixel_array.mean(axis=1)[::-1]  # from the feet
-        expected = np.interp(np.linspace(0, 1, len(seen)), np.linspace(0, 1, 93), hu.mean(axis=(1, 2)))
+        expected = np.interp(
+            np.linspace(0, 1, len(seen)), np.linspace(0, 1, 93), hu.mean(axis=(1, 2))
+        )
         assert np.corrcoef(seen, expected)[0, 1] > 0.8
 
 
@@ -212,7 +233,12 @@ def test_another_seed_is_another_patient(study, another_study):
 def test_other_pixels_never_travel_under_the_same_uids(study, monkeypatch):
     monkeypatch.setattr(phantom, "REVISION", phantom.REVISION + 1)
     revised = teaching_study()
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+    for keyword in (
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "FrameOfReferenceUID",
+    ):
         before, after = ({image[keyword].value for image in s.datasets} for s in (study, revised))
         assert before.isdisjoint(after)
     for keyword in ("PatientName", "PatientID", "PatientSex", "PatientAge"):
@@ -243,7 +269,9 @@ def test_truth_lies_on_the_grid_of_the_images(study, hu):
 
 
 def test_right_lung_lies_on_the_patients_right(study):
-    """In DICOM x grows towards the patient's left; columns follow x because the row direction is 1, 0, 0."""
+    """In DICOM x grows towards the patient's left; columns follow x because the row direction is 1,
+    0, 0.
+    """
     image = study.datasets[0]
     assert list(image.ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
     x = float(image.ImagePositionPatient[0]) + float(image.PixelSpacing[1]) * np.arange(512)
@@ -253,7 +281,9 @@ def test_right_lung_lies_on_the_patients_right(study):
 
 
 def test_truth_runs_from_feet_to_head(study, hu):
-    """Under the right lung lies the liver, above it the shoulder: only the lower end shows soft tissue there."""
+    """Under the right lung lies the liver, above it the shoulder: only the lower end shows soft
+    tissue there.
+    """
     areas = (study.truth > 0).sum(axis=(1, 2))
     assert areas[:5].sum() == 0
     assert areas[-4:].sum() == 0

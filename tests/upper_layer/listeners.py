@@ -22,7 +22,8 @@ def eventually(condition, seconds=30):
 
 
 def resources():
-    threads = [thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"]  # tqdm's only one
+    # tqdm's only one
+    threads = [thread for thread in threading.enumerate() if type(thread).__name__ != "TMonitor"]
     return len(threads), len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -31,7 +32,11 @@ def nothing_leaks():
     """Threads and files (sockets among them) must be as many afterwards as before."""
     threads, files = resources()
     yield
-    assert eventually(lambda: resources()[0] <= threads and resources()[1] <= files), (resources(), threads, files)
+    assert eventually(lambda: resources()[0] <= threads and resources()[1] <= files), (
+        resources(),
+        threads,
+        files,
+    )
 
 
 @contextmanager

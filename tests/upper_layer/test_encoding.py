@@ -14,8 +14,12 @@ EVEN, ODD = "1.2.34", "1.2.345"
 @pytest.mark.parametrize("instance", [EVEN, ODD, "1." * 31 + "10"])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless])
 def test_file_meta_information(instance, syntax):
-    theirs = create_file_meta(sop_class_uid=CTImageStorage, sop_instance_uid=UID(instance), transfer_syntax=syntax)
-    assert file_meta(CTImageStorage, instance, syntax) == bytes(128) + b"DICM" + encode_file_meta(theirs)
+    theirs = create_file_meta(
+        sop_class_uid=CTImageStorage, sop_instance_uid=UID(instance), transfer_syntax=syntax
+    )
+    assert file_meta(CTImageStorage, instance, syntax) == bytes(128) + b"DICM" + encode_file_meta(
+        theirs
+    )
 
 
 @pytest.mark.parametrize("instance", [EVEN, ODD])
@@ -29,4 +33,5 @@ def test_answer_to_a_c_store(instance, status):
     message.primitive_to_message(primitive)
     (fragment,) = message.encode_msg(1, 0)
     [(_, theirs)] = fragment.presentation_data_value_list
-    assert c_store_response(65535, CTImageStorage, instance, status) == theirs[1:]  # after the message control header
+    # after the message control header
+    assert c_store_response(65535, CTImageStorage, instance, status) == theirs[1:]

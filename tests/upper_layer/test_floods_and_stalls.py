@@ -1,4 +1,6 @@
-"""Peers that flood, stall or cut short, and a computer short of threads: nothing hangs, grows or stays behind."""
+"""Peers that flood, stall or cut short, and a computer short of threads: nothing hangs, grows or
+stays behind.
+"""
 
 import os
 import signal
@@ -82,14 +84,20 @@ def test_a_pacs_cancels_what_we_never_asked(tmp_path):
         cancel(event.assoc, 12)
         return 0x0000
 
-    with pynetdicom_server([(evt.EVT_C_ECHO, answer)]) as node, associate(node, [Verification]) as association:
+    with (
+        pynetdicom_server([(evt.EVT_C_ECHO, answer)]) as node,
+        associate(node, [Verification]) as association,
+    ):
         association.send_c_echo()
         assert eventually(lambda: not association.is_established)
 
 
 def test_a_peer_takes_no_message_at_all(monkeypatch):
     monkeypatch.setattr(ACSE, "send_accept", lower_maximum_length(ACSE.send_accept))
-    with pynetdicom_server([]) as node, pytest.raises(AssociationAborted, match="no more than 6 bytes"):
+    with (
+        pynetdicom_server([]) as node,
+        pytest.raises(AssociationAborted, match="no more than 6 bytes"),
+    ):
         echo(node)
 
 
@@ -112,7 +120,9 @@ def test_objects_that_come_faster_than_they_can_be_kept_wait_with_the_sender(tmp
     with Receiver(tmp_path) as receiver:
         receiver._server.bind(evt.EVT_C_STORE, keep_slowly)
         finished = threading.Event()
-        sender = threading.Thread(target=send_without_waiting, args=[receiver.node, 60, finished], daemon=True)
+        sender = threading.Thread(
+            target=send_without_waiting, args=[receiver.node, 60, finished], daemon=True
+        )
         sender.start()
         assert eventually(lambda: receiver._server.active_associations)
         [association] = receiver._server.active_associations
@@ -132,7 +142,10 @@ def send_without_waiting(node, count, finished):
         for number in range(count):
             request = C_STORE()
             request.MessageID, request.Priority, request.DataSet = number, 2, BytesIO(content)
-            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CTImageStorage, dataset.SOPInstanceUID
+            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = (
+                CTImageStorage,
+                dataset.SOPInstanceUID,
+            )
             association.dimse.send_msg(request, 1)
         finished.wait(60)
 
@@ -151,7 +164,9 @@ def test_a_file_that_is_cut_is_not_sent(tmp_path):
     (tmp_path / "source").mkdir()
     path = cut(SERIES[1], tmp_path / "source", 100)
     with PracticePacs(folder=tmp_path / "pacs") as pacs:
-        with pytest.raises(MagicianError, match=f"{path.name} is not whole.*1 of 2 objects were sent"):
+        with pytest.raises(
+            MagicianError, match=f"{path.name} is not whole.*1 of 2 objects were sent"
+        ):
             store(pacs.node, [SERIES[0], path])
         assert [file.stem for file in pacs.folder.iterdir()] == [SERIES[0].SOPInstanceUID]
 
@@ -191,7 +206,11 @@ def test_a_pacs_starts_whatever_lies_in_its_folder(tmp_path):
 @LISTENERS
 def test_what_could_inflate_without_end_is_not_taken(name, tmp_path):
     deflated = build_context(CTImageStorage, DeflatedExplicitVRLittleEndian)
-    with a_listener(name, tmp_path) as (node, _), pytest.raises(ServiceNotAccepted), associate(node, [deflated]):
+    with (
+        a_listener(name, tmp_path) as (node, _),
+        pytest.raises(ServiceNotAccepted),
+        associate(node, [deflated]),
+    ):
         pass
 
 
@@ -290,7 +309,9 @@ def test_an_interrupt_while_a_peer_is_silent_ends_the_program():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [sys.executable, "-c", INTERRUPTED, str(silent.getsockname()[1])]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        ) as program:
             assert program.stdout.readline() == "go\n"
             caller, _ = silent.accept()
             with caller:

@@ -1,4 +1,6 @@
-"""Peers that mean harm: both listeners refuse, log and go on; our client raises; nothing lies outside the folders."""
+"""Peers that mean harm: both listeners refuse, log and go on; our client raises; nothing lies
+outside the folders.
+"""
 
 import random
 import socket
@@ -81,7 +83,9 @@ def mutated(pdus, dice):
         for _ in range(dice.choice([1, 3, 20])):
             victim[dice.randrange(min(len(victim), 400))] = dice.randrange(256)
     elif harm == "length":
-        victim[2:6] = dice.choice([0, 1, 5, len(victim), 2**24, 2**31, 2**32 - 1]).to_bytes(4, "big")
+        victim[2:6] = dice.choice([0, 1, 5, len(victim), 2**24, 2**31, 2**32 - 1]).to_bytes(
+            4, "big"
+        )
     elif harm == "cut":
         del victim[dice.randrange(len(victim)) :]
     elif harm == "noise":
@@ -95,7 +99,9 @@ def mutated(pdus, dice):
 
 
 def talk(node, pdus):
-    """Send PDUs as they are; the answer to the first is waited for, because what follows counts only after it."""
+    """Send PDUs as they are; the answer to the first is waited for, because what follows counts
+    only after it.
+    """
     with socket.create_connection((node.host, node.port), timeout=5) as sock:
         sock.settimeout(0.3)
         for number, pdu in enumerate(pdus):
@@ -123,7 +129,9 @@ def test_mutated_bytes_do_a_listener_no_harm(name, tmp_path, monkeypatch):
 
 @contextmanager
 def replaying(sessions):
-    """A server that answers its connections, one after the other, with these bytes, whatever it is sent."""
+    """A server that answers its connections, one after the other, with these bytes, whatever it is
+    sent.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(10)
 
@@ -138,7 +146,8 @@ def replaying(sessions):
                 with suppress(OSError):
                     for pdu in pdus:
                         with suppress(TimeoutError):
-                            sock.recv(65536)  # a request, or the answer to an object; several PDUs may answer one
+                            # a request, or the answer to an object; several PDUs may answer one
+                            sock.recv(65536)
                         sock.sendall(pdu)
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -157,12 +166,16 @@ def test_mutated_answers_do_our_client_no_harm(tmp_path, monkeypatch):
     with PracticePacs() as pacs:
         pacs.add(SMALL)
         uid = SMALL[0].StudyInstanceUID
-        _, sessions = recorded(monkeypatch, lambda: get_study(pacs.node, uid, tmp_path / "reference"))
+        _, sessions = recorded(
+            monkeypatch, lambda: get_study(pacs.node, uid, tmp_path / "reference")
+        )
     with nothing_leaks():
         deadline, ends = time.monotonic() + FUZZ_S, set()
         while time.monotonic() < deadline:
             victim = dice.randrange(len(sessions))
-            harmed = [mutated(pdus, dice) if i == victim else pdus for i, pdus in enumerate(sessions)]
+            harmed = [
+                mutated(pdus, dice) if i == victim else pdus for i, pdus in enumerate(sessions)
+            ]
             with replaying(harmed) as node:
                 try:
                     get_study(node, uid, tmp_path / "kept", progress=False)
@@ -180,7 +193,10 @@ def test_mutated_answers_do_our_client_no_harm(tmp_path, monkeypatch):
     "first", [b"\x01\x00\xff\xff\xff\xff", b"\x04\x00\x40\x00\x00\x00", b"GET / HTTP/1.1\r\n\r\n"]
 )
 def test_a_pdu_of_a_huge_length_is_refused_at_once(name, first, tmp_path):
-    with nothing_leaks(), a_listener(name, tmp_path, Limits(idle_s=600, associate_s=600)) as (node, _):
+    with (
+        nothing_leaks(),
+        a_listener(name, tmp_path, Limits(idle_s=600, associate_s=600)) as (node, _),
+    ):
         with socket.create_connection((node.host, node.port), timeout=30) as sock:
             sock.sendall(first)
             answer = sock.recv(100)
@@ -239,7 +255,10 @@ def answers(node):
 
 def test_one_association_too_many_is_rejected_with_its_reason(tmp_path):
     with PracticePacs(limits=Limits(associations=2)) as pacs:
-        with associate(pacs.node, ["1.2.840.10008.1.1"]), associate(pacs.node, ["1.2.840.10008.1.1"]):
+        with (
+            associate(pacs.node, ["1.2.840.10008.1.1"]),
+            associate(pacs.node, ["1.2.840.10008.1.1"]),
+        ):
             with pytest.raises(AssociationRejected, match="[Ll]ocal limit exceeded"):
                 echo(pacs.node)
         assert eventually(lambda: answers(pacs.node))
@@ -247,7 +266,8 @@ def test_one_association_too_many_is_rejected_with_its_reason(tmp_path):
 
 @LISTENERS
 @pytest.mark.parametrize(
-    ("limits", "kept"), [(Limits(instances=3), 3), (Limits(total_bytes=25_000), 2), (Limits(object_bytes=5_000), 0)]
+    ("limits", "kept"),
+    [(Limits(instances=3), 3), (Limits(total_bytes=25_000), 2), (Limits(object_bytes=5_000), 0)],
 )
 def test_more_than_the_limits_allow_is_refused(name, limits, kept, tmp_path):
     with a_listener(name, tmp_path, limits) as (node, folder):
@@ -271,7 +291,18 @@ def test_an_object_that_is_too_large_ends_a_get(tmp_path, monkeypatch):
 
 HOSTILE_TEXT = st.one_of(
     st.text(alphabet="./\\0123456789~\x00\n abc", min_size=1, max_size=70),
-    st.sampled_from(["../../escaped", "/etc/escaped", "..", "1.2/../../3", "C:\\escaped", "1" * 65, "1.2\n", "con"]),
+    st.sampled_from(
+        [
+            "../../escaped",
+            "/etc/escaped",
+            "..",
+            "1.2/../../3",
+            "C:\\escaped",
+            "1" * 65,
+            "1.2\n",
+            "con",
+        ]
+    ),
 )
 
 
@@ -280,7 +311,9 @@ def test_hostile_uids_do_a_listener_no_harm(name, tmp_path):
     with nothing_leaks(), a_listener(name, tmp_path) as (node, folder):
 
         @seed(3)
-        @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         @given(instance=HOSTILE_TEXT, series=HOSTILE_TEXT, study=HOSTILE_TEXT)
         def send(instance, series, study):
             (ds,) = ct_series(slices=1, rows=4, columns=4)
@@ -299,12 +332,20 @@ def test_hostile_uids_do_a_listener_no_harm(name, tmp_path):
 @contextmanager
 def unchecked():
     """Let pydicom make what is not legal."""
-    reading, writing = config.settings.reading_validation_mode, config.settings.writing_validation_mode
-    config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+    reading, writing = (
+        config.settings.reading_validation_mode,
+        config.settings.writing_validation_mode,
+    )
+    config.settings.reading_validation_mode = config.settings.writing_validation_mode = (
+        config.IGNORE
+    )
     try:
         yield
     finally:
-        config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
+        config.settings.reading_validation_mode, config.settings.writing_validation_mode = (
+            reading,
+            writing,
+        )
 
 
 def test_hostile_uids_do_our_client_no_harm(tmp_path):
@@ -328,7 +369,9 @@ def test_hostile_uids_do_our_client_no_harm(tmp_path):
     with nothing_leaks(), Hostile(None, promised=SERIES[:1], dimse_s=5) as node, unchecked():
 
         @seed(4)
-        @settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         @given(uid=HOSTILE_TEXT)
         def get(uid):
             offered.append(uid)

@@ -15,7 +15,15 @@ from urllib.parse import urljoin
 import numpy as np
 import pytest
 from browser import chromium
-from helpers import CORONAL, ct_series, interop_required, lung_segmentation, require_program, truth_labels, write_series
+from helpers import (
+    CORONAL,
+    ct_series,
+    interop_required,
+    lung_segmentation,
+    require_program,
+    truth_labels,
+    write_series,
+)
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from pydicom.config import IGNORE
@@ -47,7 +55,11 @@ class Answer:
     """What came back."""
 
     def __init__(self, response):
-        self.status, self.headers, self.body = response.status, dict(response.getheaders()), response.read()
+        self.status, self.headers, self.body = (
+            response.status,
+            dict(response.getheaders()),
+            response.read(),
+        )
 
     @property
     def text(self):
@@ -130,7 +142,10 @@ def own_page(pacs):
 def test_the_first_page_lists_the_studies(page, series, results):
     answer = ask(page)
     assert answer.status == 200
-    for study, words in ((series[0], ["Phantom^Small", "SMALL-0", "A-1"]), (results.seg, ["Ada^", "OT, SEG, SR"])):
+    for study, words in (
+        (series[0], ["Phantom^Small", "SMALL-0", "A-1"]),
+        (results.seg, ["Ada^", "OT, SEG, SR"]),
+    ):
         assert f'href="studies/{study.StudyInstanceUID}/"' in answer.text
         assert all(word in answer.text for word in words)
     assert "SECOND: 2 studies" in answer.text
@@ -177,7 +192,9 @@ def test_every_link_of_every_page_leads_somewhere_below_it(page):
 # --------------------------------------------------------------------------------------------------- its pictures
 
 
-@pytest.mark.parametrize(("query", "preset"), [("lung", "lung"), ("soft-tissue", "soft tissue"), ("bone", "bone")])
+@pytest.mark.parametrize(
+    ("query", "preset"), [("lung", "lung"), ("soft-tissue", "soft tissue"), ("bone", "bone")]
+)
 def test_a_picture_of_a_ct_is_window_to_the_pixel(page, volume, query, preset):
     for i in (0, 6):
         answer = ask(page, f"{picture(volume.headers[i])}?window={query}")
@@ -197,7 +214,8 @@ def test_the_overlay_keeps_its_colours(page, results):
     np.testing.assert_array_equal(ask(page, picture(overlay)).pixels, overlay.pixel_array)
     jpeg = ask(page, picture(overlay, "jpg"))
     assert np.abs(jpeg.pixels.astype(float) - overlay.pixel_array).mean() < 4
-    assert get_sampling(Image.open(io.BytesIO(jpeg.body))) == 0  # colours as fine as the greys: 4:4:4
+    # colours as fine as the greys: 4:4:4
+    assert get_sampling(Image.open(io.BytesIO(jpeg.body))) == 0
 
 
 def test_a_thumbnail_is_a_small_picture_from_the_middle(pacs, own_page, tmp_path):
@@ -213,22 +231,32 @@ def test_a_thumbnail_is_a_small_picture_from_the_middle(pacs, own_page, tmp_path
 
 def test_without_a_preset_the_window_is_that_of_the_image(pacs, own_page, small_series, volume):
     pacs.add([changed(small_series[6], WindowCenter=[-500, 40], WindowWidth=[900, 400])])
-    np.testing.assert_array_equal(ask(own_page, picture(small_series[6])).pixels, window(volume.hu[6], -500, 900))
+    np.testing.assert_array_equal(
+        ask(own_page, picture(small_series[6])).pixels, window(volume.hu[6], -500, 900)
+    )
 
 
 @pytest.mark.parametrize("width", [0, -5, None])
 def test_a_window_that_is_none_is_not_taken(pacs, own_page, small_series, volume, width):
     pacs.add([changed(small_series[6], WindowCenter=1, WindowWidth=width)])
-    np.testing.assert_array_equal(ask(own_page, picture(small_series[6])).pixels, window(volume.hu[6], 40, 400))
+    np.testing.assert_array_equal(
+        ask(own_page, picture(small_series[6])).pixels, window(volume.hu[6], 40, 400)
+    )
 
 
 def test_what_is_no_ct_goes_from_its_darkest_to_its_brightest_pixel(pacs, own_page, small_series):
-    image = changed(small_series[6], SOPClassUID=MRImageStorage, Modality="MR", PhotometricInterpretation="MONOCHROME1")
+    image = changed(
+        small_series[6],
+        SOPClassUID=MRImageStorage,
+        Modality="MR",
+        PhotometricInterpretation="MONOCHROME1",
+    )
     image.file_meta.MediaStorageSOPClassUID = MRImageStorage
     pacs.add([image])
     pixels = ask(own_page, f"{picture(image)}?window=lung").pixels
     stored = image.pixel_array.astype(int)
-    assert pixels[np.unravel_index(stored.argmin(), stored.shape)] == 255  # MONOCHROME1: low values are bright
+    # MONOCHROME1: low values are bright
+    assert pixels[np.unravel_index(stored.argmin(), stored.shape)] == 255
     assert pixels[np.unravel_index(stored.argmax(), stored.shape)] == 0
 
 
@@ -243,7 +271,9 @@ def test_images_are_in_order_of_their_positions(pacs, own_page, small_series):
         image.InstanceNumber = (7 * i) % 12 + 1
     pacs.add(small_series)
     text = ask(own_page, place(small_series[0])).text
-    assert re.search('data-instances="([^"]*)"', text)[1].split() == [x.SOPInstanceUID for x in small_series]
+    assert re.search('data-instances="([^"]*)"', text)[1].split() == [
+        x.SOPInstanceUID for x in small_series
+    ]
 
 
 def test_images_in_several_directions_are_in_order_of_their_numbers(pacs, own_page, small_series):
@@ -251,24 +281,35 @@ def test_images_in_several_directions_are_in_order_of_their_numbers(pacs, own_pa
     small_series[3].ImageOrientationPatient = other.ImageOrientationPatient
     pacs.add(small_series[::-1])
     text = ask(own_page, place(small_series[0])).text
-    assert re.search('data-instances="([^"]*)"', text)[1].split() == [x.SOPInstanceUID for x in small_series]
+    assert re.search('data-instances="([^"]*)"', text)[1].split() == [
+        x.SOPInstanceUID for x in small_series
+    ]
 
 
 def edges(page, image, number=1):
-    """The letters at the left, right and upper edge of one image of a series, as the page shows them first."""
+    """The letters at the left, right and upper edge of one image of a series, as the page shows
+    them first.
+    """
     text = ask(page, f"{place(image)}?image={number}").text
     return re.findall('<abbr class="[a-z]+" title="(left|right|upper) edge">([^<]*)</abbr>', text)
 
 
-@pytest.mark.parametrize(("orientation", "letters"), [((1, 0, 0, 0, 1, 0), "RLA"), ((-1, 0, 0, 0, -1, 0), "LRP")])
+@pytest.mark.parametrize(
+    ("orientation", "letters"), [((1, 0, 0, 0, 1, 0), "RLA"), ((-1, 0, 0, 0, -1, 0), "LRP")]
+)
 def test_letters_tell_the_sides_of_the_patient(pacs, own_page, orientation, letters):
     images = ct_series(orientation=orientation)
     pacs.add(images)
     assert edges(own_page, images[0]) == list(zip(("left", "right", "upper"), letters, strict=True))
-    assert f'data-letters="{" ".join([",".join(letters)] * 12)}"' in ask(own_page, place(images[0])).text
+    assert (
+        f'data-letters="{" ".join([",".join(letters)] * 12)}"'
+        in ask(own_page, place(images[0])).text
+    )
 
 
-def test_letters_of_a_picture_without_positions_are_those_that_it_names(pacs, own_page, small_series):
+def test_letters_of_a_picture_without_positions_are_those_that_it_names(
+    pacs, own_page, small_series
+):
     image = small_series[0]
     del image.ImageOrientationPatient, image.ImagePositionPatient
     image.PatientOrientation = ["LH", "P"]
@@ -296,11 +337,16 @@ def test_each_image_has_letters_of_its_own(pacs, own_page, small_series):
 
 def test_without_javascript_the_address_chooses_image_and_window(page, volume):
     text = ask(page, f"{place(volume.headers[0])}?image=3&window=bone").text
-    assert f'<img src="instances/{volume.headers[2].SOPInstanceUID}.jpg?window=bone" alt="Image 3 of 12' in text
+    assert (
+        f'<img src="instances/{volume.headers[2].SOPInstanceUID}.jpg?window=bone" alt="Image 3 of 12'
+        in text
+    )
     assert 'value="bone" checked' in text
 
 
-@pytest.mark.parametrize(("number", "shown"), [("0", 1), ("-3", 1), ("13", 12), ("999999999999", 12), ("x", 6)])
+@pytest.mark.parametrize(
+    ("number", "shown"), [("0", 1), ("-3", 1), ("13", 12), ("999999999999", 12), ("x", 6)]
+)
 def test_an_image_number_that_is_none(page, series, number, shown):
     assert f"Image {shown} of 12" in ask(page, f"{place(series[0])}?image={number}").text
 
@@ -325,7 +371,10 @@ def test_a_segmentation_and_a_report_say_why_they_have_no_picture(page, results)
     assert why(ask(page, picture(results.seg))) == (
         "A mask, which has no picture of its own: see it in the overlay series."
     )
-    assert why(ask(page, f"{place(results.sr)}thumbnail.jpg")) == "No picture: this object holds text and numbers."
+    assert (
+        why(ask(page, f"{place(results.sr)}thumbnail.jpg"))
+        == "No picture: this object holds text and numbers."
+    )
     text = ask(page, place(results.seg)).text
     assert "SEG (Segmentation): A mask" in text
     assert "<img" not in text
@@ -377,8 +426,13 @@ def big_endian(*numbers, size=2):
 
 
 HUGE = {
-    JPEGLSLossless: b"\xff\xd8\xff\xe0\x00\x04JF\xff\xf7" + big_endian(11) + b"\x10" + big_endian(60_000, 60_000),
-    JPEG2000Lossless: b"\xff\x4f\xff\x51" + big_endian(41, 0) + big_endian(60_000, 60_000, 0, 0, size=4),
+    JPEGLSLossless: b"\xff\xd8\xff\xe0\x00\x04JF\xff\xf7"
+    + big_endian(11)
+    + b"\x10"
+    + big_endian(60_000, 60_000),
+    JPEG2000Lossless: b"\xff\x4f\xff\x51"
+    + big_endian(41, 0)
+    + big_endian(60_000, 60_000, 0, 0, size=4),
     RLELossless: big_endian(1) + b"\x81\x00" * 100_000,
 }
 
@@ -388,7 +442,9 @@ def test_compressed_pixels_that_claim_more_than_the_header_are_not_decoded(
     pacs, own_page, small_series, syntax, monkeypatch
 ):
     decoded = []
-    monkeypatch.setattr("magician.web.pictures.decode", lambda image, *others: decoded.append(image))
+    monkeypatch.setattr(
+        "magician.web.pictures.decode", lambda image, *others: decoded.append(image)
+    )
     image = small_series[0]
     image.PixelData = encapsulate([HUGE[syntax]])
     image.file_meta.TransferSyntaxUID = syntax
@@ -397,7 +453,9 @@ def test_compressed_pixels_that_claim_more_than_the_header_are_not_decoded(
     assert decoded == []
 
 
-@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless, RLELossless], ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize(
+    "syntax", [JPEGLSLossless, JPEG2000Lossless, RLELossless], ids=lambda syntax: syntax.name
+)
 def test_an_honestly_compressed_image_is_shown(pacs, own_page, small_series, volume, syntax):
     image = small_series[6]
     if syntax == JPEG2000Lossless:
@@ -412,7 +470,9 @@ def test_an_honestly_compressed_image_is_shown(pacs, own_page, small_series, vol
 def compress_by_pillow(image):
     """Pillow writes JPEG 2000, too: 16 bits, lossless."""
     content = io.BytesIO()
-    Image.fromarray(image.pixel_array.astype(np.uint16)).save(content, "JPEG2000", irreversible=False, no_jp2=True)
+    Image.fromarray(image.pixel_array.astype(np.uint16)).save(
+        content, "JPEG2000", irreversible=False, no_jp2=True
+    )
     image.PixelData = encapsulate([content.getvalue()])
     image.file_meta.TransferSyntaxUID = JPEG2000Lossless
 
@@ -421,7 +481,10 @@ def test_a_deflated_object_is_not_inflated(pacs, own_page, small_series):
     for image in small_series:
         image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     pacs.add(small_series)
-    assert why(ask(own_page, picture(small_series[0]))) == "A deflated object, which this page does not show."
+    assert (
+        why(ask(own_page, picture(small_series[0])))
+        == "A deflated object, which this page does not show."
+    )
 
 
 # ---------------------------------------------------------------------------------------------- what it refuses
@@ -522,10 +585,24 @@ def test_beyond_loopback_addresses_and_the_name_of_the_computer_are_taken():
 
 
 def test_every_answer_has_the_strict_headers(page, series, results):
-    paths = ["", place(series[0]), picture(series[0]), picture(results.sr), "page.css", "page.js", "nothing"]
-    answers = [ask(page, path) for path in paths] + [ask(page, method="POST"), ask(page, host="evil.example")]
+    paths = [
+        "",
+        place(series[0]),
+        picture(series[0]),
+        picture(results.sr),
+        "page.css",
+        "page.js",
+        "nothing",
+    ]
+    answers = [ask(page, path) for path in paths] + [
+        ask(page, method="POST"),
+        ask(page, host="evil.example"),
+    ]
     for answer in answers:
-        policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+        policy = dict(
+            part.strip().split(" ", 1)
+            for part in answer.headers["Content-Security-Policy"].split(";")
+        )
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == "'self'"
         assert "http://localhost:*" in policy["frame-ancestors"]
@@ -555,8 +632,14 @@ def test_it_listens_on_loopback_only(page):
     listening = Path("/proc/net/tcp")
     if not listening.exists():
         pytest.skip("which addresses are listened on is read from Linux's /proc")
-    local = [line.split()[1] for line in listening.read_text().splitlines()[1:] if line.split()[3] == "0A"]
-    assert [address for address in local if address.endswith(f":{page.port:04X}")] == [f"0100007F:{page.port:04X}"]
+    local = [
+        line.split()[1]
+        for line in listening.read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    ]
+    assert [address for address in local if address.endswith(f":{page.port:04X}")] == [
+        f"0100007F:{page.port:04X}"
+    ]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", ""])
@@ -568,14 +651,19 @@ def test_it_reaches_no_further_than_its_pacs(pacs, host):
 def test_beyond_loopback_with_its_pacs(monkeypatch):
     """Not tried on a real address: the PACS only says that it is reached from other computers."""
     monkeypatch.setattr(PracticePacs, "beyond_loopback", True)
-    with PracticePacs() as pacs, pytest.raises(MagicianError, match="The host must be an address of this computer"):
+    with (
+        PracticePacs() as pacs,
+        pytest.raises(MagicianError, match="The host must be an address of this computer"),
+    ):
         serve(pacs, host="192.0.2.1")
     with PracticePacs() as pacs, pytest.raises(ValueError, match="every address of this computer"):
         serve(pacs, host="")
 
 
 def test_a_port_that_is_taken(pacs, own_page):
-    with pytest.raises(MagicianError, match=r"can't listen on 127\.0\.0\.1:\d+ \(.*\)\. Stop what uses this port"):
+    with pytest.raises(
+        MagicianError, match=r"can't listen on 127\.0\.0\.1:\d+ \(.*\)\. Stop what uses this port"
+    ):
         serve(pacs, port=own_page.port)
 
 
@@ -603,7 +691,9 @@ def test_stopped_it_frees_its_port_and_its_threads(pacs, series):
 def test_stopped_while_it_answers(pacs, series):
     pacs.add(series)
     page = serve(pacs)
-    connections = [http.client.HTTPConnection("127.0.0.1", page.port, timeout=30) for _ in range(12)]
+    connections = [
+        http.client.HTTPConnection("127.0.0.1", page.port, timeout=30) for _ in range(12)
+    ]
     for connection, image in zip(connections, series, strict=True):
         connection.request("GET", f"/{picture(image)}")
     page.stop()
@@ -662,7 +752,9 @@ def test_on_a_hub_the_frame_goes_through_its_proxy(page, monkeypatch):
 
 def test_on_colab_its_own_proxy_makes_the_frame(pacs, monkeypatch):
     calls = []
-    output = types.SimpleNamespace(serve_kernel_port_as_iframe=lambda port, height: calls.append((port, height)))
+    output = types.SimpleNamespace(
+        serve_kernel_port_as_iframe=lambda port, height: calls.append((port, height))
+    )
     colab = types.ModuleType("google.colab")
     colab.output = output
     monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
@@ -688,7 +780,9 @@ def test_a_page_that_is_stopped_says_so_in_a_notebook(pacs, monkeypatch):
 def tab():
     require_program("chromium")
     if not interop_required():
-        pytest.importorskip("playwright", reason="playwright, which drives the browser, is not installed")
+        pytest.importorskip(
+            "playwright", reason="playwright, which drives the browser, is not installed"
+        )
     with chromium() as tab:
         yield tab
 
@@ -766,7 +860,9 @@ def test_the_keyboard_alone_leads_from_the_studies_to_an_image(tab, page, series
 
 
 def test_letters_are_those_of_the_image_that_is_seen(tab, pacs, own_page, small_series):
-    small_series[3].ImageOrientationPatient = ct_series(orientation=CORONAL)[0].ImageOrientationPatient
+    small_series[3].ImageOrientationPatient = ct_series(orientation=CORONAL)[
+        0
+    ].ImageOrientationPatient
     pacs.add(small_series)
     look(tab, own_page, f"{place(small_series[0])}?image=3")
     for shown, upper in (("3 ", "A"), ("4 ", "H"), ("5 ", "A")):
@@ -853,6 +949,11 @@ def test_a_notebook_of_this_computer_may_frame_it_and_others_may_not(tab, page):
 @pytest.mark.parametrize("width", [320, 390, 1100])
 def test_no_page_is_wider_than_a_phone(tab, page, series, results, width):
     tab.set_viewport_size({"width": width, "height": 700})
-    for path in ("", f"studies/{results.seg.StudyInstanceUID}/", place(results.overlay[0]), place(series[0])):
+    for path in (
+        "",
+        f"studies/{results.seg.StudyInstanceUID}/",
+        place(results.overlay[0]),
+        place(series[0]),
+    ):
         look(tab, page, path)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,9 +1,11 @@
-"""Run the notebook in an environment of its own with the versions that Google Colab brings, and what Cell 1 adds.
+"""Run the notebook in an environment of its own with the versions that Google Colab brings, and
+what Cell 1 adds.
 
     make colab-test
 
-On Colab numpy is loaded before the first cell, so an installation that replaces it breaks the notebook until a restart.
-This needs the package index, as Cell 1 does. It takes about three minutes, and is no part of `make test`.
+On Colab numpy is loaded before the first cell, so an installation that replaces it breaks the
+notebook until a restart. This needs the package index, as Cell 1 does. It takes about three
+minutes, and is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ MUST_STAY = {"numpy", "torch", "matplotlib", "ipywidgets", "ipython"}
 def run(*command: object, **environment: str) -> str:
     """Run a command, its errors shown; returns its output."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=REPOSITORY, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+        [str(part) for part in command],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     if done.returncode:
         sys.exit(f"{done.stdout}\n{' '.join(map(str, command))} ended with {done.returncode}")
@@ -48,11 +54,22 @@ def main() -> None:
     torch = next(line for line in constraints if line.startswith("torch=="))
     index = ["--index-url", os.environ["TORCH_INDEX"]] if os.environ.get("TORCH_INDEX") else []
     run(*pip, "install", *index, torch)
-    run(*pip, "install", *(f"{name}=={version}" for name, version in VERSIONS.items()), "pytest", "nbval")
+    run(
+        *pip,
+        "install",
+        *(f"{name}=={version}" for name, version in VERSIONS.items()),
+        "pytest",
+        "nbval",
+    )
 
     report = json.loads(run(*pip, "install", "--dry-run", "--quiet", "--report", "-", REPOSITORY))
-    installed = {one["metadata"]["name"].lower(): one["metadata"]["version"] for one in report["install"]}
-    print("Cell 1 installs", ", ".join(f"{name} {version}" for name, version in sorted(installed.items())))
+    installed = {
+        one["metadata"]["name"].lower(): one["metadata"]["version"] for one in report["install"]
+    }
+    print(
+        "Cell 1 installs",
+        ", ".join(f"{name} {version}" for name, version in sorted(installed.items())),
+    )
     if replaced := MUST_STAY & set(installed):
         sys.exit(f"It would replace {', '.join(sorted(replaced))}, which Colab has loaded before.")
 
@@ -63,7 +80,9 @@ def main() -> None:
     pytest = (python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", *nbval.split())
     print(run(*pytest, IPYTHONDIR=str(FOLDER / "ipython"), TQDM_DISABLE="1"))
     for name in MUST_STAY & VERSIONS.keys():
-        found = run(python, "-c", f"from importlib.metadata import version; print(version({name!r}))").strip()
+        found = run(
+            python, "-c", f"from importlib.metadata import version; print(version({name!r}))"
+        ).strip()
         if found != VERSIONS[name]:
             sys.exit(f"{name} was {VERSIONS[name]} before, and is {found} now.")
 

@@ -1,7 +1,9 @@
-"""A program that can be killed at any of its steps: it makes, saves and sends results, or is a practice PACS.
+"""A program that can be killed at any of its steps: it makes, saves and sends results, or is a
+practice PACS.
 
-Run as a program it reads one order in JSON a line and answers each with one line. It forks for each order, so that
-the libraries are loaded only once, and the fork kills itself by SIGKILL, which no program can do anything about.
+Run as a program it reads one order in JSON a line and answers each with one line. It forks for each
+order, so that the libraries are loaded only once, and the fork kills itself by SIGKILL, which no
+program can do anything about.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from pathlib import Path
 
 
 class Steps:
-    """Counts steps, writes their names into a file, and kills this process at the one that was ordered."""
+    """Counts steps, writes their names into a file, and kills this process at the one that was
+    ordered.
+    """
 
     def __init__(self, log: str, kill_at: int) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -92,7 +96,9 @@ def make_save_send(order: dict, volume, labels) -> None:
     steps.in_every_file()
     steps.in_every_message()
     segmentation = lung_segmentation(volume, labels)
-    made = result.make_results(volume, segmentation, learner=order["learner"], now=datetime.fromisoformat(order["now"]))
+    made = result.make_results(
+        volume, segmentation, learner=order["learner"], now=datetime.fromisoformat(order["now"])
+    )
     paths = result.save(made.all, order["folder"])
     store(Node.parse(order["node"]), paths)
 
@@ -137,7 +143,9 @@ class Killable:
         self._process, self._folder, self._number = process, folder, 0
 
     def run(self, *, kill_at: int = 0, **order: object) -> list[str]:
-        """Let it work; returns the steps that it took. With `kill_at` it must have been killed at that step."""
+        """Let it work; returns the steps that it took. With `kill_at` it must have been killed at
+        that step.
+        """
         status, steps = self.wait(self.begin(kill_at=kill_at, **order))
         expected = signal.SIGKILL if kill_at else 0
         assert status == expected, f"ended with {status}, and not with {expected}, after {steps}"

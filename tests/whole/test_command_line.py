@@ -1,4 +1,6 @@
-"""``python -m magician pacs`` as a teacher runs it: what it prints can be typed, and it stops when it is told to."""
+"""``python -m magician pacs`` as a teacher runs it: what it prints can be typed, and it stops when
+it is told to.
+"""
 
 import os
 import re
@@ -32,12 +34,16 @@ LEARNER = "Änne Xanthippe"
 
 
 class Served:
-    """A class PACS in a process of its own; by default its Ctrl-C is pressed at the end of the block."""
+    """A class PACS in a process of its own; by default its Ctrl-C is pressed at the end of the
+    block.
+    """
 
     def __init__(self, *arguments):
         command = [sys.executable, "-m", "magician", "pacs", "--port", "0", *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
-        self.process = subprocess.Popen(command, **pipes, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+        self.process = subprocess.Popen(
+            command, **pipes, env={**os.environ, "PYTHONIOENCODING": "utf-8"}
+        )
         silent = threading.Timer(300, self.process.kill)
         silent.start()
         self.printed = ""
@@ -99,7 +105,9 @@ def test_the_study_of_a_learner_is_found_and_fetched(served, tmp_path):
     (study,) = find_studies(served.node, accession_number=accession_number)
     assert study.PatientName == patient_name
     assert get_study(served.node, study.StudyInstanceUID, tmp_path).received == 95
-    assert {dcmread(path, stop_before_pixels=True).AccessionNumber for path in tmp_path.iterdir()} == {accession_number}
+    assert {
+        dcmread(path, stop_before_pixels=True).AccessionNumber for path in tmp_path.iterdir()
+    } == {accession_number}
 
 
 def test_the_name_of_the_learner_is_written_nowhere(served, folder):
@@ -115,7 +123,12 @@ def test_dcmtk_echoes_and_finds(served):
     accession_number, patient_name = printed_study(served)
     subprocess.run([require_program("echoscu"), *who], check=True, timeout=60)
     keys = ["QueryRetrieveLevel=STUDY", f"AccessionNumber={accession_number}", "PatientName"]
-    command = [require_program("findscu"), "-S", *who, *(part for key in keys for part in ("-k", key))]
+    command = [
+        require_program("findscu"),
+        "-S",
+        *who,
+        *(part for key in keys for part in ("-k", key)),
+    ]
     found = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
     assert patient_name in found.stdout + found.stderr
 
@@ -136,14 +149,18 @@ def test_what_learners_sent_is_there_after_a_restart(small_series, tmp_path):
     with Served("--folder", tmp_path) as first:
         store(first.node, small_series)
     with Served("--folder", tmp_path) as second:
-        assert find_studies(second.node, accession_number="A-1")[0].NumberOfStudyRelatedInstances == 12
+        assert (
+            find_studies(second.node, accession_number="A-1")[0].NumberOfStudyRelatedInstances == 12
+        )
 
 
 def test_it_stops_although_a_learner_is_still_connected():
     ae = AE("IDLE")
     ae.add_requested_context(Verification)
     with Served() as served:
-        association = ae.associate(served.node.host, served.node.port, ae_title=served.node.ae_title)
+        association = ae.associate(
+            served.node.host, served.node.port, ae_title=served.node.ae_title
+        )
         assert association.is_established
         status, last = served.stop()
         association.join(timeout=10)
@@ -186,12 +203,19 @@ def certificate(tmp_path):
     certificate, key = tmp_path / "class.pem", tmp_path / "class.key"
     command = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=class -keyout {key} -out {certificate}"
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([require_program("openssl"), *command.split(), *names], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [require_program("openssl"), *command.split(), *names],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     return certificate, key
 
 
 def tls_keywords(printed, **files):
-    """What the printed line for Cell 3 says in tls=client_tls(...), with these files in place of those named there."""
+    """What the printed line for Cell 3 says in tls=client_tls(...), with these files in place of
+    those named there.
+    """
     named = dict(re.findall(r'(\w+)="([^"]*\.(?:pem|key))"', printed))
     assert named.keys() == files.keys()
     return {"tls": client_tls(**files)}
@@ -216,7 +240,9 @@ def test_encrypted_and_callers_need_a_certificate(certificate):
 
 def test_a_class_looks_into_it_with_a_browser(small_series):
     with Served("--web", "0") as served:
-        url = re.search(r"To look into it with a browser: (http://127\.0\.0\.1:\d+/)\n", served.printed)[1]
+        url = re.search(
+            r"To look into it with a browser: (http://127\.0\.0\.1:\d+/)\n", served.printed
+        )[1]
         store(served.node, small_series)
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert "Phantom^Small" in answer.read().decode()
@@ -243,22 +269,37 @@ def refused(*arguments):
 def test_the_port_is_in_use():
     with PracticePacs() as other:
         line = refused("--port", other.node.port)
-    assert re.search(r"can't listen on 127.0.0.1:\d+ \(Address already in use\)\. Stop what uses this port", line)
+    assert re.search(
+        r"can't listen on 127.0.0.1:\d+ \(Address already in use\)\. Stop what uses this port", line
+    )
 
 
 def test_the_port_of_the_web_page_is_in_use():
     with PracticePacs() as other:
         line = refused("--port", "0", "--web", other.node.port)
-    assert re.search(r"The web page can't listen on 127.0.0.1:\d+ \(.*\)\. Stop what uses this port", line)
+    assert re.search(
+        r"The web page can't listen on 127.0.0.1:\d+ \(.*\)\. Stop what uses this port", line
+    )
 
 
 def test_a_web_page_for_other_computers_is_not_encrypted(certificate):
-    options = ["--host", "0.0.0.0", "--beyond-loopback", "--allow", "ADA", "--web", "--tls-cert", certificate[0]]
+    options = [
+        "--host",
+        "0.0.0.0",
+        "--beyond-loopback",
+        "--allow",
+        "ADA",
+        "--web",
+        "--tls-cert",
+        certificate[0],
+    ]
     assert "--web is not encrypted, and --tls-cert asks for encryption" in refused(*options)
 
 
 def test_the_host_is_not_of_this_computer():
-    line = refused("--host", "192.0.2.1", "--beyond-loopback", "--allow", "ADA", "--port", free_port())
+    line = refused(
+        "--host", "192.0.2.1", "--beyond-loopback", "--allow", "ADA", "--port", free_port()
+    )
     assert "The host must be an address of this computer" in line
 
 
@@ -272,19 +313,26 @@ def test_the_folder_belongs_to_somebody_else(tmp_path, monkeypatch):
     def nobody_writes_here(**where):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(command_line.tempfile, "TemporaryFile", nobody_writes_here)  # root may write anywhere
+    # root may write anywhere
+    monkeypatch.setattr(command_line.tempfile, "TemporaryFile", nobody_writes_here)
     options = command_line._parser().parse_args(["pacs", "--folder", str(tmp_path)])
-    with pytest.raises(MagicianError, match=r"can't be written to \(Permission denied\): choose another --folder"):
+    with pytest.raises(
+        MagicianError, match=r"can't be written to \(Permission denied\): choose another --folder"
+    ):
         command_line.serve(options)
 
 
 @pytest.mark.parametrize("option", ["--ae-title", "--allow"])
 def test_a_title_that_dicom_does_not_allow(option):
-    assert f"{option}: 'SEVENTEEN_LETTERS' is not an AE title" in refused(option, "SEVENTEEN_LETTERS")
+    assert f"{option}: 'SEVENTEEN_LETTERS' is not an AE title" in refused(
+        option, "SEVENTEEN_LETTERS"
+    )
 
 
 def test_the_file_of_names_is_not_there(tmp_path):
-    assert f"{tmp_path / 'class.txt'} can't be read" in refused("--studies-from", tmp_path / "class.txt")
+    assert f"{tmp_path / 'class.txt'} can't be read" in refused(
+        "--studies-from", tmp_path / "class.txt"
+    )
 
 
 @pytest.mark.parametrize("port", ["eleven", "65536", "-1"])
@@ -318,13 +366,28 @@ def test_a_key_without_its_certificate(tmp_path):
 
 
 def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "is_loopback", lambda host: False)  # rather than to listen to the world
+    # rather than to listen to the world
+    monkeypatch.setattr(command_line, "is_loopback", lambda host: False)
     monkeypatch.setattr(command_line, "wait_for_the_end", lambda: None)
-    options = ["pacs", "--host", "127.0.0.1", "--port", "0", "--beyond-loopback", "--allow", "ADA", "--web", "0"]
+    options = [
+        "pacs",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--beyond-loopback",
+        "--allow",
+        "ADA",
+        "--web",
+        "0",
+    ]
     command_line.serve(command_line._parser().parse_args(options))
     printed = capsys.readouterr().out
     assert "Every computer that can reach this one can call this PACS" in printed
-    assert "Every computer that can reach this one can look at all that it holds there, unencrypted." in printed
+    assert (
+        "Every computer that can reach this one can look at all that it holds there, unencrypted."
+        in printed
+    )
     assert "Nothing is encrypted" in printed
 
 
@@ -349,7 +412,10 @@ def test_a_name_that_is_given_twice_is_one_learner():
 
 
 def test_thirty_names_have_thirty_accession_numbers():
-    numbers = {study.accession_number for study in learners_studies(f"Learner {number}" for number in range(30))}
+    numbers = {
+        study.accession_number
+        for study in learners_studies(f"Learner {number}" for number in range(30))
+    }
     assert len(numbers) == 30
     assert all(re.fullmatch(r"\d{8}", number) for number in numbers)
 

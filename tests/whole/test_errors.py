@@ -30,6 +30,8 @@ def test_a_code_that_no_standard_defines_says_so():
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     drawn = set(re.findall(r"── (\w+)", errors.__doc__)) | {"MagicianError"}
-    classes = {n for n, x in vars(errors).items() if isinstance(x, type) and issubclass(x, Exception)}
+    classes = {
+        n for n, x in vars(errors).items() if isinstance(x, type) and issubclass(x, Exception)
+    }
     assert drawn == classes
     assert all(issubclass(getattr(errors, name), errors.MagicianError) for name in drawn)

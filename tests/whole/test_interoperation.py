@@ -1,4 +1,6 @@
-"""Peers that nobody here wrote: DCMTK's clients against the practice PACS, our client against Orthanc."""
+"""Peers that nobody here wrote: DCMTK's clients against the practice PACS, our client against
+Orthanc.
+"""
 
 import os
 import subprocess
@@ -29,9 +31,23 @@ ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 def dcmtk(program, pacs, *arguments):
     """Run one of DCMTK's clients against a practice PACS; returns what it printed."""
     node = pacs.node
-    command = [require_program(program), "-v", "-aet", "DCMTK", "-aec", node.ae_title, node.host, str(node.port)]
+    command = [
+        require_program(program),
+        "-v",
+        "-aet",
+        "DCMTK",
+        "-aec",
+        node.ae_title,
+        node.host,
+        str(node.port),
+    ]
     result = subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENVIRONMENT,
+        check=False,
     )
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
@@ -60,7 +76,11 @@ def test_dcmtk_findscu_at_each_level(pacs, tmp_path):
     levels = {
         "STUDY": ["AccessionNumber=A-1", "StudyInstanceUID", "NumberOfStudyRelatedInstances"],
         "SERIES": [f"StudyInstanceUID={STUDY_UID}", "SeriesInstanceUID", "Modality"],
-        "IMAGE": [f"StudyInstanceUID={STUDY_UID}", f"SeriesInstanceUID={SERIES_UID}", "SOPInstanceUID"],
+        "IMAGE": [
+            f"StudyInstanceUID={STUDY_UID}",
+            f"SeriesInstanceUID={SERIES_UID}",
+            "SOPInstanceUID",
+        ],
     }
     counts = {}
     for level, keys in levels.items():
@@ -150,7 +170,9 @@ def test_orthanc_sends_by_move_to_our_receiver(orthanc, inbox_port, tmp_path):
 
 @pytest.mark.parametrize("title", ["NOBODY", "DEAD"])
 def test_orthanc_does_not_know_or_does_not_reach_the_destination(orthanc, title):
-    with pytest.raises(UnknownMoveDestination, match=f"does not know the AE title '{title}', or could not reach it"):
+    with pytest.raises(
+        UnknownMoveDestination, match=f"does not know the AE title '{title}', or could not reach it"
+    ):
         move_study(orthanc, STUDY_UID, Node(title, "127.0.0.1", 11112))
 
 
@@ -171,5 +193,7 @@ def test_results_come_back_from_orthanc_as_they_were_made(orthanc, tmp_path):
 
 def test_orthanc_takes_careless_images_without_a_word(orthanc, tmp_path):
     volume = read_series(write_series(SERIES, tmp_path))
-    careless = careless_overlay(volume, lung_segmentation(volume, truth_labels(list(volume.headers))))
+    careless = careless_overlay(
+        volume, lung_segmentation(volume, truth_labels(list(volume.headers)))
+    )
     assert store(orthanc, careless).warnings == ()

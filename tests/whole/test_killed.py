@@ -60,9 +60,19 @@ def read_back(dataset: Dataset) -> Dataset:
     return dcmread(BytesIO(file.getvalue()))
 
 
-def run(program: Killable, pacs: Node, folder: Path, *, kill_at: int = 0, now: str = FIRST_TIME, learner: str = ""):
+def run(
+    program: Killable,
+    pacs: Node,
+    folder: Path,
+    *,
+    kill_at: int = 0,
+    now: str = FIRST_TIME,
+    learner: str = "",
+):
     where = f"{pacs.ae_title}@{pacs.host}:{pacs.port}"
-    return program.run(do="send", folder=str(folder), node=where, kill_at=kill_at, now=now, learner=learner)
+    return program.run(
+        do="send", folder=str(folder), node=where, kill_at=kill_at, now=now, learner=learner
+    )
 
 
 def without_times(dataset: Dataset) -> dict:
@@ -94,8 +104,16 @@ def steps(program, tmp_path_factory) -> list[str]:
 
 def test_there_is_a_step_wherever_something_could_be_lost(steps):
     counts = {name: steps.count(name) for name in steps}
-    for_each_object = ["a file half written", "before a file gets its name", "after a file gets its name"]
-    for_each_object += ["before an object is sent", "an object half sent", "after an object is sent"]
+    for_each_object = [
+        "a file half written",
+        "before a file gets its name",
+        "after a file gets its name",
+    ]
+    for_each_object += [
+        "before an object is sent",
+        "an object half sent",
+        "after an object is sent",
+    ]
     assert {name: counts.pop(name) for name in for_each_object} == dict.fromkeys(for_each_object, 4)
     assert set(counts) == {
         f"{when} {what} object{'s' * (what == 'overlay')}"
@@ -119,7 +137,9 @@ def test_killed_at_each_step_and_run_again(program, steps, ct_folder, tmp_path):
 
 
 def test_killed_again_and_again(program, steps, ct_folder, tmp_path):
-    """One PACS and one folder, in which every attempt dies at another step, until one is let through."""
+    """One PACS and one folder, in which every attempt dies at another step, until one is let
+    through.
+    """
     order = list(range(1, len(steps) + 1, 3))
     random.Random(7).shuffle(order)
     with PracticePacs(folder=tmp_path / "pacs") as pacs:
@@ -130,7 +150,9 @@ def test_killed_again_and_again(program, steps, ct_folder, tmp_path):
 
 
 def test_what_a_killed_run_and_the_next_have_sent_belongs_together(program, steps, tmp_path):
-    """The overlay series holds an image of each run; what they say of patient, study and series agrees."""
+    """The overlay series holds an image of each run; what they say of patient, study and series
+    agrees.
+    """
     kill_at = steps.index("after an object is sent") + 1
     with PracticePacs(folder=tmp_path / "pacs") as pacs:
         run(program, pacs.node, tmp_path / "out", kill_at=kill_at)
@@ -151,7 +173,12 @@ def test_running_twice_changes_nothing(program, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"learner": "Ada"}, {"model_name": "other"}, {"model_version": "2"}, {"weights_sha256": "1" * 64}],
+    [
+        {"learner": "Ada"},
+        {"model_name": "other"},
+        {"model_version": "2"},
+        {"weights_sha256": "1" * 64},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_what_is_another_result_comes_beside_the_first(changes, ct_folder):
@@ -163,7 +190,9 @@ def test_what_is_another_result_comes_beside_the_first(changes, ct_folder):
             instance.SOPInstanceUID
             for study in find_studies(pacs.node)
             for series in find_series(pacs.node, study.StudyInstanceUID)
-            for instance in find_instances(pacs.node, study.StudyInstanceUID, series.SeriesInstanceUID)
+            for instance in find_instances(
+                pacs.node, study.StudyInstanceUID, series.SeriesInstanceUID
+            )
         ]
     assert len(held) == 8
     assert set(held) == {ds.SOPInstanceUID for ds in (*first, *second)}
@@ -185,7 +214,9 @@ def begin_pacs(program: Killable, folder: Path, notes: Path, kill_at: int = 0) -
 
 @pytest.mark.parametrize("kill_at", range(1, 13))
 def test_pacs_is_killed_while_it_receives(kill_at, program, ct_folder, tmp_path):
-    """Three steps for each of four objects; then it is started again, and the objects are sent again."""
+    """Three steps for each of four objects; then it is started again, and the objects are sent
+    again.
+    """
     expected = results_of(ct_folder)
     log, node = begin_pacs(program, tmp_path / "pacs", tmp_path / "1", kill_at)
     with pytest.raises(MagicianError, match="objects were sent"):
@@ -207,8 +238,12 @@ def test_pacs_is_killed_while_it_receives(kill_at, program, ct_folder, tmp_path)
 
 
 def test_orthanc_holds_one_set_after_a_kill(program, steps, ct_folder, tmp_path):
-    """Killed before, in the midst of, and after each object; every kill has a learner, and so a study, of its own."""
-    kills = [place for place, name in enumerate(steps, start=1) if "object" in name and "sent" in name]
+    """Killed before, in the midst of, and after each object; every kill has a learner, and so a
+    study, of its own.
+    """
+    kills = [
+        place for place, name in enumerate(steps, start=1) if "object" in name and "sent" in name
+    ]
     assert len(kills) == 12
     with running_orthanc(tmp_path, known={"MAGICIAN": free_port()}) as node:
         for kill_at in kills:
@@ -227,7 +262,12 @@ def test_orthanc_holds_one_set_after_a_kill(program, steps, ct_folder, tmp_path)
 def left_over(program, steps, tmp_path) -> Path:
     """The folder of a run that was killed when a file was complete, and had no name yet."""
     with PracticePacs() as pacs:
-        run(program, pacs.node, tmp_path / "out", kill_at=steps.index("before a file gets its name") + 1)
+        run(
+            program,
+            pacs.node,
+            tmp_path / "out",
+            kill_at=steps.index("before a file gets its name") + 1,
+        )
     assert [is_temporary(path) for path in (tmp_path / "out").iterdir()] == [True]
     return tmp_path / "out"
 

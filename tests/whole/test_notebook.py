@@ -39,9 +39,13 @@ def test_the_cells_have_the_numbers_of_the_article():
 
 def test_at_least_twelve_cells_are_compared_with_what_they_print():
     compared = [
-        cell for cell in CODE
+        cell
+        for cell in CODE
         if not tags(cell) & UNCOMPARED
-        and any(output["output_type"] == "stream" or "text/plain" in output["data"] for output in cell["outputs"])
+        and any(
+            output["output_type"] == "stream" or "text/plain" in output["data"]
+            for output in cell["outputs"]
+        )
     ]
     assert len(compared) >= 12
 
@@ -68,8 +72,11 @@ def test_after_a_cell_stands_what_one_should_see_and_what_if_not(cell):
 
 def test_a_figure_is_at_most_200_kb_and_the_notebook_at_most_a_megabyte():
     figures = [
-        "".join(data) for cell in CODE for output in cell["outputs"]
-        for kind, data in output.get("data", {}).items() if kind.startswith("image/")
+        "".join(data)
+        for cell in CODE
+        for output in cell["outputs"]
+        for kind, data in output.get("data", {}).items()
+        if kind.startswith("image/")
     ]
     assert len(figures) >= 4
     assert max(len(figure) * 3 / 4 for figure in figures) <= 200_000
@@ -82,7 +89,9 @@ def test_no_widget_state_is_stored():
 
 def stored(name):
     (cell,) = [cell for cell in CODE if number(cell) == name]
-    return "".join("".join(output.get("text") or output["data"]["text/plain"]) for output in cell["outputs"])
+    return "".join(
+        "".join(output.get("text") or output["data"]["text/plain"]) for output in cell["outputs"]
+    )
 
 
 def test_the_proof_that_is_stored_is_one():
@@ -106,7 +115,10 @@ def test_the_solution_of_the_exercise_leaves_no_complaint(tmp_path):
     (exercise,) = [source(cell) for cell in CODE if number(cell) == "14f"]
     (solution,) = [source(cell) for cell in CELLS if "The lines that are missing" in source(cell)]
     lines = solution.split("<pre>\n")[1].split("</pre>")[0]
-    names = {"careless_overlay": magician.careless_overlay, "check_conformance": magician.check_conformance}
+    names = {
+        "careless_overlay": magician.careless_overlay,
+        "check_conformance": magician.check_conformance,
+    }
     names |= {"volume": volume, "segmentation": segmentation, "print": lambda *arguments, sep: None}
     exec(exercise, names)
     assert len(names["left"]) == 7
@@ -121,13 +133,17 @@ def run_nbval(path):
         "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), str(path),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "whole" / "offline")}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, timeout=300
+    )
 
 
 def mutated(tmp_path, old, new):
     """The notebook up to Cell 6, with one stored output changed."""
     notebook = json.loads(PATH.read_text())
-    last = next(i for i, cell in enumerate(notebook["cells"]) if source(cell).startswith("# Cell 6:"))
+    last = next(
+        i for i, cell in enumerate(notebook["cells"]) if source(cell).startswith("# Cell 6:")
+    )
     notebook["cells"] = notebook["cells"][: last + 1]
     outputs = json.dumps([cell.get("outputs") for cell in notebook["cells"]])
     assert old in outputs
@@ -145,7 +161,9 @@ def test_the_first_cells_pass_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("0x0000 (Success)", "0xA801 (Success)"), ("CT  ", "MR  ")], ids=["a status", "a table"]
+    ("old", "new"),
+    [("0x0000 (Success)", "0xA801 (Success)"), ("CT  ", "MR  ")],
+    ids=["a status", "a table"],
 )
 def test_a_changed_output_is_caught(tmp_path, old, new):
     result = run_nbval(mutated(tmp_path, old, new))
@@ -156,5 +174,7 @@ def test_a_changed_output_is_caught(tmp_path, old, new):
 def test_the_offline_guard_lets_nothing_out():
     code = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "whole" / "offline")}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
     assert "offline: a connection to 192.0.2.1 was attempted" in result.stderr

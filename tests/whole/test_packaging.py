@@ -25,13 +25,19 @@ def normalised(name):
 
 def test_every_requirement_has_a_reason_beside_it():
     for name in ("requirements.txt", "requirements-dev.txt"):
-        lines = [x for x in (ROOT / name).read_text().splitlines() if x and not x.startswith(("#", "-r"))]
+        lines = [
+            x for x in (ROOT / name).read_text().splitlines() if x and not x.startswith(("#", "-r"))
+        ]
         assert all(re.search(r"\s# \w", line) for line in lines)
 
 
 def test_every_requirement_has_a_tested_version():
     tested = {normalised(line) for line in requirement_lines("constraints.txt")}
-    wanted = [line for name in ("requirements.txt", "requirements-dev.txt") for line in requirement_lines(name)]
+    wanted = [
+        line
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in requirement_lines(name)
+    ]
     assert {normalised(line) for line in wanted if not line.startswith("-r")} - tested == set()
 
 
@@ -47,15 +53,22 @@ def test_environment_yml_agrees_with_the_requirements():
     (pip,) = [x["pip"] for x in environment["dependencies"] if isinstance(x, dict)]
     assert f"python{PROJECT['requires-python']}" in packages
     assert pip == ["-r requirements.txt", "-e ."]
-    bounds = dict(line.split(">=") for line in requirement_lines("requirements-dev.txt") if ">=" in line)
-    assert all(bounds[x.split(">=")[0]] == x.split(">=")[1] for x in packages if x.startswith("jupyterlab"))
+    bounds = dict(
+        line.split(">=") for line in requirement_lines("requirements-dev.txt") if ">=" in line
+    )
+    assert all(
+        bounds[x.split(">=")[0]] == x.split(">=")[1] for x in packages if x.startswith("jupyterlab")
+    )
 
 
 def test_the_public_address_is_the_same_everywhere():
     address = PROJECT["urls"]["Repository"]
     owner_and_name = "/".join(address.split("/")[-2:])
     sources = ["".join(cell["source"]) for cell in NOTEBOOK["cells"]]
-    assert f'ADDRESS = "{address}"' in sources[[i for i, x in enumerate(sources) if x.startswith("# Cell 1:")][0]]
+    assert (
+        f'ADDRESS = "{address}"'
+        in sources[[i for i, x in enumerate(sources) if x.startswith("# Cell 1:")][0]]
+    )
     badge = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/01_connect_ai_to_pacs.ipynb"
     assert badge in sources[0]
     assert badge in README
@@ -80,8 +93,12 @@ DATA = SETUPTOOLS["package-data"]
 
 def test_every_file_that_is_not_python_is_installed():
     package = ROOT / "magician"
-    there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    patterns = [f"{room.replace('.', '/')}/{pattern}" for room, globs in DATA.items() for pattern in globs]
+    there = {
+        path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    patterns = [
+        f"{room.replace('.', '/')}/{pattern}" for room, globs in DATA.items() for pattern in globs
+    ]
     assert {path.name for path in there} >= {"page_viewer.js", "page_viewer.css"}
     assert there - {path for pattern in patterns for path in ROOT.glob(pattern)} == set()
 

@@ -1,4 +1,6 @@
-"""Progress bars: shown when it takes long, and nothing at all when it does not, or when nobody wants one."""
+"""Progress bars: shown when it takes long, and nothing at all when it does not, or when nobody
+wants one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def everything(folder: Path, **options: bool) -> None:
     list_series(folder, **options)
     volume = read_series(folder, **options)
     segmentation = lung_segmentation(volume, truth_labels(list(volume.headers)))
-    save(make_results(volume, segmentation, include_ct=True, **options).all, folder / "out", **options)
+    save(
+        make_results(volume, segmentation, include_ct=True, **options).all,
+        folder / "out",
+        **options,
+    )
 
 
 def test_every_slow_step_shows_its_bar_and_prints_nothing(small_folder, in_a_hurry, capsys):
@@ -42,7 +48,9 @@ def test_progress_can_be_turned_off(small_folder, in_a_hurry, capsys):
     assert tuple(capsys.readouterr()) == ("", "")
 
 
-def test_where_outputs_are_compared_the_environment_turns_bars_off(small_folder, in_a_hurry, capsys, monkeypatch):
+def test_where_outputs_are_compared_the_environment_turns_bars_off(
+    small_folder, in_a_hurry, capsys, monkeypatch
+):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     everything(small_folder)
     assert tuple(capsys.readouterr()) == ("", "")

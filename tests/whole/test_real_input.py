@@ -1,4 +1,6 @@
-"""The whole way on a real patient: PACS, CT, lungs, results, PACS; in the practice PACS and in Orthanc."""
+"""The whole way on a real patient: PACS, CT, lungs, results, PACS; in the practice PACS and in
+Orthanc.
+"""
 
 import shutil
 
@@ -40,11 +42,17 @@ def segmented(real_chest_ct_folder):
 
 
 def what_the_source_causes(folder):
-    """Every error and warning that dciodvfy has about the source itself, without the line's variable parts."""
-    return {line for path in list(folder.iterdir())[:1] for lines in dciodvfy(path) for line in lines}
+    """Every error and warning that dciodvfy has about the source itself, without the line's
+    variable parts.
+    """
+    return {
+        line for path in list(folder.iterdir())[:1] for lines in dciodvfy(path) for line in lines
+    }
 
 
-def test_results_of_a_real_patient_come_back_from_their_study(pacs, segmented, real_chest_ct_folder, tmp_path):
+def test_results_of_a_real_patient_come_back_from_their_study(
+    pacs, segmented, real_chest_ct_folder, tmp_path
+):
     _, segmentation = segmented
     assert store(pacs, sorted(real_chest_ct_folder.glob("*.dcm"))).sent == 64
     (study,) = find_studies(pacs, patient_id=segmented[0].headers[0].PatientID)
@@ -56,7 +64,11 @@ def test_results_of_a_real_patient_come_back_from_their_study(pacs, segmented, r
     results = make_results(volume, segmentation)
     assert store(pacs, results.all).sent == 66
 
-    assert {one.Modality for one in find_series(pacs, study.StudyInstanceUID)} >= {"CT", "SEG", "SR"}
+    assert {one.Modality for one in find_series(pacs, study.StudyInstanceUID)} >= {
+        "CT",
+        "SEG",
+        "SR",
+    }
     (study,) = find_studies(pacs, study_instance_uid=study.StudyInstanceUID)
     assert study.NumberOfStudyRelatedInstances == 64 + 66
     back = get_study(pacs, study.StudyInstanceUID, tmp_path / "back")
@@ -89,6 +101,9 @@ def test_lungs_of_a_real_patient_are_plausible(segmented):
     assert 2000 < ml["right"] < 5000
     assert 1500 < ml["left"] < 4500
     columns = np.arange(volume.hu.shape[2])
-    middles = [np.average(columns, weights=(segmentation.labels == label).sum(axis=(0, 1))) for label in (1, 2)]
+    middles = [
+        np.average(columns, weights=(segmentation.labels == label).sum(axis=(0, 1)))
+        for label in (1, 2)
+    ]
     x = [float((volume.affine @ [0, 256, middle, 1])[0]) for middle in middles]
     assert x[0] < x[1] - 80  # LPS: x grows to the patient's left

@@ -56,7 +56,11 @@ def imports_of(name: str) -> set[str]:
                     below = f"{base}.{alias.name}".lstrip(".")
                     found.add(below if below in FILES else base)
         elif isinstance(node, ast.Import):
-            found |= {a.name.removeprefix("magician").lstrip(".") for a in node.names if a.name.startswith("magician")}
+            found |= {
+                a.name.removeprefix("magician").lstrip(".")
+                for a in node.names
+                if a.name.startswith("magician")
+            }
     return found - {name}
 
 
@@ -108,7 +112,9 @@ def test_every_module_is_used():
 
 def test_importing_the_package_loads_nothing_heavy():
     code = "import magician, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert "magician.results.make" in loaded
     assert HEAVY & set(loaded) == set()
 
@@ -122,7 +128,12 @@ def test_the_network_half_works_without_torch():
         "with PracticePacs() as pacs:\n"
         "    print(echo(pacs.node))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "0\n"
+    )
 
 
 def test_the_public_names_are_sorted_and_there():
@@ -130,11 +141,20 @@ def test_the_public_names_are_sorted_and_there():
     assert all(hasattr(magician, name) for name in magician.__all__)
 
 
-LIBRARY = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__main__.py"})  # the command line talks to whoever typed it
+# the command line talks to whoever typed it
+LIBRARY = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__main__.py"})
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
 def test_the_library_does_not_print_or_silence_warnings(path):
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
-    fenced = {"warnings.filterwarnings", "warnings.simplefilter"} if "warnings.catch_warnings" in calls else set()
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    fenced = (
+        {"warnings.filterwarnings", "warnings.simplefilter"}
+        if "warnings.catch_warnings" in calls
+        else set()
+    )
     assert calls & {"print", "warnings.filterwarnings", "warnings.simplefilter"} - fenced == set()

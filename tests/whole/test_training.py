@@ -27,7 +27,16 @@ def test_training_goes_on_from_its_checkpoint_and_writes_weights_that_load(tmp_p
 
     from magician.segmentation.networks import load_network
 
-    options = ["--phantoms", 2, "--measure", 0, "--work", tmp_path / "work", "--out", tmp_path / "out"]
+    options = [
+        "--phantoms",
+        2,
+        "--measure",
+        0,
+        "--work",
+        tmp_path / "work",
+        "--out",
+        tmp_path / "out",
+    ]
     run("training/train_lung_unet.py", "--steps", 2, *options)
     weights = tmp_path / "out" / "lung_unet.safetensors"
     first = weights.read_bytes()
@@ -82,7 +91,15 @@ def test_training_phantoms_hold_fat_gas_and_armpits_of_every_extent_outside_thei
 
 def test_accuracy_is_measured_and_its_model_card_written(tmp_path):
     measured = tmp_path / "accuracy.json"
-    shown = run("benchmarks/accuracy.py", "--seeds", 1, "--json", measured, "--pictures", tmp_path / "pictures")
+    shown = run(
+        "benchmarks/accuracy.py",
+        "--seeds",
+        1,
+        "--json",
+        measured,
+        "--pictures",
+        tmp_path / "pictures",
+    )
     assert "worst" in shown.stdout
     figures = json.loads(measured.read_text())
     ill, healthy = figures["teaching_ill"][0], figures["teaching_healthy"][0]
@@ -102,7 +119,11 @@ def test_inference_is_measured_beside_lungmask():
     shown = run("benchmarks/inference.py", "--slices", 3, "--rounds", 1, "--threads", 1).stdout
     assert "masks of ours and of stock lungmask: identical" in shown
     assert "stock R231 / our R231" in shown
-    memory = {line[2:30].strip(): float(line.split()[-2]) for line in shown.splitlines() if line.endswith(" GB")}
+    memory = {
+        line[2:30].strip(): float(line.split()[-2])
+        for line in shown.splitlines()
+        if line.endswith(" GB")
+    }
     assert 0.2 < memory["R231"] < 3
 
 

@@ -1,4 +1,6 @@
-"""Put first on PYTHONPATH, this makes every connection beyond loopback fail, in this interpreter and its kernels."""
+"""Put first on PYTHONPATH, this makes every connection beyond loopback fail, in this interpreter
+and its kernels.
+"""
 
 import socket
 
@@ -6,7 +8,8 @@ _connect, _connect_ex, _lookup = socket.socket.connect, socket.socket.connect_ex
 
 
 def _check(host):
-    # 0.0.0.0 is no other computer: connected to, it is this one, and waitress looks it up when it is given a socket
+    # 0.0.0.0 is no other computer: connected to, it is this one, and waitress looks it up when it
+    # is given a socket
     if str(host) not in ("localhost", "::1", "0.0.0.0", "") and not str(host).startswith("127."):
         raise ConnectionRefusedError(f"offline: a connection to {host} was attempted")
 
