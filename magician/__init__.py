@@ -1,66 +1,73 @@
-"""How to connect an AI algorithm to a PACS: the library behind the tutorial notebook.
+"""How to connect an AI algorithm to a PACS: the library behind the tutorial notebooks.
 
-The network side (`association`, `storage`, `query_retrieve`, `practice_pacs`) and the image side
-(`volume`, `segmentation`, `result`, `conformance`, `display`, `viewer`, `phantom`) know nothing of
-each other; they meet in the notebook, and in `verify`.
+What a notebook uses is imported from here: `from magician import get_study`. A name loads the file
+that holds it at its first use (PEP 562), so the image half works where pynetdicom is missing, and
+the network half where PyTorch is.
 """
 
 from __future__ import annotations
 
-from magician.checks.conformance import Conformance, check_conformance
-from magician.checks.rebuild import read_segmentation
-from magician.checks.round_trip import RoundTrip, verify_round_trip
-from magician.client.diagnosis import Diagnosis, diagnose
-from magician.client.echo import echo
-from magician.client.find import find_instances, find_series, find_studies
-from magician.client.retrieve import Retrieval, get_study, move_study
-from magician.client.store import Stored, accepted_contexts, store
-from magician.ct.selection import SeriesSummary
-from magician.ct.volume import CTVolume, list_series, read_series
-from magician.dimse.association import associate
-from magician.dimse.receiver import Receiver
-from magician.dimse.status import describe_status
-from magician.display.figures import (
-    compare,
-    contact_sheet,
-    density_histogram,
-    lung_surface,
-    montage,
-    three_planes,
-    window_viewer,
-)
-from magician.display.viewer import ct_viewer
-from magician.errors import (
-    AssociationAborted,
-    AssociationRejected,
-    DimseFailure,
-    IncompleteRetrieve,
-    MagicianError,
-    NoLungsFound,
-    NotDeidentified,
-    PacsTimeout,
-    PacsUnreachable,
-    ResultError,
-    SegmentationError,
-    SeriesError,
-    ServiceNotAccepted,
-    StudyNotFound,
-    TlsFailure,
-    UnknownMoveDestination,
-    WeightsUnavailable,
-)
-from magician.node import Node
-from magician.practice_pacs.pacs import PracticePacs
-from magician.rendering.windowing import window
-from magician.results.make import Results, make_results, save
-from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
-from magician.segmentation.threshold import threshold_lungs
-from magician.tables import show_table
-from magician.teaching.careless import careless_overlay
-from magician.teaching.phantom import TeachingStudy, teaching_study
-from magician.tls import client_tls, server_tls
-from magician.upper_layer.limits import Limits
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from magician.version import __version__ as __version__
+
+if TYPE_CHECKING:  # the imports that happen at the first use, for editors and type checkers
+    from magician import errors as errors
+    from magician import web as web
+    from magician.checks.conformance import Conformance, check_conformance
+    from magician.checks.rebuild import read_segmentation
+    from magician.checks.round_trip import RoundTrip, verify_round_trip
+    from magician.client.diagnosis import Diagnosis, diagnose
+    from magician.client.echo import echo
+    from magician.client.find import find_instances, find_series, find_studies
+    from magician.client.retrieve import Retrieval, get_study, move_study
+    from magician.client.store import Stored, accepted_contexts, store
+    from magician.ct.selection import SeriesSummary
+    from magician.ct.volume import CTVolume, list_series, read_series
+    from magician.dimse.association import associate
+    from magician.dimse.receiver import Receiver
+    from magician.dimse.status import describe_status
+    from magician.display.figures import (
+        compare,
+        contact_sheet,
+        density_histogram,
+        lung_surface,
+        montage,
+        three_planes,
+        window_viewer,
+    )
+    from magician.display.viewer import ct_viewer
+    from magician.errors import (
+        AssociationAborted,
+        AssociationRejected,
+        DimseFailure,
+        IncompleteRetrieve,
+        MagicianError,
+        NoLungsFound,
+        NotDeidentified,
+        PacsTimeout,
+        PacsUnreachable,
+        ResultError,
+        SegmentationError,
+        SeriesError,
+        ServiceNotAccepted,
+        StudyNotFound,
+        TlsFailure,
+        UnknownMoveDestination,
+        WeightsUnavailable,
+    )
+    from magician.node import Node
+    from magician.practice_pacs.pacs import PracticePacs
+    from magician.rendering.windowing import window
+    from magician.results.make import Results, make_results, save
+    from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
+    from magician.segmentation.threshold import threshold_lungs
+    from magician.tables import show_table
+    from magician.teaching.careless import careless_overlay
+    from magician.teaching.phantom import TeachingStudy, teaching_study
+    from magician.tls import client_tls, server_tls
+    from magician.upper_layer.limits import Limits
 
 __all__ = [
     "AssociationAborted",
@@ -131,3 +138,59 @@ __all__ = [
     "window",
     "window_viewer",
 ]
+
+# Each module with the public names that it holds: what the imports above say to type checkers
+MODULES = {
+    "checks.conformance": "Conformance check_conformance",
+    "checks.rebuild": "read_segmentation",
+    "checks.round_trip": "RoundTrip verify_round_trip",
+    "client.diagnosis": "Diagnosis diagnose",
+    "client.echo": "echo",
+    "client.find": "find_instances find_series find_studies",
+    "client.retrieve": "Retrieval get_study move_study",
+    "client.store": "Stored accepted_contexts store",
+    "ct.selection": "SeriesSummary",
+    "ct.volume": "CTVolume list_series read_series",
+    "dimse.association": "associate",
+    "dimse.receiver": "Receiver",
+    "dimse.status": "describe_status",
+    "display.figures": "compare contact_sheet density_histogram lung_surface montage three_planes "
+    "window_viewer",
+    "display.viewer": "ct_viewer",
+    "errors": "AssociationAborted AssociationRejected DimseFailure IncompleteRetrieve "
+    "MagicianError NoLungsFound NotDeidentified PacsTimeout PacsUnreachable ResultError "
+    "SegmentationError SeriesError ServiceNotAccepted StudyNotFound TlsFailure "
+    "UnknownMoveDestination WeightsUnavailable",
+    "node": "Node",
+    "practice_pacs.pacs": "PracticePacs",
+    "rendering.windowing": "window",
+    "results.make": "Results make_results save",
+    "segmentation.lungs": "LungSegmentation dice segment_lungs volumes_ml",
+    "segmentation.threshold": "threshold_lungs",
+    "tables": "show_table",
+    "teaching.careless": "careless_overlay",
+    "teaching.phantom": "TeachingStudy teaching_study",
+    "tls": "client_tls server_tls",
+    "upper_layer.limits": "Limits",
+}
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names.split()}
+# Modules that are used by their own name after `import magician`
+PUBLIC_MODULES = ("errors", "web")
+
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this loads
+
+    def __getattr__(name: str) -> Any:
+        """Load the module that holds a public name, and keep the name for the next time."""
+        if name in MODULE_OF:
+            value = getattr(importlib.import_module(f"{__name__}.{MODULE_OF[name]}"), name)
+        elif name in PUBLIC_MODULES:
+            value = importlib.import_module(f"{__name__}.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *PUBLIC_MODULES})

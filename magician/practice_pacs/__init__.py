@@ -1,5 +1,4 @@
-"""The practice PACS: lifecycle, archive, index and DIMSE services."""
+"""The practice PACS: lifecycle, archive, index and DIMSE services.
 
-from magician.practice_pacs.pacs import PracticePacs
-
-__all__ = ["PracticePacs"]
+A small PACS of our own, which runs in the process of the notebook and holds computed patients.
+"""

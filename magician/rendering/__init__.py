@@ -1,1 +1,4 @@
-"""Rendering: from Hounsfield units to pixels. No widgets, no figures."""
+"""Rendering: from Hounsfield units to pixels, without widgets and without figures.
+
+Window, overlay, planes and orientation, for the results, the viewers and the web page alike.
+"""

@@ -1,1 +1,1 @@
-"""Teaching: the patient, the careless results and the class."""
+"""Teaching: the patient of the lessons, results made without care, and studies for a class."""

@@ -1,4 +1,7 @@
-"""The web page of a PACS."""
+"""The web page of a PACS: studies, series and images of what it holds, to be looked at.
+
+`serve` starts a `WebPage`, which is a context manager, and returns it.
+"""
 
 from magician.web.page import WebPage, serve
 
