@@ -31,9 +31,9 @@ from magician.dimse.retrieve_outcome import (
     raise_unknown_destination,
 )
 from magician.dimse.retrieve_request import expected_instances, identifiers, storage_contexts
-from magician.errors import NotDeidentified
 from magician.files import open_folder
-from magician.node import Node, is_loopback
+from magician.node import Node
+from magician.privacy import refuse_unseen_move
 
 logger = logging.getLogger(__name__)
 
@@ -158,13 +158,8 @@ def move_study(
         `magician.dimse.association.associate`.
     """
     target = destination.node if isinstance(destination, Receiver) else destination
-    on_this_computer = is_loopback(target.host) and is_loopback(node.host)
-    if isinstance(destination, Node) and not on_this_computer and not allow_identified:
-        raise NotDeidentified(
-            f"A C-MOVE from {node} to {target} sends objects that we can't see, perhaps to another computer; nothing "
-            f"was sent. If you may send patients' data there, or know that they are de-identified, say "
-            f"allow_identified=True."
-        )
+    if isinstance(destination, Node):
+        refuse_unseen_move(node, destination, allow_identified=allow_identified)
     expected = expected_instances(node, study_instance_uid, series_instance_uid)
     receiver = destination if isinstance(destination, Receiver) else None
     arrivals = Arrivals(expected, study_instance_uid, receiver.folder if receiver else None)

@@ -24,7 +24,7 @@ from magician.errors import (
     ServiceNotAccepted,
 )
 from magician.files import is_temporary, read_whole
-from magician.node import Node, is_loopback
+from magician.node import Node
 from magician.privacy import refuse_identified
 from magician.progress import track
 
@@ -92,8 +92,7 @@ def store(
     if not items:
         return Stored(0)
     headers = [_header(item) for item in items]
-    if not is_loopback(node.host) and not allow_identified:
-        refuse_identified(headers, f"{node}")
+    refuse_identified(headers, node.host, f"{node}", allow_identified=allow_identified)
     with associate(node, contexts_for(headers)) as association:
         refused = [row for row in _acceptance(association, headers) if not row.accepted]
         if refused:
