@@ -26,9 +26,9 @@ from pynetdicom.sop_class import (
 )
 
 from magician.client.echo import echo
-from magician.dimse.association import associate
+from magician.dimse.association import associate, tls_session
 from magician.dimse.query import FIND, query
-from magician.dimse.status import in_words, status_of
+from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
 from magician.errors import LAYERS, AssociationAborted, DimseFailure, Finding, MagicianError
 from magician.node import Node
 
@@ -217,7 +217,7 @@ def _below(association: Association, node: Node) -> Iterator[Row]:
     )
     yield Row("TCP", OK, f"{address}:{node.port} takes connections")
     if node.tls:
-        secure = association.dul.socket.socket
+        secure = tls_session(association)
         yield Row(
             "TLS",
             OK,
@@ -313,9 +313,9 @@ def _storing(kinds: list[str]) -> Row:
 def _echoing(association: Association, node: Node) -> Row:
     started = time.monotonic()
     response = _ask(association.send_c_echo, node, "C-ECHO")
-    if status_of(response, node, "C-ECHO", started) != 0x0000:
+    if require_status(response, node, "C-ECHO", started) != SUCCESS:
         raise _refused(response, node, "C-ECHO")
-    return Row("C-ECHO", OK, in_words(response, "C-ECHO"))
+    return Row("C-ECHO", OK, describe_response(response, "C-ECHO"))
 
 
 def _ask(send: Callable, node: Node, service: str):
@@ -329,7 +329,7 @@ def _ask(send: Callable, node: Node, service: str):
 
 
 def _refused(response: Dataset, node: Node, service: str) -> DimseFailure:
-    seen = f"{node} answered our {service} with {in_words(response, service)}."
+    seen = f"{node} answered our {service} with {describe_response(response, service)}."
     change = f"Its administrator can see the cause in its log; perhaps {node.local_ae_title!r} is not allowed this."
     return DimseFailure.of(Finding(service, seen, "the PACS", change), response.Status)
 
@@ -340,10 +340,10 @@ def _finding(association: Association, node: Node) -> Row:
     matches, started = 0, time.monotonic()
     try:
         for response, _ in _ask(lambda: association.send_c_find(identifier, FIND), node, "C-FIND"):
-            status = status_of(response, node, "C-FIND", started)
-            if status == 0x0000:
+            status = require_status(response, node, "C-FIND", started)
+            if status == SUCCESS:
                 break
-            if status not in (0xFF00, 0xFF01):
+            if not is_pending(status):
                 raise _refused(response, node, "C-FIND")
             matches += 1
             if matches == ENOUGH_MATCHES:

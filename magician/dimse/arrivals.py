@@ -19,6 +19,7 @@ from magician.dimse.reception import Refused, keep, read_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
 from magician.files import instance_path, is_uid, read_whole
 from magician.progress import progress_bar
+from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
 
 logger = logging.getLogger(__name__)
 
@@ -152,9 +153,7 @@ class Arrivals:
     def _stop(self, failure: Refused) -> None:
         if self.failure is None:
             self.failure = failure
-            # what pynetdicom itself enters when the peer is gone: the wait for the next message
-            # ends with an abort
-            self.association.dimse.msg_queue.put((None, None))
+            stop_waiting_for_messages(self.association)
 
     def refused_classes(self, association: Association) -> list[str]:
         """Names of the SOP classes that we wait for and that the peer did not agree to send."""

@@ -10,19 +10,19 @@ and which side has to change what.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import PresentationContext, build_context, build_role
 
 from magician.dimse.failures import explain, lost_early
 from magician.errors import AssociationAborted, Finding, ServiceNotAccepted
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
-from magician.upper_layer.requestor import Requestor, look_up
+from magician.upper_layer.requestor import Requestor, connection_of, look_up
 
 PDV_HEADER_BYTES = 6  # of each piece of a message (PS3.8 9.3.5.1)
 
@@ -69,7 +69,7 @@ def associate(
             contexts=wanted,
             ae_title=node.ae_title,
             max_pdu=MAX_PDU_BYTES,
-            ext_neg=[_receiver_role(uid) for uid in storage_roles],
+            ext_neg=[build_role(uid, scp_role=True) for uid in storage_roles],
             evt_handlers=list(handlers),
         )
     except BaseException:  # an interrupt
@@ -86,7 +86,7 @@ def associate(
         association.abort()  # perhaps in the middle of something: the peer must not go on sending
         raise
     finally:
-        association.dul.socket.close_for_certain()
+        connection_of(association).close_for_certain()
 
 
 def _require_room_for_messages(association: Association, node: Node) -> None:
@@ -109,10 +109,9 @@ def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
         raise lost_early(node) from error
 
 
-def _receiver_role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
-    role = SCP_SCU_RoleSelectionNegotiation()
-    role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class_uid), False, True
-    return role
+def tls_session(association: Association) -> ssl.SSLSocket:
+    """Return the TLS session of an association with a node that has a TLS context."""
+    return connection_of(association).socket
 
 
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:

@@ -23,7 +23,7 @@ from magician.errors import (
     ServiceNotAccepted,
     TlsFailure,
 )
-from magician.upper_layer.requestor import Connection, NoAnswerToConnect
+from magician.upper_layer.requestor import Connection, NoAnswerToConnect, connection_of
 
 if TYPE_CHECKING:
     from magician.node import Node
@@ -37,7 +37,7 @@ def explain(
     association: Association, node: Node, wanted: Sequence[PresentationContext]
 ) -> MagicianError:
     """Tell why `association` was not established."""
-    connection, answer = association.dul.socket, association.acceptor.primitive
+    connection, answer = connection_of(association), association.acceptor.primitive
     if connection.layer == "TCP":
         return _not_connected(connection, node)
     if connection.layer == "TLS":

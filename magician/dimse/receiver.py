@@ -93,8 +93,7 @@ class Receiver:
 
     def __enter__(self) -> Receiver:
         open_folder(self.folder)
-        ae = Listener(ae_title=self._ae_title)
-        ae.require_called_aet = True
+        ae = Listener(self._ae_title)
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)

@@ -36,10 +36,9 @@ from magician.files import instance_path, is_uid, open_folder, save_dataset
 from magician.node import Node, check_ae_title, is_loopback
 from magician.practice_pacs.association_log import Activity
 from magician.practice_pacs.index import KEYWORDS, LEVELS, Index
-from magician.privacy import refuse_identified
-from magician.upper_layer.acceptor import Listener, connection_lost, start_listening, stop_listening
+from magician.privacy import may_hold, may_hold_identified, refuse_identified
+from magician.upper_layer.acceptor import Listener, call_for_move, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
-from magician.upper_layer.requestor import look_up
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ class PracticePacs:
         """Whether other computers may reach it; then all that it holds says
         PatientIdentityRemoved=YES.
         """
-        return not is_loopback(self._host)
+        return not may_hold_identified(self._host)
 
     def held(self, level: str, **unique_keys: str) -> list[dict[str, str]]:
         """List what this PACS holds, without the network.
@@ -230,8 +229,7 @@ class PracticePacs:
             raise MagicianError(
                 "An object without study, series and instance UIDs can't be kept; none was added."
             )
-        if not is_loopback(self._host):
-            refuse_identified(datasets, f"a PACS on {self._host}")
+        refuse_identified(datasets, self._host, f"a PACS on {self._host}")
         for dataset in datasets:
             with self._lock:
                 if self._index.study_of(dataset.SOPInstanceUID) is None:
@@ -269,9 +267,7 @@ class PracticePacs:
             self._temporary = None
 
     def _make_ae(self) -> Listener:
-        ae = Listener(ae_title=self._ae_title)
-        ae.require_called_aet = True
-        ae.require_calling_aet = self._allowed or []
+        ae = Listener(self._ae_title, self._allowed or [])
         ae.add_supported_context(Verification)
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
@@ -317,7 +313,7 @@ class PracticePacs:
             # else nothing: a PACS keeps the first object that it got under a UID
 
     def _may_hold(self, header: Dataset) -> bool:
-        return is_loopback(self._host) or header.get("PatientIdentityRemoved") == "YES"
+        return may_hold(self._host, [header])
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         identifier = event.identifier
@@ -352,16 +348,11 @@ class PracticePacs:
             dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []
         ]
         contexts = contexts_for(headers) or [build_context(Verification)]
-        lost = [(evt.EVT_CONN_CLOSE, connection_lost)]
-        yield look_up(destination), destination.port, {
-            "contexts": contexts, "evt_handlers": lost, "tls_args": destination
-        }  # fmt: skip
+        yield call_for_move(destination, contexts)
         if paths is None:
             yield 1
             yield BAD_IDENTIFIER, None
-        elif not is_loopback(destination.host) and any(
-            h.get("PatientIdentityRemoved") != "YES" for h in headers
-        ):
+        elif not may_hold(destination.host, headers):
             logger.warning(
                 "Refused to send objects that do not say PatientIdentityRemoved=YES to %s",
                 destination,

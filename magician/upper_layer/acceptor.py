@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from pynetdicom import AE, evt
@@ -26,10 +27,14 @@ from pynetdicom.transport import (
 )
 
 from magician.errors import MagicianError
-from magician.node import Node, advice, require_host
+from magician.node import Node, explain_bind_error, require_host
 from magician.upper_layer.limits import MAX_PDU_BYTES, Limits, receive_exactly, refuse_oversized
-from magician.upper_layer.reactor_fixes import mend_reactor, survive_nonsense
-from magician.upper_layer.requestor import Connection
+from magician.upper_layer.reactor_fixes import (
+    mend_reactor,
+    stop_waiting_for_messages,
+    survive_nonsense,
+)
+from magician.upper_layer.requestor import Connection, look_up
 from magician.upper_layer.throughput import WakefulSocket, parts, quicken
 
 logger = logging.getLogger(__name__)
@@ -51,8 +56,7 @@ def connection_lost(event: evt.Event) -> None:
     further object.
     """
     event.assoc.is_established = False
-    # what pynetdicom itself enters when the peer is gone
-    event.assoc.dimse.msg_queue.put((None, None))
+    stop_waiting_for_messages(event.assoc)
     if event.assoc.is_acceptor and event.assoc.requestor.primitive is None:
         event.assoc.dul.to_user_queue.put(None)  # no association request will come any more
 
@@ -177,7 +181,18 @@ class _Server(ThreadedAssociationServer):
 class Listener(AE):
     """An application entity that listens, and that calls the destinations of a C-MOVE as every
     caller of ours does.
+
+    Parameters
+    ----------
+    ae_title : str
+        Its title. Callers must call it by exactly this title.
+    calling_titles : sequence of str
+        The titles of those who may call; empty if everybody may.
     """
+
+    def __init__(self, ae_title: str, calling_titles: Sequence[str] = ()) -> None:
+        super().__init__(ae_title=ae_title)
+        self.require_called_aet, self.require_calling_aet = True, list(calling_titles)
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: Node
@@ -186,6 +201,24 @@ class Listener(AE):
         quicken(assoc)
         # the node holds the TLS context, and how long to wait
         return Connection(assoc, address, tls_args)
+
+
+def call_for_move(
+    destination: Node, contexts: Sequence[PresentationContext]
+) -> tuple[str, int, dict]:
+    """Return what a handler of EVT_C_MOVE yields first: where to call, and how (PS3.4 C.4.2).
+
+    It works for the handlers of a `Listener` only, which takes the node in the place of TLS
+    arguments.
+
+    Raises
+    ------
+    PacsUnreachable
+        If the name of the destination's host is not known.
+    """
+    handlers = [(evt.EVT_CONN_CLOSE, connection_lost)]
+    options = {"contexts": contexts, "evt_handlers": handlers, "tls_args": destination}
+    return look_up(destination), destination.port, options
 
 
 class _OfferedContext(PresentationContext):
@@ -243,7 +276,7 @@ def start_listening(
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
     except OSError as error:
         raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {advice(error)}"
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {explain_bind_error(error)}"
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
     threading.Thread(

@@ -21,6 +21,14 @@ from pynetdicom.pdu_primitives import A_P_ABORT
 logger = logging.getLogger(__name__)
 
 
+def stop_waiting_for_messages(association: Association) -> None:
+    """End the wait for the next message of an association, as if its peer were gone.
+
+    The wait ends with an abort: this is what pynetdicom itself enters when the peer is gone.
+    """
+    association.dimse.msg_queue.put((None, None))
+
+
 class _Checkpoint:
     """What pynetdicom uses a `threading.Event` for; but whoever is let pass says so before anybody
     else can look.
@@ -98,7 +106,7 @@ def survive_nonsense(association: Association) -> None:
             # whoever listens does not expect it before
             if association.is_requestor or association.is_established:
                 dul.to_user_queue.put(A_P_ABORT())
-            association.dimse.msg_queue.put((None, None))
+            stop_waiting_for_messages(association)
             evt.trigger(association, evt.EVT_CONN_CLOSE, {"address": None})
             machine.current_state = "Sta1"
             dul.kill_dul()

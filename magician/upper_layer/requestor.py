@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation
 
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
@@ -191,6 +192,11 @@ class Requestor(AE):
         """Close the connection of an association that was interrupted while it was being opened."""
         if self._connection is not None:
             self._connection.close_for_certain()
+
+
+def connection_of(association: Association) -> Connection:
+    """Return the connection over which an association runs that we asked for."""
+    return association.dul.socket
 
 
 def look_up(node: Node) -> str:
