@@ -17,7 +17,7 @@ def require_host(host: str) -> None:
         )
 
 
-def advice(error: OSError) -> str:
+def explain_bind_error(error: OSError) -> str:
     """What to do about an address that can't be had."""
     if error.errno == errno.EADDRINUSE:
         return "Stop what uses this port, or choose another: port 0 finds a free one."

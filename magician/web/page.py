@@ -16,8 +16,9 @@ from markupsafe import Markup
 from waitress.server import create_server
 
 from magician.errors import MagicianError
-from magician.node import advice, is_loopback, require_host
+from magician.node import explain_bind_error, require_host
 from magician.practice_pacs.pacs import PracticePacs
+from magician.privacy import may_hold_identified
 from magician.web.site import Site, on_colab
 
 HEIGHT = 760  # of the page within a notebook, in pixels
@@ -48,7 +49,7 @@ class WebPage:
     """
 
     def __init__(self, pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        if not is_loopback(host) and not pacs.beyond_loopback:
+        if not may_hold_identified(host) and not pacs.beyond_loopback:
             raise ValueError(
                 f"A page on {host or 'every address'} could be seen from other computers, and this PACS may hold "
                 f"objects that name a patient: it listens on this computer only. Leave the host out."
@@ -126,7 +127,8 @@ class WebPage:
             return socket.create_server((self._host, self._port), family=family)
         except OSError as error:
             raise MagicianError(
-                f"The web page can't listen on {self._host}:{self._port} ({error.strerror or error}). {advice(error)}"
+                f"The web page can't listen on {self._host}:{self._port} "
+                f"({error.strerror or error}). {explain_bind_error(error)}"
             ) from error
 
     def __repr__(self) -> str:

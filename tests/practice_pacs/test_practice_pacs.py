@@ -9,6 +9,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
+from magician import privacy
 from magician.client.echo import echo
 from magician.client.find import find_studies
 from magician.client.retrieve import get_study, move_study
@@ -23,7 +24,6 @@ from magician.errors import (
     StudyNotFound,
 )
 from magician.node import Node
-from magician.practice_pacs import pacs as practice_pacs
 from magician.practice_pacs.pacs import PracticePacs
 
 SECOND_SERIES = "1.2.826.0.1.3680043.8.498.1"
@@ -309,20 +309,20 @@ def test_beyond_loopback_it_wants_to_know_who_may_call():
 
 def test_beyond_loopback_it_takes_no_identified_objects(monkeypatch):
     # rather than to listen to the world
-    monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
+    monkeypatch.setattr(privacy, "is_loopback", lambda host: False)
     marked, unmarked = odd_object(), odd_object(PatientIdentityRemoved=None, SOPInstanceUID="1.2.3")
     unmarked.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     with PracticePacs(allowed_ae_titles=["MAGICIAN"]) as pacs:
         assert store(pacs.node, [marked]).sent == 1
         with pytest.raises(DimseFailure, match="0x0124"):
-            store(pacs.node, [unmarked])
+            store(pacs.node, [unmarked], allow_identified=True)
 
 
 def test_beyond_loopback_it_holds_no_identified_objects(monkeypatch, tmp_path):
     unmarked = odd_object(PatientIdentityRemoved=None)
     with PracticePacs(folder=tmp_path) as pacs:
         pacs.add([unmarked])
-    monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
+    monkeypatch.setattr(privacy, "is_loopback", lambda host: False)
     with PracticePacs(folder=tmp_path, allowed_ae_titles=["MAGICIAN"]) as pacs:
         with pytest.raises(StudyNotFound):
             find_studies(pacs.node)
@@ -336,9 +336,10 @@ def test_it_sends_no_identified_objects_to_another_computer(monkeypatch):
         pacs.add([unmarked])
         pacs.know(second.node)
         port = second.node.port
-        monkeypatch.setattr(practice_pacs, "is_loopback", lambda host: False)
+        monkeypatch.setattr(privacy, "is_loopback", lambda host: False)
+        destination = Node("SECOND", "127.0.0.1", port)
         with pytest.raises(DimseFailure, match="0x0124"):
-            move_study(pacs.node, unmarked.StudyInstanceUID, Node("SECOND", "127.0.0.1", port))
+            move_study(pacs.node, unmarked.StudyInstanceUID, destination, allow_identified=True)
 
 
 def test_an_object_without_its_place_can_not_be_added():
