@@ -7,7 +7,7 @@ import time
 from pynetdicom.sop_class import Verification
 
 from magician.dimse.association import associate
-from magician.dimse.status import describe_status, status_of
+from magician.dimse.status import SUCCESS, describe_status, require_status
 from magician.errors import DimseFailure, Finding
 from magician.node import Node
 
@@ -27,8 +27,8 @@ def echo(node: Node) -> int:
     """
     with associate(node, [Verification]) as association:
         started = time.monotonic()
-        status = status_of(association.send_c_echo(), node, "C-ECHO", started)
-    if status != 0x0000:
+        status = require_status(association.send_c_echo(), node, "C-ECHO", started)
+    if status != SUCCESS:
         seen = f"{node} answered our C-ECHO with {describe_status(status)}."
         change = "Its administrator can see the cause in its log."
         raise DimseFailure.of(Finding("C-ECHO", seen, "the PACS", change), status)

@@ -15,7 +15,7 @@ from pydicom.uid import UID
 from magician.dimse.association import associate
 from magician.dimse.contexts import contexts_for, kind_of
 from magician.dimse.reception import HEADER_KEYWORDS
-from magician.dimse.status import SUCCESS, describe_status, status_of
+from magician.dimse.status import SUCCESS, describe_status, is_warning, require_status
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -185,7 +185,7 @@ def _send(association, node: Node, items: list, headers: list[Dataset], progress
             association, node, item, header, f"{number} of {len(items)} objects were sent"
         )
         words = f"{header.SOPInstanceUID}: {describe_status(answer, 'C-STORE')}"
-        if answer >> 12 == 0xB:
+        if is_warning(answer):
             warnings.append(words)
         elif answer != SUCCESS:
             failures.append(words)
@@ -207,7 +207,7 @@ def _send_one(association, node: Node, item, header: Dataset, sent_before: str) 
         response = association.send_c_store(
             item if isinstance(item, Dataset) else _whole_file(item, sent_before)
         )
-        return status_of(response, node, "C-STORE", started)
+        return require_status(response, node, "C-STORE", started)
     # pynetdicom's words for what it can't encode
     except (ValueError, AttributeError, TypeError) as error:
         raise MagicianError(

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
-from magician.dimse.status import in_words, status_of
+from magician.dimse.status import describe_response, require_status
 from magician.errors import DimseFailure, MagicianError
 from magician.node import Node
 
@@ -59,7 +59,7 @@ def find(association: Association, node: Node, identifier: Dataset) -> list[Data
     """Send one C-FIND on an association and collect its matches (PS3.4 C.4.1.1.4 for the statuses)."""
     matches, started = [], time.monotonic()
     for response, match in association.send_c_find(identifier, FIND):
-        status = status_of(response, node, "C-FIND", started)
+        status = require_status(response, node, "C-FIND", started)
         started = time.monotonic()
         if status in (0xFF00, 0xFF01):
             matches.append(_readable(match, node))
@@ -69,7 +69,7 @@ def find(association: Association, node: Node, identifier: Dataset) -> list[Data
                 )
         elif status != 0x0000:
             raise DimseFailure(
-                f"{node} answered our C-FIND with {in_words(response, 'C-FIND')}.", status
+                f"{node} answered our C-FIND with {describe_response(response, 'C-FIND')}.", status
             )
     return matches
 

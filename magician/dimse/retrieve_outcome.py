@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.association import lost_means_aborted
-from magician.dimse.status import in_words, status_of
+from magician.dimse.status import describe_response, require_status
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -62,7 +62,7 @@ def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arri
     completed = 0
     for response, identifier in responses:
         try:
-            status = status_of(response, node, service, arrivals.heard)
+            status = require_status(response, node, service, arrivals.heard)
         except MagicianError as error:
             return Outcome(service, None, str(error), completed, error=error)
         arrivals.heard = time.monotonic()
@@ -72,7 +72,7 @@ def _last_response(responses: Iterator, node: Node, service: str, arrivals: Arri
         if status != 0xFF00:
             uids = _failed_uids(identifier)
             failed = response.get("NumberOfFailedSuboperations", 0)
-            return Outcome(service, status, in_words(response, service), completed, failed, uids)
+            return Outcome(service, status, describe_response(response, service), completed, failed, uids)
     raise AssertionError("pynetdicom ended a retrieve without a last response")
 
 

@@ -1,90 +1,140 @@
-"""Status codes of DIMSE responses, and what they mean in each service."""
+"""The status codes of DIMSE responses: a name for each that we use, and words for all of them.
+
+The standard's meanings come from the tables of `pynetdicom.status`: PS3.7 Annex C for the codes
+that all services share, PS3.4 Tables B.2-1 (C-STORE), C.4-1 (C-FIND), C.4-2 (C-MOVE) and C.4-3
+(C-GET) for the others. Some of them are put into kinder words here.
+"""
 
 from __future__ import annotations
 
 import time
 
 from pydicom.dataset import Dataset
+from pynetdicom.status import (
+    GENERAL_STATUS,
+    QR_FIND_SERVICE_CLASS_STATUS,
+    QR_GET_SERVICE_CLASS_STATUS,
+    QR_MOVE_SERVICE_CLASS_STATUS,
+    STATUS_FAILURE,
+    STORAGE_SERVICE_CLASS_STATUS,
+)
 
 from magician.errors import AssociationAborted, Finding, PacsTimeout
 from magician.node import Node
 
-# Answers to a C-STORE (PS3.4 Table B.2-1, PS3.7 9.1.1.1.9)
-SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD, NOT_AUTHORISED = (
-    0x0000,
-    0xA700,
-    0xA900,
-    0xC000,
-    0x0124,
-)
-# Only what the standard says about each code in each service: PS3.4 Tables B.2-1 (C-STORE), C.4-1
-# (C-FIND), C.4-2 (C-MOVE), C.4-3 (C-GET), and PS3.7 Annex C for the codes that are common to all.
-_COMMON = {
-    0x0000: "Success",
-    0x0105: "No such attribute",
-    0x0106: "Invalid attribute value",
-    0x0110: "Processing failure",
-    0x0111: "Duplicate SOP instance",
-    0x0112: "No such SOP instance",
-    0x0115: "Invalid argument value",
-    0x0117: "Invalid SOP instance",
-    0x0118: "No such SOP class",
-    0x0122: "SOP class not supported",
-    0x0124: "Not authorised",
-    0x0210: "Duplicate invocation",
-    0x0211: "Unrecognised operation",
-    0x0212: "Mistyped argument",
-    0x0213: "Resource limitation",
-    0xFE00: "Cancelled",
+# Every service (PS3.7 Annex C)
+SUCCESS = 0x0000
+NOT_AUTHORISED = 0x0124
+CANCELLED = 0xFE00
+# C-STORE (PS3.4 Table B.2-1)
+OUT_OF_RESOURCES = 0xA700
+NOT_MATCHING = 0xA900
+NOT_UNDERSTOOD = 0xC000
+# C-FIND, C-GET and C-MOVE (PS3.4 Tables C.4-1, C.4-2 and C.4-3)
+PENDING = 0xFF00
+PENDING_WITHOUT_SOME_KEYS = 0xFF01
+INCOMPLETE = 0xB000
+DESTINATION_UNKNOWN = 0xA801
+UNABLE_TO_PROCESS = 0xC000
+
+STANDARD_MEANINGS = {
+    "C-STORE": STORAGE_SERVICE_CLASS_STATUS,
+    "C-FIND": QR_FIND_SERVICE_CLASS_STATUS,
+    "C-GET": QR_GET_SERVICE_CLASS_STATUS,
+    "C-MOVE": QR_MOVE_SERVICE_CLASS_STATUS,
 }
-_BY_SERVICE = {
+RETRIEVE_WORDS = {
+    0xA701: "Refused: could not count the matches",
+    0xA702: "Refused: could not perform the sub-operations",
+    0xA900: "Failure: the request does not fit the SOP class",
+    INCOMPLETE: "Incomplete: one or more images failed",
+}
+# Where we say more than the tables do, or say it more plainly
+KINDER_WORDS = {
     "C-STORE": {
         0xB000: "Stored, with a warning: some values were coerced",
         0xB006: "Stored, with a warning: some elements were discarded",
         0xB007: "Stored, with a warning: data set does not match SOP class",
     },
     "C-FIND": {
-        0xA700: "Refused: out of resources",
         0xA900: "Failure: the query does not fit the SOP class",
-        0xFF00: "Pending: a match",
-        0xFF01: "Pending: a match, some optional keys not supported",
+        PENDING: "Pending: a match",
+        PENDING_WITHOUT_SOME_KEYS: "Pending: a match, some optional keys not supported",
     },
-    "C-GET": {
-        0xA701: "Refused: could not count the matches",
-        0xA702: "Refused: could not perform the sub-operations",
-        0xA900: "Failure: the request does not fit the SOP class",
-        0xB000: "Incomplete: one or more images failed",
-        0xFF00: "Pending: images are coming",
-    },
+    "C-GET": {**RETRIEVE_WORDS, PENDING: "Pending: images are coming"},
     "C-MOVE": {
-        0xA701: "Refused: could not count the matches",
-        0xA702: "Refused: could not perform the sub-operations",
-        0xA801: "Refused: move destination unknown",
-        0xA900: "Failure: the request does not fit the SOP class",
-        0xB000: "Incomplete: one or more images failed",
-        0xFF00: "Pending: images are being sent",
+        **RETRIEVE_WORDS,
+        DESTINATION_UNKNOWN: "Refused: move destination unknown",
+        PENDING: "Pending: images are being sent",
     },
 }
-# in C-STORE and in the Query/Retrieve services, whole ranges of codes share one meaning
-_RANGES = {
-    "C-STORE": [
-        (0xA700, 0xA7FF, "Refused: out of resources"),
-        (0xA900, 0xA9FF, "Failure: data set does not match SOP class"),
-        (0xC000, 0xCFFF, "Failure: cannot understand"),
-    ],
-    "C-FIND": [(0xC000, 0xCFFF, "Failure: unable to process")],
-    "C-GET": [(0xC000, 0xCFFF, "Failure: unable to process")],
-    "C-MOVE": [(0xC000, 0xCFFF, "Failure: unable to process")],
+KINDER_WORDS_OF_ALL_SERVICES = {
+    SUCCESS: "Success",
+    CANCELLED: "Cancelled",
+    0x0111: "Duplicate SOP instance",
+    0x0117: "Invalid SOP instance",
+    0x0122: "SOP class not supported",
+    NOT_AUTHORISED: "Not authorised",
 }
 
 
-def in_words(response: Dataset, service: str) -> str:
+def is_pending(status: int) -> bool:
+    """Tell whether a C-FIND response brings one match, and more responses follow."""
+    return status in (PENDING, PENDING_WITHOUT_SOME_KEYS)
+
+
+def is_warning(status: int) -> bool:
+    """Tell whether the service was performed, with a warning (PS3.7 C.3: 0xB000 to 0xBFFF)."""
+    return 0xB000 <= status <= 0xBFFF
+
+
+def describe_status(status: int, service: str = "C-ECHO") -> str:
+    """Put a DIMSE status into words, as ``0x0000 (Success)``.
+
+    The same code means different things in different services: 0xB000 after a C-STORE is *stored,
+    with a warning*, after a C-GET it is *incomplete*.
+
+    Parameters
+    ----------
+    status : int
+        The Status (0000,0900) of a response.
+    service : str
+        ``"C-ECHO"``, ``"C-STORE"``, ``"C-FIND"``, ``"C-GET"`` or ``"C-MOVE"``.
+
+    Notes
+    -----
+    PS3.7 Annex C for the general codes; PS3.4 Annex B.2.3 and C.4 for those of a service.
+    """
+    words = (
+        KINDER_WORDS.get(service, {}).get(status)
+        or KINDER_WORDS_OF_ALL_SERVICES.get(status)
+        or _standard_words(status, service)
+        or f"a code that the standard does not define for {service}"
+    )
+    return f"0x{status:04X} ({words})"
+
+
+def _standard_words(status: int, service: str) -> str:
+    """Return the standard's meaning of a status; empty if it defines none for this service."""
+    category, meaning = STANDARD_MEANINGS.get(service, GENERAL_STATUS).get(status, ("", ""))
+    if category != STATUS_FAILURE or status in GENERAL_STATUS or meaning.startswith("Refused"):
+        return _sentence_case(meaning)
+    return f"Failure: {_sentence_case(meaning, start=False)}"
+
+
+def _sentence_case(title: str, *, start: bool = True) -> str:
+    """Write a title in small letters, but for abbreviations and, at its start, the first letter."""
+    words = " ".join(word if word.isupper() else word.lower() for word in title.split())
+    return words[:1].upper() + words[1:] if start else words
+
+
+def describe_response(response: Dataset, service: str) -> str:
     """Put the status of a response into words, with the peer's own comment if it sent one."""
     comment = response.get("ErrorComment", "")
     return describe_status(response.Status, service) + (f", {comment!r}" if comment else "")
 
 
-def status_of(response: Dataset, node: Node, service: str, started: float) -> int:
+def require_status(response: Dataset, node: Node, service: str, started: float) -> int:
     """Return the Status of a response; raise if no response came.
 
     Parameters
@@ -109,31 +159,7 @@ def status_of(response: Dataset, node: Node, service: str, started: float) -> in
     seen = f"{node} ended the association instead of answering our {service}."
     change = (
         f"Many PACS do this when they let {node.local_ae_title!r} connect but not "
-        f"{service.removeprefix('C-').lower()}: ask its administrator to allow that (in Orthanc: DicomModalities). It "
-        f"may also have stopped."
+        f"{service.removeprefix('C-').lower()}: ask its administrator to allow that "
+        f"(in Orthanc: DicomModalities). It may also have stopped."
     )
     raise AssociationAborted.of(Finding(service, seen, "the PACS", change))
-
-
-def describe_status(status: int, service: str = "C-ECHO") -> str:
-    """Put a DIMSE status into words, as ``0x0000 (Success)``.
-
-    The same code means different things in different services: 0xB000 after a C-STORE is *stored,
-    with a warning*, after a C-GET it is *incomplete*.
-
-    Parameters
-    ----------
-    status : int
-        The Status (0000,0900) of a response.
-    service : str
-        ``"C-ECHO"``, ``"C-STORE"``, ``"C-FIND"``, ``"C-GET"`` or ``"C-MOVE"``.
-
-    Notes
-    -----
-    PS3.7 Annex C for the general codes; PS3.4 Annex B.2.3 and C.4 for those of a service.
-    """
-    words = _BY_SERVICE.get(service, {}).get(status) or _COMMON.get(status)
-    for low, high, meaning in _RANGES.get(service, []):
-        if words is None and low <= status <= high:
-            words = meaning
-    return f"0x{status:04X} ({words or 'a code that the standard does not define for ' + service})"
