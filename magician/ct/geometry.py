@@ -1,10 +1,9 @@
-"""Whether single CT images form one exact volume; the checks before :mod:`magician.ct.volume` reads
-pixels.
+"""Geometry of a series: checks whether its images form one exact volume, and says where each lies.
 
-Image readers tend to assume that slices are evenly spaced, parallel and straight above each other.
-Where that is wrong, a volume in millilitres is wrong too, and nothing in the picture shows it. So
-each assumption is tested here, and the first that fails is refused with the slices and positions
-concerned.
+Many readers assume that slices are evenly spaced, parallel and straight above each other. Where
+that is wrong, a volume in millilitres is wrong too, and the picture does not show it. Each of these
+assumptions is tested here. The first that fails is refused, with the slices and positions
+concerned (PS3.3 C.7.6.2.1.1).
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ from pydicom import Dataset
 
 from magician.errors import SeriesError
 
-# Scanners round positions, at the coarsest to 0.1 mm: half of that is how far a slice may be off
-# its place.
+# Scanners round positions, some to 0.1 mm. A slice may therefore be wrong by half of that.
 POSITION_TOLERANCE_MM = 0.05 + 1e-6
-# Below this a slanted stack is rounding of the direction cosines; gantries are tilted by whole
-# degrees.
+# Gantries are tilted by whole degrees. A smaller slant comes from rounded direction cosines.
 TILT_TOLERANCE_DEGREES = 0.05
-_MUST_AGREE = {
+MUST_AGREE = {
     "StudyInstanceUID": "studies",
     "PatientID": "patient IDs",
     "FrameOfReferenceUID": "frames of reference, so their positions can't be compared",
@@ -34,7 +31,7 @@ _MUST_AGREE = {
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the slices lie.
+    """The slices of one volume: their order, their distances, and their place in the patient.
 
     Attributes
     ----------
@@ -51,8 +48,8 @@ class Stack:
     affine: np.ndarray
 
 
-def numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
-    """Return the ``count`` finite numbers of one element.
+def read_numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
+    """Return the `count` finite numbers of one element.
 
     Raises
     ------
@@ -62,50 +59,54 @@ def numbers(header: Dataset, keyword: str, count: int) -> np.ndarray:
     try:
         value = np.atleast_1d(np.array(header[keyword].value, float))
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise SeriesError(f"{name(header)} has no usable {keyword}.") from error
+        raise SeriesError(f"{describe_image(header)} has no usable {keyword}.") from error
     if value.shape != (count,) or not np.isfinite(value).all():
-        raise SeriesError(f"{name(header)} has no usable {keyword}: found {value.tolist()}.")
+        raise SeriesError(
+            f"{describe_image(header)} has no usable {keyword}: found {value.tolist()}."
+        )
     return value
 
 
-def name(header: Dataset) -> str:
-    """Return what to call one image in a message: its number in the series, or its UID; and which
-    frame of it.
-    """
+def describe_image(header: Dataset) -> str:
+    """Return words for one image or frame: its number in the series, or else its UID."""
     number = header.get("InstanceNumber")
     image = f"Image {number}" if number is not None else f"The image {header.get('SOPInstanceUID')}"
     frame = getattr(header, "frame_number", None)
     return image if frame is None else f"Frame {frame} of {image[0].lower()}{image[1:]}"
 
 
-def stack(headers: Sequence[Dataset]) -> Stack:
+def stack_slices(headers: Sequence[Dataset]) -> Stack:
     """Check that the images are the evenly spaced slices of one volume, and put them in order.
 
-    Mostly axial slices are put in order from feet to head; others along their normal (row direction
-    x column direction). Neither Instance Number nor Slice Location is trusted (PS3.3 C.7.6.2.1.1).
+    Slices that are nearest to axial are put in order from feet to head, others along their normal
+    (row direction x column direction). Instance Number and Slice Location are not used: both may be
+    wrong (PS3.3 C.7.6.2.1.1).
 
     Raises
     ------
     SeriesError
-        Names the images and positions (mm along the slice normal, which is z for straight axial
-        slices).
+        If they are not. The message names images and positions, in mm along the slice normal. For
+        axial slices that is z.
     """
     positions = _positions(headers)
-    # so that messages do not depend on the names of files
-    by_place = [headers[i] for i in np.lexsort(positions.T)]
-    _check_grey_scale(by_place)
-    for keyword, words in _MUST_AGREE.items():
-        _check_agreement(by_place, keyword, words)
-    axes = _common(by_place, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(2, 3)
-    pixel = _common(by_place, "PixelSpacing", 2, 1e-4, "pixel spacings")
+    # sorted, so that messages do not depend on the names of files
+    by_position = [headers[i] for i in np.lexsort(positions.T)]
+    _check_grey_scale(by_position)
+    for keyword, words in MUST_AGREE.items():
+        _check_agreement(by_position, keyword, words)
+    axes = _common_values(by_position, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(
+        2, 3
+    )
+    pixel = _common_values(by_position, "PixelSpacing", 2, 1e-4, "pixel spacings")
     if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:
         raise SeriesError(
-            f"{name(headers[0])}: its rows and columns are not at right angles, or have no size."
+            f"{describe_image(headers[0])}: its rows and columns are not at right angles, "
+            f"or have no size."
         )
 
     normal = np.cross(axes[0], axes[1])
     normal /= np.linalg.norm(normal)
-    if np.argmax(np.abs(normal)) == 2 and normal[2] < 0:
+    if nearest_plane(normal) == "axial" and normal[2] < 0:
         normal = -normal
     heights = positions @ normal
     order = np.argsort(heights, kind="stable").tolist()
@@ -123,27 +124,53 @@ def stack(headers: Sequence[Dataset]) -> Stack:
     return Stack(order, (float(np.linalg.norm(step)), float(pixel[0]), float(pixel[1])), affine)
 
 
+def nearest_plane(normal: np.ndarray) -> str:
+    """Return "sagittal", "coronal" or "axial": the plane of slices with this normal in LPS."""
+    return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(normal)))]
+
+
+def axis_directions(affine: np.ndarray) -> np.ndarray:
+    """Return the directions of the axes of a volume as unit vectors in LPS.
+
+    Parameters
+    ----------
+    affine : array (4, 4)
+        Maps (slice, row, column, 1) to LPS mm.
+
+    Returns
+    -------
+    array of float, shape (3, 3)
+        Its columns belong to the slice, row and column axis, its rows to x, y and z.
+    """
+    vectors = np.asarray(affine, float)[:3, :3]
+    return vectors / np.linalg.norm(vectors, axis=0)
+
+
 def _positions(headers: Sequence[Dataset]) -> np.ndarray:
-    """Return where the first pixel of each image is, shape (images, 3) in mm."""
+    """Return the position of the first pixel of each image, shape (images, 3), in LPS mm."""
     found, errors = [], []
     for header in headers:
         try:
-            found.append(numbers(header, "ImagePositionPatient", 3))
+            found.append(read_numbers(header, "ImagePositionPatient", 3))
         except SeriesError as error:
             errors.append(str(error))
     if errors:
-        more = f" So it is with {len(errors)} of {len(headers)} images." if len(errors) > 1 else ""
+        more = (
+            f" The same holds for {len(errors)} of {len(headers)} images."
+            if len(errors) > 1
+            else ""
+        )
         raise SeriesError(min(errors) + more)
     return np.array(found)
 
 
 def _check_grey_scale(headers: Sequence[Dataset]) -> None:
-    """Refuse what is drawn dark on bright: whether its values are inverted, too, no header says."""
+    """Refuse inverted grey scales: no header says whether the stored values are inverted, too."""
     odd = [header for header in headers if header.get("PhotometricInterpretation") != "MONOCHROME2"]
     if odd:
         raise SeriesError(
-            f"{_span(odd)}: Photometric Interpretation is {odd[0].get('PhotometricInterpretation', 'not given')}; "
-            f"CT needs MONOCHROME2."
+            f"{_describe_images(odd)}: Photometric Interpretation is "
+            f"{odd[0].get('PhotometricInterpretation', 'not given')}; CT needs MONOCHROME2."
         )
 
 
@@ -152,51 +179,48 @@ def _check_agreement(headers: Sequence[Dataset], keyword: str, words: str) -> No
     for header in headers:
         try:
             values.setdefault(str(header.get(keyword, "")), []).append(header)
-        # pydicom converts values when they are looked at, and fails in many ways
+        # pydicom converts a value at its first use, and raises many kinds of errors
         except Exception as error:
-            raise SeriesError(f"{name(header)} has no usable {keyword}.") from error
+            raise SeriesError(f"{describe_image(header)} has no usable {keyword}.") from error
     if len(values) > 1:
-        groups = "; ".join(map(_span, values.values()))
+        groups = "; ".join(map(_describe_images, values.values()))
         raise SeriesError(f"The series mixes {len(values)} {words}: {groups}.")
-    if not next(iter(values)) and keyword != "PatientID":  # which may be empty
-        raise SeriesError(f"{name(headers[0])} has no {keyword}.")
+    if not next(iter(values)) and keyword != "PatientID":  # type 2: it may be empty
+        raise SeriesError(f"{describe_image(headers[0])} has no {keyword}.")
 
 
-def _common(
+def _common_values(
     headers: Sequence[Dataset], keyword: str, count: int, tolerance: float, words: str
 ) -> np.ndarray:
-    values = np.array([numbers(header, keyword, count) for header in headers])
+    values = np.array([read_numbers(header, keyword, count) for header in headers])
     odd = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
     if odd.size:
         raise SeriesError(
-            f"The series mixes {words}: {_place(headers[0])} has {values[0].tolist()}, "
-            f"{_place(headers[odd[0]])} has {values[odd[0]].tolist()} ({odd.size} of {len(headers)} differ)."
+            f"The series mixes {words}: {_describe_place(headers[0])} has {values[0].tolist()}, "
+            f"{_describe_place(headers[odd[0]])} has {values[odd[0]].tolist()} "
+            f"({odd.size} of {len(headers)} differ)."
         )
     return values[0]
 
 
-def _span(headers: Sequence[Dataset]) -> str:
-    """Return how many images these are, and the first and last of them."""
-    ends = (
-        _place(headers[0])
-        if len(headers) == 1
-        else f"{_place(headers[0])} to {_place(headers[-1])}"
-    )
+def _describe_images(headers: Sequence[Dataset]) -> str:
+    """Return the number of images, and the first and last of them."""
+    ends = _describe_place(headers[0])
+    if len(headers) > 1:
+        ends += f" to {_describe_place(headers[-1])}"
     return f"{len(headers)} image{'s' * (len(headers) > 1)}, {ends}"
 
 
-def _place(header: Dataset, height: float | None = None) -> str:
-    """Return which image, and where: its height along the slice normal, or its position in the
-    patient.
-    """
+def _describe_place(header: Dataset, height: float | None = None) -> str:
+    """Return an image and its height along the slice normal; without a height, its position."""
     if height is not None:
-        return f"{name(header)} at {height:.2f} mm"
+        return f"{describe_image(header)} at {height:.2f} mm"
     position = header.get("ImagePositionPatient") or ["nowhere"]
-    return f"{name(header)} at ({', '.join(map(str, position))}) mm"
+    return f"{describe_image(header)} at ({', '.join(map(str, position))}) mm"
 
 
 def _check_acquisitions(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
-    """Refuse two scans of the same place; scans that follow each other along the body are fine."""
+    """Refuse scans that overlap; scans that follow each other along the body are one volume."""
     ranges: dict[str, list[float]] = {}
     for header, height in zip(ordered, heights.tolist(), strict=True):
         ranges.setdefault(str(header.get("AcquisitionNumber") or ""), []).append(height)
@@ -204,8 +228,9 @@ def _check_acquisitions(ordered: Sequence[Dataset], heights: np.ndarray) -> None
     for (low, high, first), (start, end, second) in zip(spans, spans[1:], strict=False):
         if start <= high:
             raise SeriesError(
-                f"The series holds two acquisitions that overlap: number {first or 'not given'} from {low:.2f} to "
-                f"{high:.2f} mm, number {second or 'not given'} from {start:.2f} to {end:.2f} mm. "
+                f"The series holds two acquisitions that overlap: "
+                f"number {first or 'not given'} from {low:.2f} to {high:.2f} mm, "
+                f"number {second or 'not given'} from {start:.2f} to {end:.2f} mm. "
                 f"Ask for one of them as a series of its own."
             )
 
@@ -216,7 +241,8 @@ def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
     twins = np.flatnonzero(steps <= POSITION_TOLERANCE_MM)
     if twins.size:
         pairs = "; ".join(
-            f"{_place(ordered[i], heights[i])} and {_place(ordered[i + 1], heights[i + 1])}"
+            f"{_describe_place(ordered[i], heights[i])} and "
+            f"{_describe_place(ordered[i + 1], heights[i + 1])}"
             for i in twins[:3]
         )
         raise SeriesError(f"{twins.size} position(s) hold more than one image: {pairs}.")
@@ -227,8 +253,8 @@ def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
     gaps = [i for i in far if round(steps[i] / usual) >= 2 and _is_multiple(steps[i], usual)]
     if len(gaps) == len(far):
         places = "; ".join(
-            f"about {round(steps[i] / usual) - 1} after {_place(ordered[i], heights[i])}, "
-            f"before {_place(ordered[i + 1], heights[i + 1])}"
+            f"about {round(steps[i] / usual) - 1} after {_describe_place(ordered[i], heights[i])}, "
+            f"before {_describe_place(ordered[i + 1], heights[i + 1])}"
             for i in gaps[:3]
         )
         raise SeriesError(
@@ -236,9 +262,10 @@ def _check_steps(ordered: Sequence[Dataset], heights: np.ndarray) -> None:
         )
     i = far[0]
     raise SeriesError(
-        f"The slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart, mostly {usual:.2f} mm, "
-        f"but {steps[i]:.2f} mm between {_place(ordered[i], heights[i])} and "
-        f"{_place(ordered[i + 1], heights[i + 1])}."
+        f"The slices are not evenly spaced: {steps.min():.2f} to {steps.max():.2f} mm apart, "
+        f"mostly {usual:.2f} mm, but {steps[i]:.2f} mm between "
+        f"{_describe_place(ordered[i], heights[i])} and "
+        f"{_describe_place(ordered[i + 1], heights[i + 1])}."
     )
 
 
@@ -249,23 +276,22 @@ def _is_multiple(step: float, usual: float) -> bool:
 def _straight_step(
     ordered: Sequence[Dataset], positions: np.ndarray, normal: np.ndarray
 ) -> np.ndarray:
-    """Return the vector in mm from one slice to the next, having checked that it is the same
-    everywhere.
-    """
+    """Return the vector in mm from one slice to the next; refuse a stack where it changes."""
     count = len(positions)
     step = (positions[-1] - positions[0]) / (count - 1)
     cosine = np.clip(step @ normal / np.linalg.norm(step), -1, 1)
     angle = float(np.degrees(np.arccos(cosine)))
     if angle > TILT_TOLERANCE_DEGREES:
         raise SeriesError(
-            f"The stack is slanted by {angle:.2f} degrees (gantry tilt): {_place(ordered[-1])} does not lie straight "
-            f"above {_place(ordered[0])}. It would have to be resampled first."
+            f"The stack is slanted by {angle:.2f} degrees (gantry tilt): "
+            f"{_describe_place(ordered[-1])} does not lie straight above "
+            f"{_describe_place(ordered[0])}. It would have to be resampled first."
         )
-    off = np.linalg.norm(positions - positions[0] - np.arange(count)[:, None] * step, axis=1)
-    worst = int(np.argmax(off))
-    if off[worst] > np.sqrt(3) * POSITION_TOLERANCE_MM:
+    errors = np.linalg.norm(positions - positions[0] - np.arange(count)[:, None] * step, axis=1)
+    worst = int(np.argmax(errors))
+    if errors[worst] > np.sqrt(3) * POSITION_TOLERANCE_MM:
         raise SeriesError(
-            f"{_place(ordered[worst], float(positions[worst] @ normal))} is {off[worst]:.2f} mm away from where "
-            f"even spacing puts it."
+            f"{_describe_place(ordered[worst], float(positions[worst] @ normal))} "
+            f"is {errors[worst]:.2f} mm away from where even spacing puts it."
         )
     return step

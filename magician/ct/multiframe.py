@@ -1,9 +1,8 @@
-"""Enhanced multi-frame CT (PS3.3 A.38, and A.70 for converted single images) as if each frame were
-a single image.
+"""Headers of the frames of enhanced multi-frame CT, as if of single images (PS3.3 A.38, A.70).
 
-What holds for all frames stands in the shared functional groups, what differs in a group of each
-frame's own. Here both are laid flat, so that one frame says of itself what a single CT image says,
-under the same names.
+The shared functional groups hold what is the same for all frames; each frame has groups of its own
+for the rest. Both are merged here, so that the header of a frame holds the attributes of a single
+CT image, under the same names.
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ from magician.errors import SeriesError
 
 ENHANCED = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 
-# The functional groups that say what a single image says (PS3.3 C.7.6.16.2 and C.8.15.3).
-_GROUPS = [
-    "FrameContentSequence", "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence",
-    "PixelValueTransformationSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence",
+# The functional groups whose attributes a single image has, too (PS3.3 C.7.6.16.2 and C.8.15.3).
+GROUPS = [
+    "FrameContentSequence", "PixelMeasuresSequence", "PlanePositionSequence",
+    "PlaneOrientationSequence", "PixelValueTransformationSequence", "CTImageFrameTypeSequence",
+    "CTReconstructionSequence",
 ]  # fmt: skip
-# What a converter found no other place for (PS3.3 C.7.6.16.2.25 and the next); it overrules
-# nothing.
-_UNASSIGNED = [
+# Attributes for which a converter found no other place (PS3.3 C.7.6.16.2.25 and C.7.6.16.2.26).
+# They replace no attribute of a functional group.
+UNASSIGNED = [
     "UnassignedPerFrameConvertedAttributesSequence",
     "UnassignedSharedConvertedAttributesSequence",
 ]
-_OTHER_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
-_LEFT_OUT = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelData"}
+OTHER_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
+LEFT_OUT = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelData"}
 
 
 class FrameHeader(Dataset):
@@ -56,18 +56,18 @@ def frames_of(image: Dataset) -> list[FrameHeader]:
     groups = image.get("PerFrameFunctionalGroupsSequence") or []
     if len(groups) != image.get("NumberOfFrames"):
         raise SeriesError(
-            f"The enhanced CT {image.get('SOPInstanceUID')} holds {image.get('NumberOfFrames')} frames and describes "
-            f"{len(groups)} of them."
+            f"The enhanced CT {image.get('SOPInstanceUID')} holds {image.get('NumberOfFrames')} "
+            f"frames and describes {len(groups)} of them."
         )
-    common = {element.tag: element for element in image if element.keyword not in _LEFT_OUT}
+    common = {element.tag: element for element in image if element.keyword not in LEFT_OUT}
     frames = []
     for number, group in enumerate(groups, start=1):
-        # pydicom would keep and change the very dict that it is given
+        # a copy: pydicom keeps and changes the dict that it is given
         frame = FrameHeader(dict(common))
         frame.frame_number = number
-        for element in _elements(_GROUPS, group, shared[0]):
+        for element in _elements(GROUPS, group, shared[0]):
             frame.add(_renamed(element))
-        for element in _elements(_UNASSIGNED, group, shared[0]):
+        for element in _elements(UNASSIGNED, group, shared[0]):
             if element.tag not in frame:
                 frame.add(element)
         frames.append(frame)
@@ -81,6 +81,6 @@ def _elements(keywords: list[str], group: Dataset, shared: Dataset) -> Iterator[
 
 
 def _renamed(element: DataElement) -> DataElement:
-    """Return an element under the name that it has in a single image."""
-    keyword = _OTHER_NAMES.get(element.keyword)
+    """Return an element under the keyword that single images use for it."""
+    keyword = OTHER_NAMES.get(element.keyword)
     return element if keyword is None else DataElement(keyword, element.VR, element.value)

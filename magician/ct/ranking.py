@@ -1,8 +1,8 @@
 """Ranks candidate series: each criterion removes those clearly worse than the best.
 
-They are compared in rounds, the most important one first: whoever falls behind the best in a round
-is out, and the round says why. Each round lets small differences pass, so that a later one can
-decide between series that are as good.
+The most important criterion comes first. A series that it removes is told the reason. Each
+criterion lets small differences pass, so that a later one can decide between series that are nearly
+equal.
 """
 
 from __future__ import annotations
@@ -15,165 +15,209 @@ from typing import NamedTuple
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from magician.ct.geometry import Stack, numbers
+from magician.ct.geometry import Stack, read_numbers
 from magician.ct.lung_search import PRECISION_MM, Lungs
 from magician.ct.series import Series, image_type
 from magician.errors import SeriesError
 
-FINE_MM = 1.0  # thinner slices show a lung no better: they are noisier, and more to compute
+FINE_MM = 1.0  # thinner slices show a lung no better: they are noisier, and take longer
 
 
 @dataclass
 class Candidate:
-    """One series, what is known about it, and why it is out."""
+    """A series that may be chosen, and what is known about it.
+
+    Attributes
+    ----------
+    series : Series
+    rejection : str or None
+        The reason why the series is not chosen; None while it may be.
+    stack : Stack or None
+        The geometry of its slices; None if nobody looked, or if they form no volume.
+    lungs : Lungs or None
+        The lungs that it shows; None if nobody looked.
+    header : Dataset
+        The header of its first slice.
+    thickness_mm : float or None
+        Slice Thickness; None if it is missing.
+    kernel : str
+        Convolution Kernel; empty if it is missing.
+    label : str
+        What to call the series in a sentence.
+    """
 
     series: Series
-    out: str = ""
-    where: Stack | None = None
+    rejection: str | None = None
+    stack: Stack | None = None
     lungs: Lungs | None = None
-    first: Dataset = field(init=False)
+    header: Dataset = field(init=False)
 
     def __post_init__(self) -> None:
         series = self.series
-        self.first = series.headers[series.slices[0]] if series.slices else series.headers[0]
-        self.thickness_mm = _thickness(self.first)
-        self.kernel = _text(self.first.get("ConvolutionKernel"))
-        self.called = f"series {series.number}" if series.number else f"the series {series.uid}"
+        self.header = series.headers[series.slices[0]] if series.slices else series.headers[0]
+        self.thickness_mm = _thickness(self.header)
+        self.kernel = _text(self.header.get("ConvolutionKernel"))
+        self.label = f"series {series.number}" if series.number else f"the series {series.uid}"
 
     @property
     def step_mm(self) -> float:
-        return self.where.spacing_mm[0]
+        """The distance from slice to slice."""
+        return self.stack.spacing_mm[0]
 
     @property
     def coverage_mm(self) -> float:
+        """The height from below the first slice to above the last."""
         return self.step_mm * len(self.series.slices)
 
     @property
-    def effective_mm(self) -> float:
-        """How thick a slice is, or how far the next one is away, whichever is more."""
+    def resolution_mm(self) -> float:
+        """The thickness of a slice, or the distance to the next one if that is larger."""
         return max(self.thickness_mm or 0.0, self.step_mm)
 
 
-def still_in(candidates: list[Candidate]) -> list[Candidate]:
-    """Return those that nothing speaks against yet."""
-    return [one for one in candidates if not one.out]
+def remaining(candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates that have not been rejected."""
+    return [candidate for candidate in candidates if candidate.rejection is None]
 
 
-class Round(NamedTuple):
-    """One comparison: the smallest score is the best, and those up to ``passes(best)`` stay in."""
+class Criterion(NamedTuple):
+    """A comparison of candidates: the lowest score is the best.
+
+    Attributes
+    ----------
+    score : function of a candidate
+    limit : function of the best score
+        Returns the highest score that passes.
+    reason : function of a rejected candidate and the chosen one
+        Returns the sentence that says why.
+    """
 
     score: Callable[[Candidate], float]
-    passes: Callable[[float], float]
-    words: Callable[[Candidate, Candidate], str]
+    limit: Callable[[float], float]
+    reason: Callable[[Candidate, Candidate], str]
 
 
-ROUNDS = [
-    # a tenth is what lungs differ by between two breaths; the look itself is off by up to so much
-    # at both ends
-    Round(
-        lambda one: -one.lungs.height_mm,
+CRITERIA = [
+    # The height of lungs changes by a tenth from breath to breath. The search adds an error of
+    # PRECISION_MM at both ends.
+    Criterion(
+        lambda candidate: -candidate.lungs.height_mm,
         lambda best: best + max(0.1 * -best, 2 * PRECISION_MM),
-        lambda one, best: (
-            f"It shows lungs over {one.lungs.height_mm:.0f} mm only; {best.called} over {best.lungs.height_mm:.0f} mm."
+        lambda candidate, best: (
+            f"It shows lungs over {candidate.lungs.height_mm:.0f} mm only; "
+            f"{best.label} over {best.lungs.height_mm:.0f} mm."
         ),
     ),
-    Round(
-        lambda one: one.lungs.cut_below + one.lungs.cut_above,
+    Criterion(
+        lambda candidate: candidate.lungs.cut_below + candidate.lungs.cut_above,
         lambda best: best,
-        lambda one, best: (
-            f"Its lungs go on {beyond(one)} its slices; {best.called} shows more of them."
+        lambda candidate, best: (
+            f"Its lungs go on {cut_ends(candidate)} its slices; {best.label} shows more of them."
         ),
     ),
-    Round(
-        lambda one: float(one.thickness_mm is not None and one.step_mm > 1.1 * one.thickness_mm),
+    Criterion(
+        lambda candidate: float(_has_gaps(candidate)),
         lambda best: best,
-        lambda one, best: (
-            f"Its slices are {_mm(one.thickness_mm)} thick and {_mm(one.step_mm)} apart, with nothing imaged between; "
-            f"{best.called} has no gaps."
+        lambda candidate, best: (
+            f"Its slices are {_mm(candidate.thickness_mm)} thick and {_mm(candidate.step_mm)} "
+            f"apart, with nothing imaged between; {best.label} has no gaps."
         ),
     ),
-    Round(
-        lambda one: max(one.effective_mm, FINE_MM),
+    Criterion(
+        lambda candidate: max(candidate.resolution_mm, FINE_MM),
         lambda best: 1.25 * best,
-        lambda one, best: (
-            f"Its slices are {thick(one)}; {best.called} has {_mm(best.effective_mm)}."
+        lambda candidate, best: (
+            f"Its slices are {describe_slices(candidate)}; "
+            f"{best.label} has {_mm(best.resolution_mm)}."
         ),
     ),
-    # a sharp kernel rings at edges and multiplies noise: both move the border and the density of a
-    # lung
-    Round(
-        lambda one: sharpness(one.kernel),
+    # A sharp kernel rings at edges and multiplies noise: both move the border and the density of a
+    # lung.
+    Criterion(
+        lambda candidate: sharpness(candidate.kernel),
         lambda best: best,
-        lambda one, best: (
-            f"Its kernel, {one.kernel or 'not given'}, {'is sharp' if sharpness(one.kernel) > 1 else 'may be sharp'}, "
-            f"with noise and edges that disturb measuring; {best.called} has {best.kernel or 'none given'}."
+        lambda candidate, best: (
+            f"Its kernel, {candidate.kernel or 'not given'}, "
+            f"{'is sharp' if sharpness(candidate.kernel) > 1 else 'may be sharp'}, "
+            f"with noise and edges that disturb measuring; "
+            f"{best.label} has {best.kernel or 'none given'}."
         ),
     ),
-    Round(
-        lambda one: float("SECONDARY" in image_type(one.first)[1:2]),
+    Criterion(
+        lambda candidate: float("SECONDARY" in image_type(candidate.header)[1:2]),
         lambda best: best,
-        lambda one, best: (
-            f"Its images were made after the examination (Image Type {', '.join(image_type(one.first))}); "
-            f"those of {best.called} during it."
+        lambda candidate, best: (
+            f"Its images were made after the examination "
+            f"(Image Type {', '.join(image_type(candidate.header))}); "
+            f"those of {best.label} during it."
         ),
     ),
-    Round(
-        lambda one: -one.step_mm,
+    Criterion(
+        lambda candidate: -candidate.step_mm,
         lambda best: 0.75 * best,
-        lambda one, best: (
-            f"It has a slice every {_mm(one.step_mm)}, which shows a lung no better than {best.called} with one every "
-            f"{_mm(best.step_mm)}, and takes longer."
+        lambda candidate, best: (
+            f"It has a slice every {_mm(candidate.step_mm)}, which shows a lung no better than "
+            f"{best.label} with one every {_mm(best.step_mm)}, and takes longer."
         ),
     ),
 ]
 
 
-def decide(entered: list[Candidate]) -> Candidate | None:
-    """Compare series in rounds; tell the losers why, and return the one that is left, or None if
-    all are out.
+def rank_series(candidates: list[Candidate]) -> Candidate | None:
+    """Reject all candidates but the best, each with its reason; return the best.
+
+    It is None if all candidates were rejected before.
     """
-    left = still_in(entered)
+    left = remaining(candidates)
     if not left:
         return None
-    lost: list[tuple[Candidate, Callable]] = []
-    for one_round in ROUNDS:
-        limit = one_round.passes(min(map(one_round.score, left))) + 1e-9
-        lost += [(one, one_round.words) for one in left if one_round.score(one) > limit]
-        left = [one for one in left if one_round.score(one) <= limit]
-    best = min(left, key=lambda one: (one.series.number, one.series.uid))
-    lost += [(one, _no_worse) for one in left if one is not best]
-    for one, words in lost:
-        one.out = words(one, best)
+    rejected: list[tuple[Candidate, Callable[[Candidate, Candidate], str]]] = []
+    for criterion in CRITERIA:
+        limit = criterion.limit(min(map(criterion.score, left))) + 1e-9
+        worse = [candidate for candidate in left if criterion.score(candidate) > limit]
+        rejected += [(candidate, criterion.reason) for candidate in worse]
+        left = [candidate for candidate in left if criterion.score(candidate) <= limit]
+    best = min(left, key=lambda candidate: (candidate.series.number, candidate.series.uid))
+    rejected += [(candidate, _reason_of_equals) for candidate in left if candidate is not best]
+    for candidate, reason in rejected:
+        candidate.rejection = reason(candidate, best)
     return best
 
 
-def _no_worse(one: Candidate, best: Candidate) -> str:
-    phase = ""
-    if _phase(one) != _phase(best):
-        phase = f" It is of another moment or phase ({_phase(one)}; the other: {_phase(best)})."
-    return f"It would do as well as {best.called}, which comes first by number.{phase}"
+def _has_gaps(candidate: Candidate) -> bool:
+    thickness_mm = candidate.thickness_mm
+    return thickness_mm is not None and candidate.step_mm > 1.1 * thickness_mm
 
 
-def _phase(one: Candidate) -> str:
-    contrast = "with contrast" if one.first.get("ContrastBolusAgent") else "no contrast named"
-    time = _text(one.first.get("AcquisitionTime")).split(".")[0]
+def _reason_of_equals(candidate: Candidate, best: Candidate) -> str:
+    phase, best_phase = _phase(candidate), _phase(best)
+    more = ""
+    if phase != best_phase:
+        more = f" It is of another moment or phase ({phase}; the other: {best_phase})."
+    return f"It would do as well as {best.label}, which comes first by number.{more}"
+
+
+def _phase(candidate: Candidate) -> str:
+    has_contrast = candidate.header.get("ContrastBolusAgent")
+    contrast = "with contrast" if has_contrast else "no contrast named"
+    time = _text(candidate.header.get("AcquisitionTime")).split(".")[0]
     return f"{contrast}, at {time[:2]}:{time[2:4]}:{time[4:6]}" if len(time) == 6 else contrast
 
 
-def beyond(one: Candidate) -> str:
-    ends = (("below", one.lungs.cut_below), ("above", one.lungs.cut_above))
-    return " and ".join(end for end, cut in ends if cut)
+def cut_ends(candidate: Candidate) -> str:
+    """Return where the lungs go on outside the series: "below", "above", both, or empty."""
+    ends = (("below", candidate.lungs.cut_below), ("above", candidate.lungs.cut_above))
+    return " and ".join(end for end, is_cut in ends if is_cut)
 
 
 def sharpness(kernel: str) -> int:
-    """Return how sharp a reconstruction is by the name of its kernel: 0 soft or medium, 1 unknown,
-    2 sharp, 3 very.
+    """Return how sharp a kernel is by its name: 0 soft or medium, 1 unknown, 2 sharp, 3 very sharp.
 
     The names are each manufacturer's own: B31f, I70f or Br59 (Siemens; a number from 50 on is
     sharp), STANDARD, LUNG, BONE (GE), B, C, D, L, YA (Philips), FC08, FC51 (Canon, Toshiba).
     """
     name = kernel.upper().strip()
-    for pattern, level in _KERNELS:
+    for pattern, level in KERNELS:
         if re.fullmatch(pattern, name):
             return level
     if found := re.match(r"[A-Z]{1,2}(\d\d)", name):
@@ -182,7 +226,7 @@ def sharpness(kernel: str) -> int:
     return 1
 
 
-_KERNELS = [
+KERNELS = [
     (r"FC(3\d|8\d).*", 3),  # Canon: bones, inner ear
     (r"FC5\d.*", 2),  # lungs
     (r"FC\d\d.*", 0),
@@ -195,19 +239,21 @@ _KERNELS = [
 ]
 
 
+def describe_slices(candidate: Candidate) -> str:
+    """Return the thickness of the slices, and their distance if that is different."""
+    thickness_mm, step_mm = candidate.thickness_mm, candidate.step_mm
+    if thickness_mm is None:
+        return f"{_mm(step_mm)} apart"
+    apart = "" if abs(thickness_mm - step_mm) < 0.05 else f" and {_mm(step_mm)} apart"
+    return f"{_mm(thickness_mm)} thick{apart}"
+
+
 def _thickness(header: Dataset) -> float | None:
     try:
-        thickness = float(numbers(header, "SliceThickness", 1)[0])
+        thickness = float(read_numbers(header, "SliceThickness", 1)[0])
     except SeriesError:
         return None
     return thickness if thickness > 0 else None
-
-
-def thick(one: Candidate) -> str:
-    if one.thickness_mm is None:
-        return f"{_mm(one.step_mm)} apart"
-    apart = "" if abs(one.thickness_mm - one.step_mm) < 0.05 else f" and {_mm(one.step_mm)} apart"
-    return f"{_mm(one.thickness_mm)} thick{apart}"
 
 
 def _mm(value: float) -> str:

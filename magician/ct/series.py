@@ -1,4 +1,4 @@
-"""Which series lie in a folder: the first step of :mod:`magician.ct.volume`."""
+"""The series that lie in a folder: headers and paths, before pixels are read."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from magician.errors import SeriesError
 from magician.files import is_temporary
 from magician.progress import track
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# What tells which images belong together, form a volume, and are worth reading
-_INDEX_TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
-    "Modality", "ImageType", "InstanceNumber", "PatientID", "AcquisitionNumber", "AcquisitionTime",
-    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing", "Rows", "Columns",
-    "PhotometricInterpretation", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent",
+# The elements that sort images into series, give their geometry, and serve to choose a series
+INDEX_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber",
+    "SeriesDescription", "Modality", "ImageType", "InstanceNumber", "PatientID",
+    "AcquisitionNumber", "AcquisitionTime", "ImagePositionPatient", "ImageOrientationPatient",
+    "FrameOfReferenceUID", "PixelSpacing", "Rows", "Columns", "PhotometricInterpretation",
+    "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent",
 ]  # fmt: skip
 
 
 @dataclass
 class Series:
-    """The files of one series, before anything but headers has been read.
+    """The files of one series and their headers.
 
     Attributes
     ----------
     uid : str
     headers, paths : list
-        One for each image; of an enhanced multi-frame image, one for each frame.
+        One for each image, or for each frame of an enhanced multi-frame image.
     images : int
         Number of DICOM objects.
     fault : str
-        Why an object can't be taken apart; empty if all could.
+        Why an enhanced image can't be split into frames; empty without such a fault.
     slices : list of int
-        Which of the headers are no localizers.
+        Indices of the headers that are no localizers.
     """
 
     uid: str
@@ -66,14 +67,16 @@ def image_type(header: Dataset) -> list[str]:
 
 
 def is_localizer(header: Dataset) -> bool:
-    """Say whether a CT image is a localizer (PS3.3 C.8.2.1.1.1)."""
+    """Tell whether a CT image is a localizer (PS3.3 C.8.2.1.1.1)."""
     return "LOCALIZER" in image_type(header)
 
 
-def find_series(
+def collect_series(
     folder: str | os.PathLike[str], *, progress: bool
 ) -> tuple[list[Series], list[Path]]:
-    """Return the series below a folder by series number, and the DICOM files that can't be read.
+    """Return the series in a folder and below it, and the DICOM files that can't be read.
+
+    The series are sorted by series number, then by UID.
 
     Raises
     ------
@@ -89,21 +92,21 @@ def find_series(
         if is_temporary(path) or not (path.is_file() and _looks_like_dicom(path)):
             continue
         try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=_INDEX_TAGS)
+            header = dcmread(path, stop_before_pixels=True, specific_tags=INDEX_TAGS)
             if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
                 continue
-            # its functional groups are large, and seldom wanted
+            # Functional groups are large, and single images have none: they are read here only
             if header.get("SOPClassUID") in ENHANCED:
                 header = dcmread(path, stop_before_pixels=True)
             found[str(header.SeriesInstanceUID)].append((header, path))
-        # pydicom raises many kinds for files that are cut short or forged
+        # pydicom raises many kinds for damaged files
         except Exception as error:
-            _logger.warning("can't read the DICOM file %s: %s", path, error)
+            logger.warning("can't read the DICOM file %s: %s", path, error)
             damaged.append(path)
     if not found and not damaged:
         raise SeriesError(f"There is no DICOM file in {folder} or below it.")
-    series = [_make_series(uid, items) for uid, items in found.items()]
-    return sorted(series, key=lambda one: (one.number, one.uid)), damaged
+    collected = [_make_series(uid, images) for uid, images in found.items()]
+    return sorted(collected, key=lambda series: (series.number, series.uid)), damaged
 
 
 def _looks_like_dicom(path: Path) -> bool:
@@ -111,33 +114,34 @@ def _looks_like_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _make_series(uid: str, items: list[tuple[Dataset, Path]]) -> Series:
-    unique: dict[str, Path] = {}
+def _make_series(uid: str, files: list[tuple[Dataset, Path]]) -> Series:
+    first_paths: dict[str, Path] = {}
     images = []
-    for header, path in items:
-        instance = str(header.get("SOPInstanceUID"))
-        if instance in unique and path.read_bytes() == unique[instance].read_bytes():
-            # the same file twice; another file under the same UID is for the reader to refuse
-            continue
-        unique.setdefault(instance, path)
-        images.append((header, path))
+    for header, path in files:
+        instance_uid = str(header.get("SOPInstanceUID"))
+        first_path = first_paths.setdefault(instance_uid, path)
+        # A copy of a file counts once. Two different files with one UID both stay: as two images at
+        # one position they are refused later.
+        if first_path is path or path.read_bytes() != first_path.read_bytes():
+            images.append((header, path))
     try:
-        slices = [(part, path) for image, path in images for part in _parts(image)]
+        slices = [(header, path) for image, path in images for header in _split(image)]
         fault = ""
-    except Exception as error:  # ours, or whatever pydicom says about sequences that are none
+    except Exception as error:  # SeriesError, or any kind from pydicom for damaged sequences
         slices, fault = images, str(error)
     return Series(
         uid, [header for header, _ in slices], [path for _, path in slices], len(images), fault
     )
 
 
-def _parts(image: Dataset) -> Sequence[Dataset]:
+def _split(image: Dataset) -> Sequence[Dataset]:
+    """Return the headers of the slices in one object: those of its frames, or its own."""
     return frames_of(image) if image.get("SOPClassUID") in ENHANCED else [image]
 
 
 def _series_number(header: Dataset) -> int:
     try:
         return int(header.SeriesNumber)
-    # missing, empty or no number: it only sorts a list
+    # It may be missing, empty or no number: it serves only to sort a list
     except (AttributeError, TypeError, ValueError):
         return 0

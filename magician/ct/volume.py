@@ -1,4 +1,4 @@
-"""Read one CT series as one exact volume in Hounsfield units, or say why that can't be done.
+"""The CT volume: one series as one exact array in Hounsfield units, or the reason why not.
 
 Axis order is (slice, row, column) throughout, coordinates are DICOM's patient coordinates in mm:
 LPS, x grows to the patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1).
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom import Dataset
 
-from magician.ct.geometry import stack
-from magician.ct.hounsfield import decode, read_whole
+from magician.ct.geometry import stack_slices
+from magician.ct.hounsfield import decode_slice, read_image
 from magician.ct.multiframe import ENHANCED, frames_of
-from magician.ct.selection import SeriesSummary, choose, why_unreadable
-from magician.ct.series import Series, find_series
+from magician.ct.selection import SeriesSummary, select_series, unreadable_reason
+from magician.ct.series import Series, collect_series
 from magician.errors import SeriesError
 from magician.progress import track
 
 if TYPE_CHECKING:
     import SimpleITK
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class CTVolume:
     Attributes
     ----------
     hu : array of float32, shape (slices, rows, columns), in HU
-        Slices from feet to head; of a series that is not axial, along its slice normal.
+        Slices from feet to head. The slices of a series that is not axial run along its normal.
     headers : tuple of Dataset
-        The header of each slice in the same order, without its pixel data. Of an enhanced
-        multi-frame CT these are made from the functional groups, one for each frame, with its
-        ``frame_number``.
+        The header of each slice in the same order, without its pixel data. The headers of an
+        enhanced multi-frame CT are made from its functional groups, one for each frame, with its
+        `frame_number`.
     spacing_mm : tuple of float
         Distance between neighbouring voxels: (slice, row, column).
     affine : array of float, shape (4, 4)
@@ -56,8 +56,9 @@ class CTVolume:
     paths: tuple[Path, ...] = ()
 
     def to_sitk(self) -> SimpleITK.Image:
-        """Return the volume as a SimpleITK image; ITK's axis order is (column, row, slice), its
-        space is LPS too.
+        """Return the volume as a SimpleITK image.
+
+        Its axis order is (column, row, slice); its coordinates are in LPS mm, too.
         """
         import SimpleITK as sitk  # noqa: N813
 
@@ -70,16 +71,17 @@ class CTVolume:
 
 
 def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> list[SeriesSummary]:
-    """List the series in a folder and below it, and say which of them is the CT to read, and why.
+    """List the series in a folder and below it, say which of them is the CT to read, and why.
 
-    At most one series is chosen, for measuring lungs: axial CT images that are not derived from
-    others, form an exact volume, and show lungs. Among several, these count in turn: as much of the
-    lungs as any other shows; both ends of them; no gaps between slices; thin slices, as far down as
-    1 mm; a kernel that is not sharp; images made during the examination; no more slices than
-    needed; the lower series number. Some slices of each candidate are decoded to look for lungs.
+    At most one series is chosen, for measuring lungs. Its images are axial, are not derived from
+    other images, form an exact volume, and show lungs. These criteria decide between several
+    series, the most important first: the height of the lungs that it shows; both ends of the lungs;
+    no gaps between slices; thin slices, down to 1 mm; a kernel that is not sharp; images made
+    during the examination; no more slices than needed; the lower series number. Some slices of each
+    candidate are decoded to look for lungs.
 
-    Files that are not DICOM are ignored. What takes more than two seconds shows a progress bar,
-    unless ``progress`` is False.
+    Files that are not DICOM are ignored. A step that takes more than two seconds shows a progress
+    bar, unless `progress` is False.
 
     Returns
     -------
@@ -91,8 +93,8 @@ def list_series(folder: str | os.PathLike[str], *, progress: bool = True) -> lis
     SeriesError
         If there is no such folder, or no DICOM file in it.
     """
-    series, _ = find_series(folder, progress=progress)
-    return choose(series, progress=progress)
+    series_list, _ = collect_series(folder, progress=progress)
+    return select_series(series_list, progress=progress)
 
 
 def read_series(
@@ -104,7 +106,7 @@ def read_series(
     ----------
     folder : path
     series_instance_uid : str, optional
-        The series to read. Left out, it is the one that :func:`list_series` marks as chosen.
+        The series to read. By default, it is the one that `list_series` marks as chosen.
     progress : bool
         Show a progress bar for each step that takes more than two seconds.
 
@@ -125,50 +127,52 @@ def read_series(
     that the header declares as padding (PS3.3 C.7.5.1.1.2) become air, -1024 HU. Localizers within
     the series are left out.
     """
-    series, damaged = find_series(folder, progress=progress)
+    series_list, damaged = collect_series(folder, progress=progress)
     if damaged:
         raise SeriesError(
-            f"{len(damaged)} DICOM file(s) can't be read, and might belong to the series, for instance {damaged[0]}. "
-            f"Retrieve the study again, or remove them."
+            f"{len(damaged)} DICOM file(s) can't be read, and might belong to the series, "
+            f"for instance {damaged[0]}. Retrieve the study again, or remove them."
         )
-    wanted = _choose_one(series, series_instance_uid, folder, progress)
-    if why := why_unreadable(wanted):
-        raise SeriesError(f"The series {wanted.uid} can't be read as a CT volume. {why}")
-    if len(wanted.slices) < len(wanted.headers):
-        _logger.info(
-            "left out %d localizer(s) of the series", len(wanted.headers) - len(wanted.slices)
-        )
+    series = _choose_series(series_list, series_instance_uid, folder, progress)
+    if reason := unreadable_reason(series):
+        raise SeriesError(f"The series {series.uid} can't be read as a CT volume. {reason}")
+    localizers = len(series.headers) - len(series.slices)
+    if localizers:
+        logger.info("left out %d localizer(s) of the series", localizers)
     return _read_slices(
-        [wanted.headers[i] for i in wanted.slices],
-        [wanted.paths[i] for i in wanted.slices],
+        [series.headers[i] for i in series.slices],
+        [series.paths[i] for i in series.slices],
         progress,
     )
 
 
-def _choose_one(
-    series: list[Series], uid: str | None, folder: str | os.PathLike[str], progress: bool
+def _choose_series(
+    series_list: list[Series], uid: str | None, folder: str | os.PathLike[str], progress: bool
 ) -> Series:
-    for one in series:
-        if one.uid == uid:
-            return one
-    summaries = choose(series, progress=progress)
-    for one, summary in zip(series, summaries, strict=True):
+    for series in series_list:
+        if series.uid == uid:
+            return series
+    summaries = select_series(series_list, progress=progress)
+    for series, summary in zip(series_list, summaries, strict=True):
         if uid is None and summary.chosen:
-            return one
-    what = f"no series {uid}" if uid else "no series that can be chosen"
-    there = " ".join(
-        f"{one.series_instance_uid} ({one.modality or '?'}, {one.images} images): {one.reason}"
-        for one in summaries
+            return series
+    missing = f"no series {uid}" if uid else "no series that can be chosen"
+    others = " ".join(
+        f"{summary.series_instance_uid} ({summary.modality or '?'}, {summary.images} images): "
+        f"{summary.reason}"
+        for summary in summaries
     )
-    raise SeriesError(f"There is {what} in {folder}. There is: {there}")
+    raise SeriesError(f"There is {missing} in {folder}. There is: {others}")
 
 
 def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> CTVolume:
-    """Read slices of which a first look has given these headers; a slice is a file, or a frame of
-    one.
+    """Read slices, each a file or a frame of one, and stack them.
+
+    `headers` and `paths` come from `collect_series`, one for each slice. These headers hold a few
+    elements only; the volume gets the complete ones.
     """
     files = list(dict.fromkeys(paths))
-    images = {path: read_whole(path) for path in track(files, "reading", "file", progress=progress)}
+    images = {path: read_image(path) for path in track(files, "reading", "file", progress=progress)}
     frames = {
         path: frames_of(image)
         for path, image in images.items()
@@ -178,16 +182,16 @@ def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> C
         frames[path][header.frame_number - 1] if path in frames else images[path]
         for header, path in zip(headers, paths, strict=True)
     ]
-    where = stack(headers)
-    headers = [headers[i] for i in where.order]
-    paths = [paths[i] for i in where.order]
+    stack = stack_slices(headers)
+    headers = [headers[i] for i in stack.order]
+    paths = [paths[i] for i in stack.order]
     hu = None
     slices = list(zip(headers, paths, strict=True))
     for i, (header, path) in enumerate(track(slices, "decoding", "slice", progress=progress)):
-        plane = decode(images[path], header, path)
+        plane = decode_slice(images[path], header, path)
         if path not in frames:
-            del header.PixelData  # or a volume would hold every image twice
+            del header.PixelData  # `hu` holds the same pixels
         if hu is None:
             hu = np.empty((len(paths), *plane.shape), np.float32)
         hu[i] = plane
-    return CTVolume(hu, tuple(headers), where.spacing_mm, where.affine, tuple(paths))
+    return CTVolume(hu, tuple(headers), stack.spacing_mm, stack.affine, tuple(paths))

@@ -17,8 +17,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import pixel_array
 from pydicom.uid import CTImageStorage, RLELossless, SegmentationStorage
 
-from magician.ct.geometry import numbers
-from magician.ct.hounsfield import decode
+from magician.ct.geometry import read_numbers
+from magician.ct.hounsfield import decode_slice
 from magician.errors import SeriesError
 from magician.rendering.orientation import patient_orientation
 from magician.rendering.windowing import PRESETS, window
@@ -155,8 +155,12 @@ def arrange(paths: tuple[str, ...]) -> Arrangement:
     except Exception:  # damaged
         return Arrangement(as_numbered, ((),) * len(paths))
     try:
-        directions = np.array([numbers(header, "ImageOrientationPatient", 6) for header in headers])
-        positions = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
+        directions = np.array(
+            [read_numbers(header, "ImageOrientationPatient", 6) for header in headers]
+        )
+        positions = np.array(
+            [read_numbers(header, "ImagePositionPatient", 3) for header in headers]
+        )
     except Exception:  # without positions, or damaged
         return Arrangement(as_numbered, letters)
     if np.ptp(directions, axis=0).max() > 1e-3:
@@ -248,7 +252,7 @@ def _colours(image: Dataset) -> np.ndarray:
 
 def _greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.ndarray:
     """Return a grey picture, uint8 (rows, columns)."""
-    values = decode(image, image, Path(image.filename))
+    values = decode_slice(image, image, Path(image.filename))
     is_ct = image.SOPClassUID == CTImageStorage
     if not is_ct or center_and_width is None:
         center_and_width = _own_window(image) or (
@@ -279,7 +283,7 @@ def _with_square_pixels(picture: Image.Image, image: Dataset) -> Image.Image:
     round.
     """
     try:
-        row_mm, column_mm = numbers(image, "PixelSpacing", 2)
+        row_mm, column_mm = read_numbers(image, "PixelSpacing", 2)
     except SeriesError:
         return picture
     ratio = row_mm / column_mm if min(row_mm, column_mm) > 0 else 1

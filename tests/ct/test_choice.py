@@ -262,9 +262,10 @@ def test_lungs_that_are_cut_off_are_said_to_be(tmp_path):
 def test_only_slices_that_could_tell_something_are_decoded(tmp_path, monkeypatch):
     write_series(series("Thin", 1, thickness=0.25), tmp_path)
     decoded = []
-    decode = hounsfield.decode
+    decode_slice = hounsfield.decode_slice
     monkeypatch.setattr(
-        "magician.ct.selection.decode", lambda *given: decoded.append(given[2]) or decode(*given)
+        "magician.ct.selection.decode_slice",
+        lambda *given: decoded.append(given[2]) or decode_slice(*given),
     )
     (only,) = list_series(tmp_path)
     assert only.slices == 240
@@ -272,7 +273,7 @@ def test_only_slices_that_could_tell_something_are_decoded(tmp_path, monkeypatch
 
 
 def test_nothing_is_decoded_when_a_series_is_asked_for(small_series, tmp_path, monkeypatch):
-    monkeypatch.setattr("magician.ct.selection.decode", None)
+    monkeypatch.setattr("magician.ct.selection.decode_slice", None)
     write_series(small_series, tmp_path)
     assert len(read_series(tmp_path, small_series[0].SeriesInstanceUID).hu) == 12
 

@@ -171,7 +171,7 @@ REFUSED = {
     ),
     "no position anywhere": (
         lambda: change(ct_series(), ImagePositionPatient=None),
-        "Image 1 has no usable ImagePositionPatient: found [nan]. So it is with 12 of 12 images.",
+        "Image 1 has no usable ImagePositionPatient: found [nan]. The same holds for 12 of 12 images.",
     ),
     "MONOCHROME1": (
         lambda: change(ct_series(), slice(2, 4), PhotometricInterpretation="MONOCHROME1"),
