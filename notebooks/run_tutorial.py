@@ -1,5 +1,6 @@
-"""Run the tutorial from top to bottom, as a learner would, and leave it under build/ with an HTML
-copy.
+"""Run the tutorial from top to bottom, as a learner would.
+
+The executed notebook and an HTML copy of it lie under build/ afterwards.
 
 Every cell is really executed, in a new kernel of this Python. Called by ``make tutorial``. With
 ``--store`` (``make outputs``) the new outputs replace those of the notebook in the repository, less
@@ -42,9 +43,8 @@ def main(arguments: list[str]) -> int:
     finally:
         page = _write(notebook)
     print(_printed_by(notebook, "# Cell 15:"))
-    print(
-        f"where to look:   {page.relative_to(HERE.parent)} in a browser, {page.stem}.ipynb in Jupyter"
-    )
+    place = page.relative_to(HERE.parent)
+    print(f"where to look:   {place} in a browser, {page.stem}.ipynb in Jupyter")
     if "--store" in arguments:
         nbformat.write(_cleaned(notebook), NOTEBOOK)
     return 0
@@ -67,9 +67,7 @@ def _write(notebook) -> Path:
 
 
 def _still(notebook):
-    """Keep the pictures of the viewers only: a page without a kernel can't run them, and would show
-    nothing.
-    """
+    """Keep only the pictures of the viewers: a page without a kernel can't run the viewers."""
     still = copy.deepcopy(notebook)
     for cell in still.cells:
         for output in cell.get("outputs", []):
@@ -86,9 +84,7 @@ def _printed_by(notebook, first_line: str) -> str:
 
 
 def _cleaned(notebook):
-    """Leave out what a reader of the stored notebook can't use: times, widget states, bars that
-    stand at 0 %.
-    """
+    """Leave out what readers of the stored notebook can't use: times, widget states, empty bars."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info.pop("version", None)
     for cell in notebook.cells:
