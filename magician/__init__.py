@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician import errors as errors
     from magician import web as web
     from magician.checks.conformance import Conformance, check_conformance
-    from magician.checks.rebuild import read_segmentation
     from magician.checks.round_trip import RoundTrip, verify_round_trip
+    from magician.checks.segmentation_reader import read_segmentation
     from magician.client.diagnosis import Diagnosis, diagnose
     from magician.client.echo import echo
     from magician.client.find import find_instances, find_series, find_studies
@@ -142,8 +142,8 @@ __all__ = [
 # Each module with the public names that it holds: what the imports above say to type checkers
 MODULES = {
     "checks.conformance": "Conformance check_conformance",
-    "checks.rebuild": "read_segmentation",
     "checks.round_trip": "RoundTrip verify_round_trip",
+    "checks.segmentation_reader": "read_segmentation",
     "client.diagnosis": "Diagnosis diagnose",
     "client.echo": "echo",
     "client.find": "find_instances find_series find_studies",

@@ -1,13 +1,13 @@
-"""What a SEG and an SR say, read from their elements alone; used by
-:mod:`magician.checks.round_trip`.
+"""The contents of a SEG and of an SR, read from their elements alone (PS3.3 A.51, A.35.13).
 
-Nothing here is shared with what makes these objects, neither code nor tables: a mistake that both
-had would cancel out and prove nothing. Coordinates are DICOM's patient coordinates in mm, LPS.
+This module shares nothing with the code that makes these objects, neither functions nor tables: a
+mistake that both had would cancel out and prove nothing. Coordinates are DICOM's patient
+coordinates in mm, LPS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 
@@ -19,8 +19,11 @@ from magician.checks.consistency import references
 from magician.errors import ResultError
 
 SIDES = ("right", "left")
-_LUNG_CODES = {"3341006": "right", "44029006": "left"}  # SNOMED CT: right lung, left lung
-_BETWEEN_VOXELS = 0.1  # of a voxel: a pixel that is farther from every voxel lies between them
+# SNOMED CT: a code for each lung, or Lung with a side as its modifier
+CODES_OF_A_LUNG = {"3341006": "right", "44029006": "left"}
+CODE_OF_LUNG = "39607008"
+CODES_OF_A_SIDE = {"24028007": "right", "7771000": "left"}
+GRID_TOLERANCE = 0.1  # of a voxel: a pixel that is farther from every voxel lies between them
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Frame:
     pixels : array of bool, shape (rows, columns)
     origin, down, right : array, shape (3,), in LPS mm
         The centre of its first pixel, and the steps to the next row and the next column.
-    slice_step_mm : float
-        Spacing Between Slices.
+    slice_step_mm : float or None
+        Spacing Between Slices; None if the SEG does not give it.
     source : str
-        SOP Instance UID of the CT image that it says it was made from; empty if it says nothing.
+        SOP Instance UID of the CT image that the frame was made from; empty if the SEG does not
+        name exactly one.
     """
 
     side: str
@@ -45,28 +49,54 @@ class Frame:
     origin: np.ndarray
     down: np.ndarray
     right: np.ndarray
-    slice_step_mm: float
+    slice_step_mm: float | None
     source: str
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of one voxel, as the SEG itself gives its size."""
+        """Volume of one voxel, from the spacings in the SEG itself.
+
+        Raises
+        ------
+        ResultError
+            If the SEG does not give the spacing between slices.
+        """
+        if self.slice_step_mm is None:
+            raise ResultError("The SEG does not give the spacing between its slices.")
         return float(np.linalg.norm(np.cross(self.down, self.right))) * self.slice_step_mm / 1000
 
     def slice_in(self, grid: np.ndarray, shape: tuple[int, ...]) -> int:
-        """Return on which slice of a grid the middle of the frame lies."""
-        middle = self.at(*((n - 1) / 2 * np.ones(1) for n in shape))[:, 0]
+        """Return the index of the slice of a grid on which the middle of the frame lies.
+
+        Parameters
+        ----------
+        grid : array, shape (4, 4)
+            As `grid_of` gives it.
+        shape : tuple of int
+            (rows, columns) of the frame.
+        """
+        middle = self.at(*((count - 1) / 2 * np.ones(1) for count in shape))[:, 0]
         return round(float((np.linalg.inv(grid) @ [*middle, 1])[0]))
 
     def at(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Return the patient coordinates of pixels, shape (3, pixels)."""
         return self.origin[:, None] + self.down[:, None] * row + self.right[:, None] * column
 
+    def voxels_in(self, grid: np.ndarray) -> np.ndarray:
+        """Return the places on a grid of the pixels that are set: (slice, row, column), not rounded.
+
+        Returns
+        -------
+        array of float, shape (3, pixels)
+        """
+        to_voxel = np.linalg.inv(grid)
+        return to_voxel[:3, :3] @ self.at(*np.nonzero(self.pixels)) + to_voxel[:3, 3:]
+
 
 @dataclass(frozen=True)
 class Measured:
-    """What the SR says of one lung: volume, tracking UID, and the SEG and segment number that it
-    points at.
+    """The measurements of one lung in an SR: its volume, its tracking UID, and the SOP Instance UID
+    and segment number to which it refers.
     """
 
     volume_ml: float
@@ -75,9 +105,10 @@ class Measured:
     segment: int
 
 
-def _or_say_that(what: str) -> Callable:
-    """Make a reader raise a ResultError that begins so: what came back from a PACS may lack
-    anything.
+def _or_report(failure: str) -> Callable:
+    """Make a reader raise a ResultError that begins with these words, whatever it stumbles over.
+
+    An object that comes from a PACS may lack any attribute.
     """
 
     def decorate(read: Callable) -> Callable:
@@ -88,49 +119,73 @@ def _or_say_that(what: str) -> Callable:
             except ResultError:
                 raise
             except Exception as error:
-                raise ResultError(f"{what}: {type(error).__name__}: {error}") from error
+                raise ResultError(f"{failure}: {type(error).__name__}: {error}") from error
 
         return reading
 
     return decorate
 
 
-@_or_say_that("The SEG can't be read")
+@_or_report("The SEG can't be read")
 def frames_of(seg: Dataset) -> list[Frame]:
     """Read the frames of a SEG (PS3.3 A.51; C.7.6.16.2 for their geometry).
 
     Raises
     ------
     ResultError
-        If it can't be read.
+        If it can't be read, or has a segment that is neither lung.
     """
+    sides = {int(item.SegmentNumber): _side_of(item) for item in seg.SegmentSequence}
+    for segment in seg.SegmentSequence:
+        if not _side_of(segment):
+            code = segment.SegmentedPropertyTypeCodeSequence[0]
+            raise ResultError(
+                f"Segment {segment.SegmentNumber} of the SEG is "
+                f"{code.get('CodeMeaning', code.CodeValue)!r}, "
+                f"which is neither right nor left lung."
+            )
     shape = (int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
-    groups, shared = (
-        list(seg.PerFrameFunctionalGroupsSequence),
-        seg.SharedFunctionalGroupsSequence[0],
-    )
-    needed = -(-int(np.prod(shape)) // 16) * 2  # bits, in an even number of bytes (PS3.5 8.1.1)
-    if len(groups) != shape[0] or len(seg.PixelData) != needed:
-        raise ResultError(
-            f"The SEG announces {shape[0]} frames, describes {len(groups)}, "
-            f"and holds {len(seg.PixelData)} bytes of pixels where it needs {needed}."
-        )
-    sides = {number: side for side, (number, _) in segments_of(seg).items()}
+    groups = list(seg.PerFrameFunctionalGroupsSequence)
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    if len(groups) != shape[0]:
+        raise ResultError(f"The SEG describes {len(groups)} frames and holds {shape[0]}.")
+    _check_size(seg, shape)
     pixels = pixel_array(seg).reshape(shape).astype(bool)
     return [
         _frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)
     ]
 
 
-@_or_say_that("The segments of the SEG can't be read")
+def _check_size(seg: Dataset, shape: tuple[int, int, int]) -> None:
+    """Raise an error if uncompressed frames, at one bit a pixel, need another number of bytes."""
+    if seg.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    needed = -(-int(np.prod(shape)) // 8)
+    if len(seg.PixelData) not in (needed, needed + needed % 2):  # even in a file (PS3.5 8.1.1)
+        raise ResultError(
+            f"The SEG can't be read: it holds {len(seg.PixelData)} bytes of pixels, "
+            f"and its {shape[0]} frames need {needed}."
+        )
+
+
+@_or_report("The segments of the SEG can't be read")
 def segments_of(seg: Dataset) -> dict[str, tuple[int, str]]:
     """Return the segment number and tracking UID of each lung, by the code of the segment."""
-    found = {}
-    for item in seg.SegmentSequence:
-        code = item.SegmentedPropertyTypeCodeSequence[0].CodeValue
-        if code in _LUNG_CODES:
-            found[_LUNG_CODES[code]] = (int(item.SegmentNumber), str(item.get("TrackingUID", "")))
-    return found
+    return {
+        _side_of(segment): (int(segment.SegmentNumber), str(segment.get("TrackingUID", "")))
+        for segment in seg.SegmentSequence
+        if _side_of(segment)
+    }
+
+
+def _side_of(segment: Dataset) -> str:
+    """Return the side of the lung that a segment is, by its code; empty if it is none."""
+    code = segment.SegmentedPropertyTypeCodeSequence[0]
+    if code.CodeValue == CODE_OF_LUNG:
+        modifiers = code.get("SegmentedPropertyTypeModifierCodeSequence") or []
+        sides = [CODES_OF_A_SIDE.get(modifier.CodeValue, "") for modifier in modifiers]
+        return next(filter(None, sides), "")
+    return CODES_OF_A_LUNG.get(code.CodeValue, "")
 
 
 def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int, str]) -> Frame:
@@ -140,10 +195,11 @@ def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int,
     axes = np.array(macro("PlaneOrientationSequence").ImageOrientationPatient, float).reshape(2, 3)
     measures = macro("PixelMeasuresSequence")
     number = int(macro("SegmentIdentificationSequence").ReferencedSegmentNumber)
+    slice_step_mm = measures.get("SpacingBetweenSlices")
     sources = [
-        str(image.ReferencedSOPInstanceUID)
+        str(image.get("ReferencedSOPInstanceUID", ""))
         for derivation in group.get("DerivationImageSequence") or []
-        for image in derivation.SourceImageSequence
+        for image in derivation.get("SourceImageSequence") or []
     ]
     return Frame(
         sides[number],
@@ -151,12 +207,12 @@ def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int,
         np.array(macro("PlanePositionSequence").ImagePositionPatient, float),
         axes[1] * float(measures.PixelSpacing[0]),
         axes[0] * float(measures.PixelSpacing[1]),
-        float(measures.SpacingBetweenSlices),
+        None if slice_step_mm is None else float(slice_step_mm),
         sources[0] if len(sources) == 1 else "",
     )
 
 
-def grid_of(headers) -> np.ndarray:
+def grid_of(headers: Sequence[Dataset]) -> np.ndarray:
     """Return the affine (4, 4) from (slice, row, column, 1) to LPS mm, from the position of each
     header.
     """
@@ -179,25 +235,24 @@ def place(
     -------
     mask : array of bool, of this shape
     lost : int
-        Pixels that lie between the voxels or outside them, and those that come to lie on another
-        one.
+        The number of pixels that lie between the voxels or outside them, or on a voxel that another
+        pixel has already.
     """
     mask, lost = np.zeros(shape, bool), 0
-    to_voxel = np.linalg.inv(grid)
     for frame in frames:
         if frame.side == side and frame.pixels.any():
-            exact = to_voxel[:3, :3] @ frame.at(*np.nonzero(frame.pixels)) + to_voxel[:3, 3:]
-            voxel = np.rint(exact).astype(int)
-            good = (np.abs(exact - voxel) <= _BETWEEN_VOXELS).all(axis=0)
-            good &= ((voxel >= 0) & (voxel < np.array(shape)[:, None])).all(axis=0)
-            where = tuple(voxel[:, good])
-            lost += int((~good).sum() + mask[where].sum())
-            mask[where] = True
+            exact = frame.voxels_in(grid)
+            voxels = np.rint(exact).astype(int)
+            on_grid = (np.abs(exact - voxels) <= GRID_TOLERANCE).all(axis=0)
+            on_grid &= ((voxels >= 0) & (voxels < np.array(shape)[:, None])).all(axis=0)
+            index = tuple(voxels[:, on_grid])
+            lost += int((~on_grid).sum() + mask[index].sum())
+            mask[index] = True
     return mask, lost
 
 
 def centre_of(frames: list[Frame], side: str) -> np.ndarray:
-    """Return the centre of gravity of one lung in LPS mm; not a number if nothing is there."""
+    """Return the centre of gravity of one lung in LPS mm; not a number if the lung is empty."""
     total, count = np.zeros(3), 0
     for frame in frames:
         if frame.side == side:
@@ -208,13 +263,13 @@ def centre_of(frames: list[Frame], side: str) -> np.ndarray:
 
 
 def volume_of(frames: list[Frame], side: str) -> float:
-    """Return the volume of one lung in ml, with the voxel size that the SEG gives."""
+    """Return the volume of one lung in ml, from the spacings in the SEG itself."""
     return float(sum(frame.pixels.sum() * frame.voxel_ml for frame in frames if frame.side == side))
 
 
-@_or_say_that("The SR can't be read")
+@_or_report("The SR can't be read")
 def measured_by(sr: Dataset) -> dict[str, Measured]:
-    """Read what an SR says of each lung (PS3.16 TID 1500: its measurement groups are of TID 1411).
+    """Read the measurements of each lung in an SR (PS3.16 TID 1500, with groups of TID 1411).
 
     Raises
     ------
@@ -224,7 +279,7 @@ def measured_by(sr: Dataset) -> dict[str, Measured]:
     return dict(_measured(group) for group in _groups(sr))
 
 
-@_or_say_that("The references can't be read")
+@_or_report("The references can't be read")
 def referenced_by(dataset: Dataset) -> set[str]:
     """Return every SOP Instance UID that an object refers to, but for those of its patient, study
     and procedure.
@@ -247,7 +302,7 @@ def _measured(group: Dataset) -> tuple[str, Measured]:
     if unit != "mL":
         raise ResultError(f"its volume is in {unit} and not in mL")
     segment = content["121191"].ReferencedSOPSequence[0]  # Referenced Segment
-    return _LUNG_CODES[content["121071"].ConceptCodeSequence[0].CodeValue], Measured(  # Finding
+    return CODES_OF_A_LUNG[content["121071"].ConceptCodeSequence[0].CodeValue], Measured(  # Finding
         float(volume.NumericValue),
         str(content["112040"].UID),  # Tracking Unique Identifier
         str(segment.ReferencedSOPInstanceUID),

@@ -28,7 +28,7 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.uid import RLELossless
 
 import magician
-from magician.checks.rebuild import read_segmentation
+from magician.checks.segmentation_reader import read_segmentation
 from magician.ct.volume import CTVolume, read_series
 from magician.errors import ResultError
 from magician.rendering.overlay import TINT
