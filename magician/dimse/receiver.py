@@ -14,8 +14,9 @@ from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from magician.dimse.contexts import SYNTAXES_TAKEN
-from magician.dimse.reception import Refused, Room, keep, read_object
+from magician.dimse.reception import Refused, keep, read_object
 from magician.dimse.status import OUT_OF_RESOURCES, SUCCESS
+from magician.dimse.storage_quota import StorageQuota
 from magician.files import open_folder
 from magician.node import check_ae_title
 from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
@@ -98,7 +99,12 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._room, self._stopping = Room(self._limits, self.folder), False
+        self._quota = StorageQuota(
+            self.folder,
+            instances=self._limits.instances,
+            total_bytes=self._limits.total_bytes,
+        )
+        self._stopping = False
         self._server, self.node = start_listening(
             ae, self._host, self._port, handlers, limits=self._limits, tls=self._tls
         )
@@ -146,7 +152,7 @@ class Receiver:
 
     def _keep(self, event: evt.Event) -> int:
         try:
-            path = keep(event, self.folder, *read_object(event), self._room)
+            path = keep(event, self.folder, *read_object(event), self._quota)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             for watcher in self._watching():

@@ -8,8 +8,8 @@ after that has been checked to be a UID, and appears in its folder whole or not 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -17,9 +17,9 @@ from pydicom.uid import UID
 from pynetdicom import evt
 
 from magician.dimse.status import NOT_MATCHING, NOT_UNDERSTOOD, OUT_OF_RESOURCES
-from magician.files import folder_size, instance_path, whole_dataset, write_whole
+from magician.dimse.storage_quota import StorageQuota
+from magician.files import instance_path, whole_dataset, write_whole
 from magician.upper_layer.encoding import file_meta
-from magician.upper_layer.limits import Limits
 
 logger = logging.getLogger(__name__)
 # What a receiver looks at before it keeps an object
@@ -79,12 +79,24 @@ def read_object(
     return header, before + content
 
 
+def refuse_contradiction(event: evt.Event, header: Dataset) -> None:
+    """Raise `Refused`, with 0xA900, if an object is not what its C-STORE request announces (PS3.7
+    9.1.1.1).
+    """
+    uid = str(header.get("SOPInstanceUID", ""))
+    if (
+        uid != event.request.AffectedSOPInstanceUID
+        or header.get("SOPClassUID") != event.request.AffectedSOPClassUID
+    ):
+        raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
+
+
 def keep(
     event: evt.Event,
     folder: Path,
     header: Dataset,
     content: bytes,
-    room: Room | None = None,
+    quota: StorageQuota | None = None,
 ) -> Path:
     """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``.
 
@@ -96,8 +108,8 @@ def keep(
         It must exist.
     header, content
         What `read_object` returned for the same event.
-    room : Room, optional
-        What the folder has room for: it may refuse the object.
+    quota : StorageQuota, optional
+        How much more the folder may hold.
 
     Returns
     -------
@@ -110,53 +122,14 @@ def keep(
         With 0xA900 for an object that contradicts its request or has no proper UID; with 0xA700,
         from an `OSError`, when it could not be written.
     """
+    refuse_contradiction(event, header)
     uid = str(header.get("SOPInstanceUID", ""))
-    if (
-        uid != event.request.AffectedSOPInstanceUID
-        or header.get("SOPClassUID") != event.request.AffectedSOPClassUID
-    ):
-        raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
     try:
         path = instance_path(folder, uid)
-        if room is not None:
-            room.take(len(content))
-        try:
+        with nullcontext() if quota is None else quota.reserve(len(content)):
             write_whole(path, content)
-        except OSError:
-            if room is not None:
-                room.give_back(len(content))
-            raise
     except ValueError as error:
         raise Refused(NOT_MATCHING, f"an object: {error}") from error
     except OSError as error:
         raise Refused(OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}") from error
     return path
-
-
-class Room:
-    """How much more a listener may keep in its folder; safe to use from several threads."""
-
-    def __init__(self, limits: Limits, folder: Path) -> None:
-        self._limits = limits
-        self._instances, self._bytes = folder_size(folder)
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> None:
-        """Count one more object; raises `Refused` with 0xA700 if there is no room for it."""
-        with self._lock:
-            if self._instances >= self._limits.instances:
-                raise Refused(
-                    OUT_OF_RESOURCES, f"an object: {self._limits.instances} are here (instances)"
-                )
-            if self._bytes + size > self._limits.total_bytes:
-                raise Refused(
-                    OUT_OF_RESOURCES, f"an object: {self._bytes} bytes are here (total_bytes)"
-                )
-            self._instances += 1
-            self._bytes += size
-
-    def give_back(self, size: int) -> None:
-        """Take back the count of an object that could not be written after all."""
-        with self._lock:
-            self._instances -= 1
-            self._bytes -= size

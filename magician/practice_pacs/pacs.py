@@ -29,8 +29,9 @@ from pynetdicom.sop_class import (
 )
 
 from magician.dimse.contexts import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
-from magician.dimse.reception import Refused, Room, keep, read_object
+from magician.dimse.reception import Refused, keep, read_object
 from magician.dimse.status import NOT_AUTHORISED, NOT_MATCHING, SUCCESS
+from magician.dimse.storage_quota import StorageQuota
 from magician.errors import MagicianError
 from magician.files import instance_path, is_uid, open_folder, save_dataset
 from magician.node import Node, check_ae_title, is_loopback
@@ -248,7 +249,12 @@ class PracticePacs:
             )
         self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
         open_folder(self._folder)
-        self._index, self._room = Index(), Room(self._limits, self._folder)
+        self._index = Index()
+        self._quota = StorageQuota(
+            self._folder,
+            instances=self._limits.instances,
+            total_bytes=self._limits.total_bytes,
+        )
         for path in sorted(self._folder.glob("*.dcm")):
             try:
                 header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
@@ -305,7 +311,7 @@ class PracticePacs:
         with self._lock:
             known_in = self._index.study_of(header.SOPInstanceUID)
             if known_in is None:
-                self._index.add(header, keep(event, self._folder, header, content, self._room))
+                self._index.add(header, keep(event, self._folder, header, content, self._quota))
             elif known_in != header.StudyInstanceUID:
                 raise Refused(
                     NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study"
