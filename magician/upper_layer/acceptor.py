@@ -276,7 +276,8 @@ def start_listening(
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
     except OSError as error:
         raise MagicianError(
-            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). {explain_bind_error(error)}"
+            f"{ae.ae_title!r} can't listen on {host}:{port} ({error.strerror or error}). "
+            f"{explain_bind_error(error)}"
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
     threading.Thread(
