@@ -21,7 +21,7 @@ from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, TraitError, obs
 
 from magician.ct.volume import CTVolume
 from magician.rendering.overlay import OUTLINE, TINT
-from magician.rendering.slice_renderer import Artist
+from magician.rendering.slice_renderer import SliceRenderer
 from magician.rendering.windowing import PRESETS, window
 
 _HERE = Path(__file__).parent
@@ -66,8 +66,8 @@ class RichViewer(anywidget.AnyWidget):
         self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float
     ) -> None:
         window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
-        self._volume, self._labels, self._artist = volume, labels, Artist(volume, labels)
-        self._planes, self._coding = self._artist.planes, self._artist.coding
+        self._volume, self._labels, self._renderer = volume, labels, SliceRenderer(volume, labels)
+        self._planes, self._coding = self._renderer.planes, self._renderer.value_table
         study = {
             "shape": volume.hu.shape,
             "affine": volume.affine.tolist(),
@@ -106,7 +106,7 @@ class RichViewer(anywidget.AnyWidget):
         from PIL import ImageDraw
 
         place, look = tuple(self.position), {"overlay": self.overlay, "opacity": self.opacity}
-        picture = self._artist.draw(self.plane, place, self.center, self.width, **look)
+        picture = self._renderer.draw(self.plane, place, self.center, self.width, **look)
         height = round(_SIDE * picture.height / picture.width)
         picture = picture.convert("RGB").resize((_SIDE, height))
         pen = ImageDraw.Draw(picture)

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from magician.ct.volume import CTVolume
+from magician.rendering.orientation import position_parts
 from magician.rendering.overlay import OUTLINE, palette
-from magician.rendering.planes import Plane, places, planes
+from magician.rendering.planes import Plane, planes
 from magician.rendering.windowing import window
 
 DPI = 100
@@ -121,7 +122,7 @@ def three_planes(
             tall, wide = (mm * inch for mm in sizes[name])
             axes = figure.add_axes(_box(size, left, 0.06 + (highest - tall) / 2, wide, tall))
             left += wide + 0.06
-            index, *place = plane.place(position, shape)
+            index, *place = plane.place_of(position, shape)
             cut = Slice.cut(volume, labels, plane, index, center, width)
             _show(axes, cut, plane.spacing_mm, outline=1)
             _edges(axes, plane.letters, size=10)
@@ -130,7 +131,7 @@ def three_planes(
             for other, its in shown.items():
                 if other != name:
                     _line(axes, (x, y), its.axes[0] == plane.axes[1], *_LINES[other])
-            where = places(volume, position)[("sagittal", "coronal", "axial").index(name)]
+            where = position_parts(volume, position)[("sagittal", "coronal", "axial").index(name)]
             axes.set_title(
                 f"{name}: {index + 1} of {shape[plane.axes[0]]}, {where} mm",
                 fontsize=10,

@@ -22,8 +22,8 @@ from ipywidgets import (
 )
 
 from magician.ct.volume import CTVolume
-from magician.rendering.planes import where
-from magician.rendering.slice_renderer import Artist
+from magician.rendering.orientation import describe_position
+from magician.rendering.slice_renderer import SliceRenderer
 from magician.rendering.windowing import PRESETS
 
 SIDE = 512  # of the square that a picture fits into, in pixels of the screen
@@ -67,12 +67,12 @@ class WindowViewer(VBox):
         *,
         note: str = "",
     ) -> None:
-        self._volume, self._artist = volume, Artist(volume, labels)
+        self._volume, self._renderer = volume, SliceRenderer(volume, labels)
         self._position = tuple((count - 1) // 2 for count in volume.hu.shape)
         layout, style = Layout(width="480px"), {"description_width": "90px"}
         options = {"layout": layout, "style": style, "continuous_update": True}
         self.plane = ToggleButtons(
-            options=list(self._artist.planes), style={"button_width": "90px"}
+            options=list(self._renderer.planes), style={"button_width": "90px"}
         )
         self.slice = IntSlider(min=1, description="slice", **options)
         self.center = IntSlider(
@@ -126,9 +126,9 @@ class WindowViewer(VBox):
 
     def _turn(self, change=None) -> None:
         """Show the other plane through the same point."""
-        plane, shape = self._artist.planes[self.plane.value], self._volume.hu.shape
+        plane, shape = self._renderer.planes[self.plane.value], self._volume.hu.shape
         self._turning = True  # the sliders move together, and only then say where the point is
-        places = plane.place(self._position, shape)
+        places = plane.place_of(self._position, shape)
         for slider, axis, place in zip(
             (self.slice, self.down, self.across), plane.axes, places, strict=True
         ):
@@ -147,7 +147,7 @@ class WindowViewer(VBox):
     def _move(self, change) -> None:
         if not self._turning:
             places = (self.slice.value - 1, self.down.value - 1, self.across.value - 1)
-            self._position = self._artist.planes[self.plane.value].voxel(
+            self._position = self._renderer.planes[self.plane.value].voxel_at(
                 places, self._volume.hu.shape
             )
             self._redraw()
@@ -157,7 +157,7 @@ class WindowViewer(VBox):
             self.center.value, self.width.value = center, width
 
     def _redraw(self, change=None) -> None:
-        picture = self._artist.draw(
+        picture = self._renderer.draw(
             self.plane.value,
             self._position,
             self.center.value,
@@ -168,7 +168,8 @@ class WindowViewer(VBox):
         )
         self._probe.layout.display = "" if self.point.value else "none"
         if self.point.value:
-            self.value.value = f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {where(self._volume, self._position)}"
+            place = describe_position(self._volume, self._position)
+            self.value.value = f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {place}"
         buffer = BytesIO()
         picture.save(buffer, format="jpeg", quality=90)
         self.image.value = buffer.getvalue()

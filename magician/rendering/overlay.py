@@ -1,6 +1,4 @@
-"""What a slice with its overlay looks like, and how it lies; used by :mod:`magician.results.make`
-and the viewers.
-"""
+"""The overlay: a slice in grey levels, its lungs in blue and outlined."""
 
 from __future__ import annotations
 
@@ -9,10 +7,10 @@ import numpy as np
 from magician.ct.volume import CTVolume
 from magician.rendering.windowing import WINDOW, window
 
-_GREY = np.arange(256)[:, None]
-# blue, vessels still visible
-TINT = np.clip(_GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)
-OUTLINE = np.array([160, 225, 255], np.uint8)  # light, so that the border shows in a grey print too
+GREY = np.arange(256)[:, None]
+# a blue that leaves vessels visible
+TINT = np.clip(GREY * [0.5, 0.6, 0.7] + [16, 62, 124], 0, 255).astype(np.uint8)
+OUTLINE = np.array([160, 225, 255], np.uint8)  # light: visible in a grey print, too
 
 
 def paint(
@@ -22,7 +20,7 @@ def paint(
     width: float = WINDOW[1],
     opacity: float = 1,
 ) -> np.ndarray:
-    """Return one slice, windowed, with its lungs in blue and outlined.
+    """Return one slice in grey levels, with its lungs in blue and outlined.
 
     Parameters
     ----------
@@ -30,7 +28,7 @@ def paint(
     labels : array of uint8, same shape, 0 outside the lungs
     center, width : float, in HU
     opacity : float
-        From 0, no blue at all, to 1.
+        Of the blue, from 0 (none) to 1.
 
     Returns
     -------
@@ -58,7 +56,7 @@ def palette(opacity: float = 1) -> np.ndarray:
     -------
     array of uint8, shape (3, 256, 3): kind of pixel, grey level, colour
     """
-    grey = np.repeat(_GREY, 3, axis=1)
+    grey = np.repeat(GREY, 3, axis=1)
     blue = [
         grey + opacity * (colour - grey) for colour in (TINT.astype(float), OUTLINE.astype(float))
     ]
@@ -66,7 +64,7 @@ def palette(opacity: float = 1) -> np.ndarray:
 
 
 def _border(labels: np.ndarray) -> np.ndarray:
-    """Return the lung pixels that touch a pixel with another label, above, below, left or right."""
+    """Return True for lung pixels with another label above, below, to the left or to the right."""
     padded = np.pad(labels, 1)
     inner = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
@@ -74,7 +72,7 @@ def _border(labels: np.ndarray) -> np.ndarray:
 
 
 def checked_labels(segmentation, volume: CTVolume) -> np.ndarray | None:
-    """Return the labels of a segmentation, or of an array of labels, on the grid of a volume.
+    """Return the labels of a segmentation, or an array of labels, if they fit the volume.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The three planes through a volume, as a radiologist looks at them; used by the viewers."""
+"""The axial, coronal and sagittal plane of a volume, as a radiologist looks at them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from itertools import permutations
 
 import numpy as np
 
+from magician.ct.geometry import axis_directions
 from magician.ct.volume import CTVolume
-from magician.rendering.orientation import letters
+from magician.rendering.orientation import direction_letters
 
-# What runs down and across a picture, in LPS: seen from the feet, from the front, and from the
-# left.
-_SHOWN = {
+# For each plane: the patient's axis that is stepped through, and the directions down and across a
+# picture, in LPS. The views are from the feet, from the front, and from the left.
+VIEWS = {
     "axial": (2, (0, 1, 0), (1, 0, 0)),
     "coronal": (1, (0, 0, -1), (1, 0, 0)),
     "sagittal": (0, (0, 0, -1), (0, 1, 0)),
@@ -21,19 +22,19 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Plane:
-    """How the pictures of one plane are cut out of a volume.
+    """The way in which the pictures of one plane are cut out of a volume.
 
     Attributes
     ----------
     axes : tuple of int
-        The axis of the volume that is stepped through, the one that runs down a picture, and the
-        one across it.
+        Three axes of the volume: the one that is stepped through, the one that runs down a picture,
+        and the one that runs across it.
     flips : tuple of bool
-        Whether the picture shows the second and the third of them from their end.
+        (down, across): whether the picture shows this axis from its end to its start.
     spacing_mm : tuple of float
         (down, across).
     letters : tuple of str
-        To which side of the patient the left, right, upper and lower edge of the picture lie.
+        The sides of the patient at the left, right, upper and lower edge of the picture.
     """
 
     axes: tuple[int, int, int]
@@ -42,32 +43,40 @@ class Plane:
     letters: tuple[str, str, str, str]
 
     def picture(self, array: np.ndarray, index: int) -> np.ndarray:
-        """Return one picture, a view of an array on the grid of the volume; ``index`` counts from
-        0.
+        """Return one picture, a view of an array on the grid of the volume.
+
+        Parameters
+        ----------
+        array : array, shape (slices, rows, columns)
+        index : int
+            The number of the picture in this plane, counted from 0.
+
+        Returns
+        -------
+        array, shape (down, across)
         """
         down, across = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return array.transpose(self.axes)[index, down, across]
 
-    def place(
+    def place_of(
         self, position: tuple[int, int, int], shape: tuple[int, int, int]
     ) -> tuple[int, int, int]:
-        """Return which picture shows a voxel, and where: (picture, down, across), all counted from
-        0.
+        """Return the place at which a voxel is shown: (picture, down, across), counted from 0.
 
         Parameters
         ----------
         position, shape : tuple of int
             The voxel, and the shape of the volume: (slice, row, column).
         """
-        places = [position[axis] for axis in self.axes]
+        place = [position[axis] for axis in self.axes]
         for i, flip in enumerate(self.flips, start=1):
-            places[i] = shape[self.axes[i]] - 1 - places[i] if flip else places[i]
-        return tuple(places)
+            place[i] = shape[self.axes[i]] - 1 - place[i] if flip else place[i]
+        return tuple(place)
 
-    def voxel(
+    def voxel_at(
         self, place: tuple[int, int, int], shape: tuple[int, int, int]
     ) -> tuple[int, int, int]:
-        """Return the voxel that is shown at a place: the inverse of :meth:`place`."""
+        """Return the voxel that is shown at a place: the inverse of `place_of`."""
         position = [0, 0, 0]
         for axis, index, flip in zip(self.axes, place, (False, *self.flips), strict=True):
             position[axis] = shape[axis] - 1 - index if flip else index
@@ -77,26 +86,26 @@ class Plane:
 def planes(volume: CTVolume) -> dict[str, Plane]:
     """Return the planes of a volume: "axial", "coronal" and "sagittal".
 
-    The plane in which the images were made is shown as they are, whatever way up; letters tell. The
-    two others are shown as is usual: the patient's right or front on the left, the head or the
-    front on top. Of an oblique volume, each is the plane of the grid that is nearest.
+    The plane in which the images were made is shown as they are, even upside down; the letters say
+    so. The two other planes are shown in the usual way: the patient's right or front on the left,
+    the head or the front on top. For an oblique volume, each is the nearest plane of its grid.
     """
-    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
-    # Which axis of the volume runs along x, y and z of the patient, more or less
-    along = max(permutations(range(3)), key=lambda axes: np.abs(directions[range(3), axes]).sum())
-    return {name: _plane(volume, directions, along, name) for name in _SHOWN}
+    directions = axis_directions(volume.affine)
+    # The axes of the volume that are nearest to x, y and z of the patient
+    nearest = max(permutations(range(3)), key=lambda axes: np.abs(directions[range(3), axes]).sum())
+    return {name: _plane(volume, directions, nearest, name) for name in VIEWS}
 
 
-def _plane(volume: CTVolume, directions: np.ndarray, along: tuple[int, ...], name: str) -> Plane:
-    stepped, *towards = _SHOWN[name]
-    if along[stepped] == 0:
+def _plane(volume: CTVolume, directions: np.ndarray, nearest: tuple[int, ...], name: str) -> Plane:
+    stepped, *views = VIEWS[name]
+    if nearest[stepped] == 0:
         axes, flips = (0, 1, 2), (False, False)
     else:
-        axes = tuple(along[int(np.argmax(np.abs(way)))] for way in towards)
+        axes = tuple(nearest[int(np.argmax(np.abs(view)))] for view in views)
         flips = tuple(
-            bool(directions[:, axis] @ way < 0) for axis, way in zip(axes, towards, strict=True)
+            bool(directions[:, axis] @ view < 0) for axis, view in zip(axes, views, strict=True)
         )
-        axes = (along[stepped], *axes)
+        axes = (nearest[stepped], *axes)
     down, across = (
         -directions[:, axis] if flip else directions[:, axis]
         for axis, flip in zip(axes[1:], flips, strict=True)
@@ -105,21 +114,5 @@ def _plane(volume: CTVolume, directions: np.ndarray, along: tuple[int, ...], nam
         axes,
         flips,
         tuple(volume.spacing_mm[axis] for axis in axes[1:]),
-        (letters(-across), letters(across), letters(-down), letters(down)),
+        tuple(direction_letters(edge) for edge in (-across, across, -down, down)),
     )
-
-
-def where(volume: CTVolume, position: tuple[int, int, int]) -> str:
-    """Return where a voxel lies in the patient, such as ``"L 23, P 10, H 45 mm"``."""
-    return ", ".join(places(volume, position)) + " mm"
-
-
-def places(volume: CTVolume, position: tuple[int, int, int]) -> list[str]:
-    """Return how far to the side, back or front, and up or down a voxel lies, such as ``["L 23", "P
-    10", "H 45"]``.
-    """
-    point = volume.affine[:3] @ [*position, 1]
-    return [
-        f"{pair[int(x > 0)]} {abs(x):.0f}"
-        for pair, x in zip(("RL", "AP", "FH"), point, strict=True)
-    ]

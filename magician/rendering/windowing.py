@@ -1,4 +1,4 @@
-"""Windows: which Hounsfield units become which grey levels, and the usual centres and widths."""
+"""Windows: grey levels from Hounsfield units, and the usual centres and widths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-# soft tissue: the lungs are black in it, so that all that is blue there is the result
+# soft tissue: lungs are black in it, so that only the overlay colours them
 WINDOW = (40, 400)
 # centre and width in HU
 PRESETS = {"lung": (-600, 1500), "soft tissue": (40, 400), "bone": (400, 1800)}
@@ -37,6 +37,6 @@ def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
     if width == 1:
         return np.where(offset > 0, 255, 0).astype(np.uint8)
     grey = offset * (255 / (width - 1)) + 127.5
-    # The standard's three cases (below, above, between) are one line cut off at both ends; fmax
-    # takes 0 over NaN.
+    # The standard has three cases: below, between and above. They are one straight line, cut off at
+    # both ends. `fmax` prefers 0 to NaN.
     return np.rint(np.minimum(np.fmax(grey, 0), 255)).astype(np.uint8)

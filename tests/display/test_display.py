@@ -17,7 +17,7 @@ from magician.display.figures import compare, contact_sheet, montage, window_vie
 from magician.display.slider_viewer import WindowViewer
 from magician.rendering.overlay import paint, pixel_kinds
 from magician.rendering.planes import planes
-from magician.rendering.value_table import Coding
+from magician.rendering.value_table import ValueTable
 from magician.rendering.windowing import window
 from magician.tables import show_table
 
@@ -165,9 +165,9 @@ def test_a_place_in_a_picture_is_the_voxel_that_is_shown_there(tmp_path, orienta
     series = ct_series(orientation=orientation, rows=20, columns=24)
     volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
     for plane in planes(volume).values():
-        picture, down, across = plane.place((3, 4, 5), volume.hu.shape)
+        picture, down, across = plane.place_of((3, 4, 5), volume.hu.shape)
         assert plane.picture(volume.hu, picture)[down, across] == volume.hu[3, 4, 5]
-        assert plane.voxel((picture, down, across), volume.hu.shape) == (3, 4, 5)
+        assert plane.voxel_at((picture, down, across), volume.hu.shape) == (3, 4, 5)
 
 
 def pixels(viewer):
@@ -292,9 +292,9 @@ def test_pixels_are_the_same_by_way_of_the_table_of_values(volume):
     half = (volume.hu / 2).astype(np.float32)
     many = np.random.default_rng(0).normal(0, 300, (9, 100, 100)).astype(np.float32)
     for hu, off in [(volume.hu, 0), (half, 0), (many, 0.5)]:
-        coding = Coding(hu)
-        assert len(coding.values) <= 65536
-        assert np.abs(coding.values[coding.encode(hu)] - hu).max() <= off
+        table = ValueTable(hu)
+        assert len(table.values) <= 65536
+        assert np.abs(table.values[table.encode(hu)] - hu).max() <= off
 
 
 def test_the_viewers_text_says_nothing_that_changes(volume):

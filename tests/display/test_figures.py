@@ -22,7 +22,7 @@ from magician.ct.volume import read_series
 from magician.display.figures import compare, density_histogram, lung_surface, montage, three_planes
 from magician.display.histogram import Density
 from magician.display.surface import VIEWS, surface
-from magician.rendering.planes import places
+from magician.rendering.orientation import position_parts
 
 BASELINE = Path(__file__).parent / "baseline"
 # Root of the mean squared difference of grey levels. Versions of matplotlib draw lines and edges a
@@ -259,7 +259,7 @@ def test_a_line_looks_like_the_frame_of_the_plane_that_it_stands_for(volume):
 
 def test_three_planes_say_which_slices_they_are(volume):
     picture = three_planes(volume, position=(7, 48, 25))
-    right, back, up = places(volume, (7, 48, 25))
+    right, back, up = position_parts(volume, (7, 48, 25))
     assert [axes.get_title() for axes in picture.figure.axes] == [
         f"axial: 8 of 20, {up} mm", f"coronal: 49 of 88, {back} mm", f"sagittal: 26 of 88, {right} mm",
     ]  # fmt: skip
