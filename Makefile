@@ -3,7 +3,8 @@
 # make test       everything that is tested
 # make outputs    run the notebook and store its outputs in it, after it was changed
 #
-# On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a small CPU build:
+# On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a
+# small CPU build:
 #     make tutorial TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
@@ -32,7 +33,8 @@ notebook-test: install
 	TQDM_DISABLE=1 PYTHONPATH=tests/whole/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
 
-# The same in an environment with the versions of Google Colab, where only Cell 1 installs; needs the package index
+# The same in an environment with the versions of Google Colab, where only Cell 1 installs; needs
+# the package index
 colab-test:
 	TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tests/whole/as_on_colab.py
 
@@ -42,9 +44,11 @@ lint: install
 install: .venv/installed
 
 .venv/installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) \
+	    or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' constraints.txt))
+	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) \
+	    $(shell grep '^torch==' constraints.txt))
 	$(BIN)/pip install --quiet -c constraints.txt -r requirements-dev.txt -e .
 	touch $@
 
