@@ -1,6 +1,4 @@
-"""The strip below each image of the overlay series: what the colour means, and what it must not be
-used for.
-"""
+"""The legend below each image of the overlay series: volumes, model and disclaimer."""
 
 from __future__ import annotations
 
@@ -8,19 +6,18 @@ import numpy as np
 
 from magician.rendering.overlay import OUTLINE, TINT
 
-GROUND, INK = (0, 0, 0), (255, 255, 255)
-# letters of fewer pixels can't be read; on a narrow image lines are cut off instead
-SMALLEST_PX = 8
+BACKGROUND, INK = (0, 0, 0), (255, 255, 255)
+SMALLEST_PX = 8  # smaller letters can't be read; on a narrow image, lines are cut off instead
 LETTERS_PER_LINE = 56  # that fit into a line
 
 
 def legend_strip(columns: int, lines: list[str]) -> np.ndarray:
-    """Draw lines of text, the first with a sample of the lungs' blue before it.
+    """Draw lines of text, with a sample of the lungs' blue before the first.
 
     Parameters
     ----------
     columns : int
-        Width of the image that the strip is for; the size of the letters follows from it.
+        Width of the strip and of the image above it. It decides the size of the letters.
     lines : list of str
         Each of at most 56 letters.
 
@@ -32,10 +29,10 @@ def legend_strip(columns: int, lines: list[str]) -> np.ndarray:
 
     size = max(SMALLEST_PX, round(1.7 * columns / LETTERS_PER_LINE))
     pitch = round(1.35 * size)
-    strip = Image.new("RGB", (columns, len(lines) * pitch + pitch // 2), GROUND)
+    strip = Image.new("RGB", (columns, len(lines) * pitch + pitch // 2), BACKGROUND)
     draw = ImageDraw.Draw(strip)
     font = ImageFont.load_default(size)
-    # in the overlay's window lungs are black
+    # the overlay's window shows lungs in black, whose tint is the first
     blue, edge = (tuple(colour.tolist()) for colour in (TINT[0], OUTLINE))
     draw.rectangle(
         (size // 2, pitch // 2, size // 2 + size, pitch // 2 + size), fill=blue, outline=edge

@@ -1,7 +1,7 @@
-"""DICOM results of a lung segmentation: a series to look at, a mask, and a report with the volumes.
+"""DICOM results of a lung segmentation: an overlay series, a mask, and a report with the volumes.
 
-Every PACS shows the overlay (Secondary Capture); the mask (Segmentation, SEG) is for viewers and
-programs that can use it; the report (Structured Report, SR) holds the numbers. They refer to the CT
+Every PACS shows the overlay (Secondary Capture). The mask (Segmentation, SEG) is for viewers and
+programs that can use it. The report (Structured Report, SR) holds the numbers. They refer to the CT
 images and to each other.
 """
 
@@ -20,7 +20,7 @@ from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
 from magician.progress import track
-from magician.results.identity import check_alias, content_key, identify, learner_image
+from magician.results.identity import Identity, content_digest
 from magician.results.run import Run
 from magician.results.secondary_capture import overlay_objects
 from magician.results.seg import segmentation_object
@@ -43,7 +43,7 @@ class Results:
     ct : list of Dataset
         The CT images, feet to head, if they were asked for.
     labels : array of uint8, shape (slices, rows, columns), read-only
-        What they were made from, on the grid of the CT: 0 outside, 1 right lung, 2 left lung.
+        The mask that the results show, on the grid of the CT: 0 outside, 1 right lung, 2 left lung.
     """
 
     overlay: list[Dataset]
@@ -75,10 +75,10 @@ def make_results(
     segmentation : LungSegmentation
         Its ``labels`` are uint8 on the grid of ``volume.hu``: 0 outside, 1 right lung, 2 left lung.
     learner : str
-        Left out, the results join the study of the CT as three new series. With an alias, they
+        Without it, the results join the study of the CT as three new series. With an alias, they
         become a new study of an invented patient ``alias^`` (the classroom's way on a shared PACS),
-        with UIDs and a patient ID derived from source study and alias. Of the source, the accession
-        number and the study's date, time, ID and description are repeated, and nothing about the
+        with UIDs and a patient ID derived from source study and alias. They repeat the accession
+        number and the study's date, time, ID and description of the source, and nothing about its
         patient.
     include_ct : bool
         Add the CT images: as they are, or with a learner as copies in the learner's study. The
@@ -94,9 +94,9 @@ def make_results(
     Results
         Complete objects, ready to be saved or sent. The same input gives the same UIDs; another
         mask, model, software version or learner gives others. A second run therefore changes
-        nothing in a PACS: it has these objects already, and keeps the first that it got. The two
-        differ in the time at which each object was made, and in nothing else; what is said of a
-        whole series holds no time, so that objects of both runs belong together.
+        nothing in a PACS, which has these objects already and keeps the first that it got. The
+        objects of two runs differ only in the time at which each was made. The attributes of a
+        series hold no time, so that objects of both runs belong together.
 
     Raises
     ------
@@ -110,16 +110,15 @@ def make_results(
     1500.
     """
     _check_match(volume, segmentation)
-    alias = check_alias(learner)
     # a copy, which stays what was sent
     labels = np.array(segmentation.labels, dtype=np.uint8, order="C")
     labels.flags.writeable = False
     model = (segmentation.model_name, segmentation.model_version, segmentation.weights_sha256)
     try:
-        identity = identify(volume.headers, alias, volume.spacing_mm[0])
+        identity = Identity.of(volume.headers, learner, volume.spacing_mm[0])
         run = Run(
             identity.sources,
-            content_key(volume.headers, labels, alias, *model),
+            content_digest(volume.headers, labels, identity.alias, *model),
             model,
             segmentation.trained_on,
             now or datetime.now(),
@@ -132,10 +131,8 @@ def make_results(
         raise ResultError(f"The results can't be made from these CT headers: {error}") from error
     for result in (*overlay, seg, sr):
         identity.sign(result)
-    ct = _source_images(volume, progress) if include_ct else []
-    if alias:
-        study = str(volume.headers[0].StudyInstanceUID)
-        ct = [learner_image(image, identity, study) for image in ct]
+    images = _source_images(volume, progress) if include_ct else []
+    ct = [identity.copy_of(image) for image in images]
     return Results(overlay, seg, sr, ct, labels)
 
 
@@ -143,13 +140,14 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
     labels = np.asarray(segmentation.labels)
     if labels.shape != volume.hu.shape:
         raise ResultError(
-            f"The segmentation has shape {labels.shape}, the CT {volume.hu.shape} (slices, rows, columns): "
-            f"bring the mask back to the grid of the CT first."
+            f"The segmentation has shape {labels.shape}, the CT {volume.hu.shape} "
+            f"(slices, rows, columns): bring the mask back to the grid of the CT first."
         )
     if hasattr(volume.headers[0], "frame_number"):
         raise ResultError(
-            "The volume comes from an enhanced multi-frame CT. Results refer to each CT image by its UID, which frames "
-            "do not have: ask the PACS for the series as single images, or have it converted, and read that."
+            "The volume comes from an enhanced multi-frame CT. Results refer to each CT image by "
+            "its UID, which frames do not have: ask the PACS for the series as single images, or "
+            "have it converted, and read that."
         )
     if len(volume.headers) != len(labels):
         raise ResultError(
@@ -157,8 +155,8 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
         )
     if not np.allclose(segmentation.spacing_mm, volume.spacing_mm, rtol=1e-4, atol=0):
         raise ResultError(
-            f"The segmentation has spacing {segmentation.spacing_mm} mm, the CT {volume.spacing_mm} mm "
-            f"(slice, row, column): its volumes would be wrong."
+            f"The segmentation has spacing {segmentation.spacing_mm} mm, the CT "
+            f"{volume.spacing_mm} mm (slice, row, column): its volumes would be wrong."
         )
     present = (
         np.flatnonzero(np.bincount(labels.ravel()))
@@ -167,7 +165,8 @@ def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:
     )
     if not set(present.tolist()) <= {0, 1, 2}:
         raise ResultError(
-            f"The segmentation holds the labels {present.tolist()}; 0, 1 (right) and 2 (left) exist."
+            f"The segmentation holds the labels {present.tolist()}; "
+            f"0, 1 (right) and 2 (left) exist."
         )
     if present.tolist() == [0]:
         raise ResultError(
@@ -190,7 +189,8 @@ def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
             raise ResultError(f"The CT image {path} can't be read again: {error}") from error
         if image.get("SOPInstanceUID") != header.SOPInstanceUID or "PixelData" not in image:
             raise ResultError(
-                f"The file {path} is not the CT image any more that it was when the volume was read."
+                f"The file {path} is not the CT image any more that it was "
+                f"when the volume was read."
             )
         images.append(image)
     return images
@@ -199,18 +199,17 @@ def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
 def save(
     datasets: Iterable[Dataset], folder: str | os.PathLike[str], *, progress: bool = True
 ) -> list[Path]:
-    """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if it is not
-    there.
+    """Write each object as ``<SOPInstanceUID>.dcm`` into a folder, which is created if needed.
 
-    Each file appears whole or not at all, also when it is interrupted or killed; one of the same
-    name is replaced. Of a killed run a hidden ``.part`` file may be left: nothing here reads or
-    sends it, and it is removed after an hour. What takes more than two seconds shows a progress
-    bar, unless ``progress`` is False.
+    Each file appears whole or not at all, also when the program is interrupted or killed. It
+    replaces a file of the same name. A killed run may leave a hidden ``.part`` file: nothing here
+    reads or sends it, and it is removed after an hour. Saving shows a progress bar if it takes more
+    than two seconds, unless ``progress`` is False.
 
     Raises
     ------
     ResultError
-        If a UID is none, so that it can't be a file name, or an object can't be written.
+        If an object has no valid UID for its file name, or can't be written.
     """
     folder = open_folder(folder)
     paths = []

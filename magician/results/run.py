@@ -1,4 +1,4 @@
-"""A run: what all result objects of one segmentation share, through highdicom."""
+"""A run: what all result objects of one segmentation share, in the form that highdicom wants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from magician.results.identity import DISCLAIMER, uid
+from magician.results.identity import DISCLAIMER, derive_uid
 from magician.version import __version__
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MANUFACTURER = "Magician tutorial"
 SOFTWARE = "magician"
 
-ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
-LUNG = Code("39607008", "SCT", "Lung")
+ANATOMY_CODE = Code("123037004", "SCT", "Anatomical Structure")
+LUNG_CODE = Code("39607008", "SCT", "Lung")
 
 
 @dataclass(frozen=True)
@@ -62,31 +62,33 @@ class Run:
     ----------
     sources : sequence of Dataset
         Header of each source slice, feet to head, without a patient.
-    key : str
-        Digest of everything that changes the content; all UIDs derive from it.
+    content_digest : str
+        As `content_digest` of `identity` gives it; all UIDs derive from it.
     model : tuple of str
         Name, version and SHA-256 of the weights.
     trained_on : str
         What the weights were trained on.
     now : datetime
-        Goes into every object, so that a run has one time.
+        The one time of the run, written into every object.
     """
 
     sources: Sequence[Dataset]
-    key: str
+    content_digest: str
     model: tuple[str, str, str]
     trained_on: str
     now: datetime
 
     def uid(self, *role: object) -> UID:
         """Return the UID of one role, such as the series of the overlay, in these results."""
-        return uid(self.key, *role)
+        return derive_uid(self.content_digest, *role)
 
-    def common(self, role: str, series_number: int, description: str) -> dict[str, object]:
+    def common_arguments(
+        self, role: str, series_number: int, description: str
+    ) -> dict[str, object]:
         """Return the arguments that highdicom wants for every kind of object.
 
-        Series Date and Time are left out: a run that is broken off and repeated puts objects of two
-        times into one series, and they must agree on what they say of it.
+        They leave out Series Date and Time. A run that is broken off and repeated puts objects of
+        two times into one series, and all objects must give the same attributes of that series.
         """
         import highdicom as hd
 
@@ -110,32 +112,39 @@ class Run:
             "specific_character_set": "ISO_IR 192",
         }
 
-    def parameters(self) -> dict[str, str]:
-        """Return what tells these weights from all others, and what they were trained on."""
+    def algorithm_parameters(self) -> dict[str, str]:
+        """Return the digest of the weights, and what they were trained on."""
         return {"weights_sha256": self.model[2], "trained_on": self.trained_on}
 
-    def algorithm(self) -> highdicom.AlgorithmIdentificationSequence:
-        """Return which algorithm made the mask, its weights and their training (PS3.3 Table 10-19)."""
+    def algorithm_identification(self) -> highdicom.AlgorithmIdentificationSequence:
+        """Return the algorithm that made the mask, its weights and their training.
+
+        PS3.3 Table 10-19.
+        """
         import highdicom as hd
 
         name, version, _ = self.model
         return hd.AlgorithmIdentificationSequence(
-            name, codes.DCM.ArtificialIntelligence, version, MANUFACTURER, self.parameters()
+            name,
+            codes.DCM.ArtificialIntelligence,
+            version,
+            MANUFACTURER,
+            self.algorithm_parameters(),
         )
 
+    def write_times(self, result: Dataset) -> Dataset:
+        """Write the time of the run into a result, where highdicom takes that of the clock.
 
-def _finish(result: Dataset, run: Run) -> Dataset:
-    """Give a result the time of its run also where highdicom asks the clock, and dates as plain
-    text.
-    """
-    for keyword in ("ContentDate", "ContentTime"):
-        setattr(result, keyword, str(result[keyword].value))
-    result.InstanceCreationDate = run.now.strftime("%Y%m%d")
-    result.InstanceCreationTime = run.now.strftime("%H%M%S.%f")
-    if "DateOfSecondaryCapture" in result:
-        result.DateOfSecondaryCapture = result.InstanceCreationDate
-        result.TimeOfSecondaryCapture = result.InstanceCreationTime
-    for item in result.ContributingEquipmentSequence:
-        if "ContributionDateTime" in item:
-            item.ContributionDateTime = run.now.strftime("%Y%m%d%H%M%S.%f")
-    return result
+        Dates and times become plain text.
+        """
+        for keyword in ("ContentDate", "ContentTime"):
+            setattr(result, keyword, str(result[keyword].value))
+        result.InstanceCreationDate = self.now.strftime("%Y%m%d")
+        result.InstanceCreationTime = self.now.strftime("%H%M%S.%f")
+        if "DateOfSecondaryCapture" in result:
+            result.DateOfSecondaryCapture = result.InstanceCreationDate
+            result.TimeOfSecondaryCapture = result.InstanceCreationTime
+        for item in result.ContributingEquipmentSequence:
+            if "ContributionDateTime" in item:
+                item.ContributionDateTime = self.now.strftime("%Y%m%d%H%M%S.%f")
+        return result

@@ -10,19 +10,19 @@ from magician.progress import track
 from magician.rendering.orientation import patient_orientation
 from magician.rendering.overlay import paint
 from magician.rendering.windowing import WINDOW
-from magician.results.identity import DISCLAIMER, complete_body_part
+from magician.results.identity import DISCLAIMER
 from magician.results.legend import legend_strip
-from magician.results.run import Run, _finish
+from magician.results.run import Run
+from magician.results.source_headers import complete_body_part
 
 
 def overlay_objects(
     run: Run, hu: np.ndarray, labels: np.ndarray, volumes_ml: dict[str, float], *, progress: bool
 ) -> list[Dataset]:
-    """Make one colour secondary capture for each slice: the windowed CT, lungs in blue, a legend
-    (PS3.3 A.8.1).
+    """Make one colour Secondary Capture for each slice (PS3.3 A.8.1).
 
-    They hold no position: with one, a Secondary Capture is a *standard extended* object. Each names
-    its source.
+    Each shows the windowed CT with the lungs in blue, above a legend, and names its source image.
+    It has no position: with one, a Secondary Capture is a *standard extended* object.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def overlay_objects(
     hu : array, shape (slices, rows, columns), in HU
     labels : array of uint8, same shape
     volumes_ml : dict
-        For the legend in the strip below each slice.
+        By "right" and "left", for the legend.
     progress : bool
         Show a progress bar if it takes more than two seconds.
     """
@@ -62,7 +62,7 @@ def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
         pixel_spacing=[float(x) for x in source.PixelSpacing],
         patient_orientation=("L", "P"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **run.common("overlay", 3003, "Lungs over CT"),
+        **run.common_arguments("overlay", 3003, "Lungs over CT"),
     )
     # highdicom knows single letters only
     image.PatientOrientation = list(patient_orientation(source))
@@ -77,11 +77,11 @@ def _overlay_object(run: Run, index: int, rgb: np.ndarray) -> Dataset:
         "LossyImageCompressionRatio",
         "LossyImageCompressionMethod",
     ):
-        if keyword in source:  # what was once lossy stays so (PS3.3 C.7.6.1.1.5)
+        if keyword in source:  # a lossy image stays lossy (PS3.3 C.7.6.1.1.5)
             setattr(image, keyword, source[keyword].value)
     image.BodyPartExamined = source.get("BodyPartExamined")
     complete_body_part(image)
-    return _finish(image, run)
+    return run.write_times(image)
 
 
 def _source_reference(source: Dataset) -> Dataset:

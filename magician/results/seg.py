@@ -6,14 +6,14 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from magician.results.identity import complete_body_part
-from magician.results.run import ANATOMY, LUNGS, Run, _finish
+from magician.results.run import ANATOMY_CODE, LUNGS, Run
+from magician.results.source_headers import complete_body_part
 
 
 def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
     """Make the binary SEG with all frames (PS3.3 A.51).
 
-    Empty frames are kept: there are viewers that place the frames wrongly when some are left out.
+    Empty frames are kept, because some viewers place frames wrongly when others are left out.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
         hd.seg.SegmentDescription(
             lung.label,
             lung.words,
-            ANATOMY,
+            ANATOMY_CODE,
             lung.code,
             "AUTOMATIC",
-            run.algorithm(),
+            run.algorithm_identification(),
             tracking_uid=run.uid("tracking", lung.label),
             tracking_id=lung.words,
             display_color=hd.color.CIELabColor.from_rgb(*lung.colour),
@@ -48,10 +48,10 @@ def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
         content_description="Right and left lung",
         content_creator_name="Magician^AI",
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **run.common("seg", 3001, "Lung segmentation"),
+        **run.common_arguments("seg", 3001, "Lung segmentation"),
     )
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = run.uid("dimensions")  # highdicom draws one at random
     seg.BodyPartExamined = run.sources[0].get("BodyPartExamined")
     complete_body_part(seg)
-    return _finish(seg, run)
+    return run.write_times(seg)

@@ -10,8 +10,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
-from magician.results.identity import uid
-from magician.results.run import ANATOMY, LUNG, LUNGS, MANUFACTURER, SOFTWARE, Lung, Run, _finish
+from magician.results.identity import derive_uid
+from magician.results.run import ANATOMY_CODE, LUNG_CODE, LUNGS, MANUFACTURER, SOFTWARE, Lung, Run
 from magician.version import __version__
 
 VOLUME = Code("118565006", "SCT", "Volume")
@@ -22,7 +22,7 @@ HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 
 
 def mean_densities(hu: np.ndarray, labels: np.ndarray) -> dict[int, float]:
-    """Return the mean of the HU of each lung, by its label; a lung without voxels has none."""
+    """Return the mean HU of each lung, by its label; a lung without voxels is left out."""
     counts = np.bincount(labels.ravel(), minlength=3)
     return {
         lung.label: float(hu[labels == lung.label].mean(dtype=float))
@@ -34,17 +34,26 @@ def mean_densities(hu: np.ndarray, labels: np.ndarray) -> dict[int, float]:
 def report_object(
     run: Run, seg: Dataset, volumes_ml: dict[str, float], densities: dict[int, float]
 ) -> Dataset:
-    """Make the structured report with volume and mean density of each lung (PS3.3 A.35.13, PS3.16
-    TID 1500).
+    """Make the structured report with volume and mean density of each lung.
 
-    The source is named as a series; a list of all its images would triple the size and tell a
-    viewer nothing more.
+    PS3.3 A.35.13, PS3.16 TID 1500. The report names its source as a series: a list of all images
+    would triple its size and tell a viewer nothing more.
+
+    Parameters
+    ----------
+    run : Run
+    seg : Dataset
+        The SEG to whose segments the measurements refer.
+    volumes_ml : dict
+        By "right" and "left".
+    densities : dict
+        As `mean_densities` gives them.
     """
     import highdicom as hd
     from highdicom import sr
 
     software = sr.DeviceObserverIdentifyingAttributes(
-        uid("device", __version__),
+        derive_uid("device", __version__),
         name=SOFTWARE,
         manufacturer_name=MANUFACTURER,
         model_name=SOFTWARE,
@@ -70,16 +79,16 @@ def report_object(
         is_final=True,
         is_verified=False,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **run.common("sr", 3002, "Lung volumes"),
+        **run.common_arguments("sr", 3002, "Lung volumes"),
     )
-    return _finish(document, run)
+    return run.write_times(document)
 
 
 def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float, mean_hu: float | None):
     from highdicom import sr
 
     name, version, _ = run.model
-    parameters = [f"{key}={value}" for key, value in run.parameters().items()]
+    parameters = [f"{key}={value}" for key, value in run.algorithm_parameters().items()]
     measurements = [sr.Measurement(VOLUME, float(volume_ml), MILLILITRE)]
     if mean_hu is not None:
         measurements.append(
@@ -93,9 +102,9 @@ def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float, mea
             lung.label,
             source_series=sr.SourceSeriesForSegmentation(run.sources[0].SeriesInstanceUID),
         ),
-        finding_category=ANATOMY,
+        finding_category=ANATOMY_CODE,
         finding_type=lung.code,
-        finding_sites=[sr.FindingSite(LUNG, laterality=lung.side)],
+        finding_sites=[sr.FindingSite(LUNG_CODE, laterality=lung.side)],
         algorithm_id=sr.AlgorithmIdentification(name, version, parameters=parameters),
         measurements=measurements,
     )
