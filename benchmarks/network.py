@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), str(REPOSITORY / "tests")]
 
 from magician import Node, associate, echo, find_instances, find_studies, get_study, store  # noqa: E402
-from magician.dimse.query import FIND, STUDY_ANSWERS, find, query  # noqa: E402
+from magician.dimse.query import FIND, STUDY_ANSWERS, build_query, send_query  # noqa: E402
 from magician.files import save_dataset  # noqa: E402
 
 SLICES = 93
@@ -191,8 +191,8 @@ def beside_dcmtk(orthanc: Node, study: Study, rounds: int) -> None:
     )
 
     with associate(orthanc, [FIND]) as association:
-        identifier = query("STUDY", {"StudyInstanceUID": uid}, STUDY_ANSWERS)
-        alone = {"one C-FIND": (nothing, lambda _: find(association, orthanc, identifier))}
+        identifier = build_query("STUDY", {"StudyInstanceUID": uid}, STUDY_ANSWERS)
+        alone = {"one C-FIND": (nothing, lambda _: send_query(association, orthanc, identifier))}
         race("ask Orthanc, already associated", alone, 10 * rounds)
     race(
         "ask Orthanc",

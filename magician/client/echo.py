@@ -1,4 +1,4 @@
-"""C-ECHO: "are you there?" (PS3.4 Annex A)."""
+"""The verb "are you there?" (C-ECHO, PS3.4 Annex A)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def echo(node: Node) -> int:
     Raises
     ------
     DimseFailure
-        If it answers with anything else; and the errors of `associate`.
+        If it answers with anything else; and the errors of `magician.associate`.
     """
     with associate(node, [Verification]) as association:
         started = time.monotonic()

@@ -1,18 +1,18 @@
-"""C-FIND: which studies, series and instances a PACS holds (PS3.4 C.4.1)."""
+"""The verbs of a query: which studies, series and instances a PACS holds (C-FIND, PS3.4 C.4.1)."""
 
 from __future__ import annotations
 
 from pydicom.dataset import Dataset
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from magician.dimse.association import associate
 from magician.dimse.query import (
+    FIND,
     INSTANCE_ANSWERS,
     SERIES_ANSWERS,
     STUDY_ANSWERS,
-    find,
-    query,
+    build_query,
     require_uid,
+    send_query,
 )
 from magician.errors import StudyNotFound
 from magician.node import Node
@@ -37,7 +37,7 @@ def find_studies(
     Returns
     -------
     list of Dataset
-        One for each study, with what the PACS tells of it.
+        A data set for each study, with what the PACS tells of it.
 
     Raises
     ------
@@ -46,8 +46,7 @@ def find_studies(
     ValueError
         If `study_instance_uid` holds a wildcard.
     DimseFailure
-        If the PACS answers with a failure; and the errors of
-        `magician.dimse.association.associate`.
+        If the PACS answers with a failure; and the errors of `magician.associate`.
     """
     keys = {
         "AccessionNumber": accession_number,
@@ -57,33 +56,33 @@ def find_studies(
         "ModalitiesInStudy": modality,
         "StudyInstanceUID": study_instance_uid,
     }
-    found = _find_alone(node, query("STUDY", keys, STUDY_ANSWERS))
-    if not found:
+    studies = _ask(node, build_query("STUDY", keys, STUDY_ANSWERS))
+    if not studies:
         sent = ", ".join(f"{keyword}={value!r}" for keyword, value in keys.items() if value)
         raise StudyNotFound(
-            f"{node} holds no study that matches {sent or 'an empty query'}. Check the spelling; if the study must "
-            f"be there, ask its administrator whether {node.local_ae_title!r} may see it."
+            f"{node} holds no study that matches {sent or 'an empty query'}. Check the spelling; "
+            f"if the study must be there, ask its administrator whether {node.local_ae_title!r} "
+            f"may see it."
         )
-    return found
+    return studies
 
 
 def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
     """Ask which series a study has (C-FIND at series level); an empty list if there are none."""
     keys = {"StudyInstanceUID": require_uid(study_instance_uid)}
-    return _find_alone(node, query("SERIES", keys, SERIES_ANSWERS))
+    return _ask(node, build_query("SERIES", keys, SERIES_ANSWERS))
 
 
 def find_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
-    """Ask which instances (images) a series has (C-FIND at image level); an empty list if there are
-    none.
-    """
+    """Ask which instances (images) a series has (C-FIND at image level); an empty list if none."""
     keys = {
         "StudyInstanceUID": require_uid(study_instance_uid),
         "SeriesInstanceUID": require_uid(series_instance_uid),
     }
-    return _find_alone(node, query("IMAGE", keys, INSTANCE_ANSWERS))
+    return _ask(node, build_query("IMAGE", keys, INSTANCE_ANSWERS))
 
 
-def _find_alone(node: Node, identifier: Dataset) -> list[Dataset]:
+def _ask(node: Node, query: Dataset) -> list[Dataset]:
+    """Send one query on an association of its own."""
     with associate(node, [FIND]) as association:
-        return find(association, node, identifier)
+        return send_query(association, node, query)

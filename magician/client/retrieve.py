@@ -1,44 +1,27 @@
-"""Ask a PACS what it holds (`find_*`) and have it sent (`get_study`, `move_study`): Query/Retrieve,
-PS3.4 Annex C.
+"""The verbs of a retrieve: get a study, or have it sent elsewhere (Query/Retrieve, PS3.4 Annex C).
 
-All requests use the Study Root information model (PS3.4 C.6.2), the one that practically every PACS
-offers. A retrieve is complete or it raises: what should come is asked at image level first, and
-what came is compared. Called again with the same folder, it fetches only what is missing.
+A retrieve is complete or it raises. The PACS is first asked at image level what it holds, and what
+came is compared with that. Called again with the same folder, a retrieve fetches only what is
+missing.
 """
 
 from __future__ import annotations
 
-import logging
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from pynetdicom import evt
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
-
 from magician.dimse.arrivals import Arrivals
-from magician.dimse.association import associate, require_service
+from magician.dimse.query import list_expected
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
-    Outcome,
-    follow,
-    raise_if_incomplete,
-    raise_incomplete,
-    raise_unknown_destination,
+    require_all_moved,
+    require_complete,
+    require_known_destination,
 )
-from magician.dimse.retrieve_request import expected_instances, identifiers, storage_contexts
+from magician.dimse.retrieve_request import fetch_missing, move_missing
 from magician.files import open_folder
 from magician.node import Node
 from magician.privacy import refuse_unseen_move
-
-logger = logging.getLogger(__name__)
-
-GET = StudyRootQueryRetrieveInformationModelGet
-MOVE = StudyRootQueryRetrieveInformationModelMove
 
 
 @dataclass(frozen=True)
@@ -92,31 +75,15 @@ def get_study(
     StudyNotFound
         If the PACS holds no such instance.
     DimseFailure, ServiceNotAccepted
-        If the PACS refuses; and the errors of `magician.dimse.association.associate`.
+        If the PACS refuses; and the errors of `magician.associate`.
     """
     folder = open_folder(folder)
-    expected = expected_instances(node, study_instance_uid, series_instance_uid)
+    expected = list_expected(node, study_instance_uid, series_instance_uid)
     arrivals = Arrivals(expected, study_instance_uid, folder)
-    if not arrivals.missing:
-        return _complete(arrivals)
-    storage = storage_contexts(arrivals)
-    with (
-        associate(
-            node,
-            [build_context(GET), *storage],
-            storage_roles=sorted({context.abstract_syntax for context in storage}),
-            handlers=[(evt.EVT_C_STORE, arrivals.take)],
-        ) as association,
-        arrivals.over(association, "C-GET", progress),
-    ):
-        require_service(association, node, GET)
-        requests = identifiers(arrivals, series_instance_uid)
-        outcome = follow(
-            requests, lambda keys: association.send_c_get(keys, GET), node, "C-GET", arrivals
-        )
-        refused_classes = arrivals.refused_classes(association)
-    raise_if_incomplete(outcome, arrivals, f"{node} by C-GET", refused_classes)
-    return _complete(arrivals, outcome)
+    if arrivals.missing:
+        outcome = fetch_missing(node, arrivals, series_instance_uid, progress=progress)
+        require_complete(outcome, arrivals)
+    return Retrieval(len(expected), len(arrivals.paths), tuple(arrivals.paths.values()))
 
 
 def move_study(
@@ -154,55 +121,49 @@ def move_study(
     UnknownMoveDestination
         If the PACS does not know the destination's AE title.
     IncompleteRetrieve, StudyNotFound, DimseFailure, NotDeidentified
-        As in `get_study` and `magician.client.store.store`; and the errors of
-        `magician.dimse.association.associate`.
+        As in `get_study` and `magician.store`; and the errors of `magician.associate`.
     """
-    target = destination.node if isinstance(destination, Receiver) else destination
-    if isinstance(destination, Node):
-        refuse_unseen_move(node, destination, allow_identified=allow_identified)
-    expected = expected_instances(node, study_instance_uid, series_instance_uid)
-    receiver = destination if isinstance(destination, Receiver) else None
-    arrivals = Arrivals(expected, study_instance_uid, receiver.folder if receiver else None)
-    if not arrivals.missing:
-        return _complete(arrivals)
-    watched = receiver.watched_by(arrivals) if receiver else nullcontext()
-    with (
-        associate(node, [MOVE]) as association,
-        arrivals.over(association, "C-MOVE", progress and bool(receiver)),
-    ):
-        requests = identifiers(arrivals, series_instance_uid)
-        with watched:
-            outcome = follow(
-                requests,
-                lambda keys: association.send_c_move(keys, target.ae_title, MOVE),
-                node,
-                "C-MOVE",
-                arrivals,
-            )
-    if outcome.status in (0xA801, 0xC000) and not (
-        outcome.completed or arrivals.came or arrivals.failure
-    ):
-        raise_unknown_destination(outcome, node, target)
-    where = f"{node} by C-MOVE to {target}"
-    if receiver:
-        raise_if_incomplete(outcome, arrivals, where)
-        return _complete(arrivals, outcome)
-    if outcome.completed < len(expected) or outcome.failed:
-        total = max(len(expected), outcome.completed + outcome.failed)
-        raise_incomplete(outcome, outcome.completed, total, outcome.failed_uids, where)
-    _log_if_not_success(outcome)
+    if isinstance(destination, Receiver):
+        return _move_to_receiver(
+            node, study_instance_uid, destination, series_instance_uid, progress=progress
+        )
+    refuse_unseen_move(node, destination, allow_identified=allow_identified)
+    return _move_to_node(node, study_instance_uid, destination, series_instance_uid)
+
+
+def _move_to_receiver(
+    node: Node,
+    study_instance_uid: str,
+    receiver: Receiver,
+    series_instance_uid: str,
+    *,
+    progress: bool,
+) -> Retrieval:
+    """Have a study sent to our own receiver, and compare what arrived there."""
+    expected = list_expected(node, study_instance_uid, series_instance_uid)
+    arrivals = Arrivals(expected, study_instance_uid, receiver.folder)
+    if arrivals.missing:
+        outcome = move_missing(
+            node,
+            arrivals,
+            receiver.node,
+            series_instance_uid,
+            watching=receiver.watched_by(arrivals),
+            progress=progress,
+        )
+        if not arrivals.count and not arrivals.local_failure:
+            require_known_destination(outcome, node, receiver.node)
+        require_complete(outcome, arrivals)
+    return Retrieval(len(expected), len(arrivals.paths), tuple(arrivals.paths.values()))
+
+
+def _move_to_node(
+    node: Node, study_instance_uid: str, target: Node, series_instance_uid: str
+) -> Retrieval:
+    """Have a study sent to another node, and compare the counts that the PACS tells."""
+    expected = list_expected(node, study_instance_uid, series_instance_uid)
+    nothing_here = Arrivals(expected, study_instance_uid)
+    outcome = move_missing(node, nothing_here, target, series_instance_uid, progress=False)
+    require_known_destination(outcome, node, target)
+    require_all_moved(outcome, len(expected))
     return Retrieval(len(expected), outcome.completed)
-
-
-def _complete(arrivals: Arrivals, outcome: Outcome | None = None) -> Retrieval:
-    if outcome is not None:
-        _log_if_not_success(outcome)
-    return Retrieval(len(arrivals.expected), len(arrivals.paths), tuple(arrivals.paths.values()))
-
-
-def _log_if_not_success(outcome: Outcome) -> None:
-    """All images came, yet the last status may say more: for instance that the destination coerced
-    some values.
-    """
-    if outcome.status != 0x0000:
-        logger.warning("All images came, and the %s ended with: %s", outcome.service, outcome.words)

@@ -1,24 +1,28 @@
-"""Ask a PACS what it holds: C-FIND in the Study Root model (PS3.4 C.4.1, C.6.2); a part of
-`query_retrieve`.
+"""Queries: what a PACS is asked, and the matches that it answers (C-FIND, PS3.4 C.4.1).
+
+All queries use the Study Root information model (PS3.4 C.6.2), which practically every PACS offers.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
-from magician.dimse.status import describe_response, require_status
-from magician.errors import DimseFailure, MagicianError
+from magician.dimse.association import associate
+from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
+from magician.errors import DimseFailure, MagicianError, StudyNotFound
+from magician.files import is_uid
 from magician.node import Node
 
-# What a query asks to be told about each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
+# What a PACS is asked to tell of each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
 STUDY_ANSWERS = [
-    "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-    "AccessionNumber", "StudyID", "StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
-    "NumberOfStudyRelatedInstances",
+    "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate",
+    "StudyTime", "AccessionNumber", "StudyID", "StudyDescription", "ModalitiesInStudy",
+    "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
 ]  # fmt: skip
 SERIES_ANSWERS = [
     "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "BodyPartExamined",
@@ -29,8 +33,31 @@ INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
 MOST_MATCHES = 100_000  # a peer that never ends its answer must not fill our memory
 
 
-def query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
-    """Make a C-FIND identifier: the keys to match, and empty elements for what we want to be told."""
+@dataclass(frozen=True)
+class Instance:
+    """An instance that a PACS says it holds; the SOP class is empty if it is not told."""
+
+    series_instance_uid: str
+    sop_class_uid: str
+
+
+def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
+    """Build the identifier of a C-FIND: the keys to match, and empty elements to be filled in.
+
+    Parameters
+    ----------
+    level : str
+        ``"STUDY"``, ``"SERIES"`` or ``"IMAGE"``.
+    keys : dict of str
+        The values to match, by keyword; an empty one matches everything.
+    answers : list of str
+        Keywords of the elements that the PACS is asked to return.
+
+    Raises
+    ------
+    ValueError
+        If a UID holds a wildcard.
+    """
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     for keyword in answers:
@@ -55,31 +82,39 @@ def require_uid(uid: str) -> str:
     return uid
 
 
-def find(association: Association, node: Node, identifier: Dataset) -> list[Dataset]:
-    """Send one C-FIND on an association and collect its matches (PS3.4 C.4.1.1.4 for the statuses)."""
+def send_query(association: Association, node: Node, identifier: Dataset) -> list[Dataset]:
+    """Send one C-FIND on an association and collect its matches (PS3.4 C.4.1.1.4).
+
+    Raises
+    ------
+    DimseFailure
+        If the PACS answers with a failure.
+    MagicianError
+        If a match can't be read, or if the matches never end.
+    PacsTimeout, AssociationAborted
+        If the PACS does not answer.
+    """
     matches, started = [], time.monotonic()
     for response, match in association.send_c_find(identifier, FIND):
         status = require_status(response, node, "C-FIND", started)
         started = time.monotonic()
-        if status in (0xFF00, 0xFF01):
-            matches.append(_readable(match, node))
+        if is_pending(status):
+            matches.append(_require_readable(match, node))
             if len(matches) > MOST_MATCHES:
                 raise MagicianError(
-                    f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: ask for less."
+                    f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: "
+                    f"ask for less."
                 )
-        elif status != 0x0000:
-            raise DimseFailure(
-                f"{node} answered our C-FIND with {describe_response(response, 'C-FIND')}.", status
-            )
+        elif status != SUCCESS:
+            words = describe_response(response, "C-FIND")
+            raise DimseFailure(f"{node} answered our C-FIND with {words}.", status)
     return matches
 
 
-def _readable(match: Dataset | None, node: Node) -> Dataset:
-    """Return a match whose values can all be read; pydicom decodes them only when they are looked
-    at.
-    """
+def _require_readable(match: Dataset | None, node: Node) -> Dataset:
+    """Return a match whose values can all be read; raise `MagicianError` if one can't."""
     try:
-        for element in match:
+        for element in match:  # pydicom decodes a value only when it is read: read them all now
             element.value  # noqa: B018
     # a hostile answer can fail in any of pydicom's ways; all mean the same here
     except Exception as error:
@@ -87,3 +122,45 @@ def _readable(match: Dataset | None, node: Node) -> Dataset:
             f"{node} answered our C-FIND with a match that can't be read: {error}"
         ) from error
     return match
+
+
+def list_expected(
+    node: Node, study_instance_uid: str, series_instance_uid: str = ""
+) -> dict[str, Instance]:
+    """Ask a PACS which instances it holds of a study, or of one series: those should come.
+
+    Returns
+    -------
+    dict of Instance
+        By SOP Instance UID.
+
+    Raises
+    ------
+    StudyNotFound
+        If there is none.
+    MagicianError
+        If the PACS lists an image without a proper UID; and the errors of `associate` and
+        `send_query`.
+    """
+    study = {"StudyInstanceUID": require_uid(study_instance_uid)}
+    expected: dict[str, Instance] = {}
+    with associate(node, [FIND]) as association:
+        series_uids = [series_instance_uid]
+        if not series_instance_uid:
+            found = send_query(association, node, build_query("SERIES", study, SERIES_ANSWERS))
+            series_uids = [str(series.get("SeriesInstanceUID", "")) for series in found]
+        for series_uid in series_uids:
+            keys = {**study, "SeriesInstanceUID": series_uid}
+            images = send_query(association, node, build_query("IMAGE", keys, INSTANCE_ANSWERS))
+            for image in images:
+                sop_class = str(image.get("SOPClassUID", ""))
+                instance = Instance(series_uid, sop_class if is_uid(sop_class) else "")
+                expected[str(image.get("SOPInstanceUID", ""))] = instance
+    if not all(is_uid(uid) for uid in expected):
+        raise MagicianError(
+            f"{node} lists an image of study {study_instance_uid} whose SOP Instance UID is none."
+        )
+    if not expected:
+        series = f", series {series_instance_uid}" if series_instance_uid else ""
+        raise StudyNotFound(f"{node} holds no images of study {study_instance_uid}{series}.")
+    return expected

@@ -1,4 +1,4 @@
-"""Whatever happens to a retrieve or a sending: all of it arrives, or an error says what is missing."""
+"""Retrieves and sendings that break: all of it arrives, or an error says what is missing."""
 
 import errno
 import os
@@ -30,6 +30,7 @@ from magician.errors import (
 )
 from magician.files import read_whole, save_dataset
 from magician.node import Node
+from magician.practice_pacs.archive import Archive
 from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer.acceptor import stop_listening
 from magician.upper_layer.limits import Limits
@@ -50,14 +51,14 @@ def requests(pacs, monkeypatch):
     """The level of each C-GET and C-MOVE that the practice PACS is asked for, and how many
     instances.
     """
-    seen, original = [], PracticePacs._selected
+    seen, original = [], Archive.paths
 
     def selected(self, identifier):
         uids = identifier.get("SOPInstanceUID", [])
         seen.append((identifier.QueryRetrieveLevel, 1 if isinstance(uids, str) else len(uids)))
         return original(self, identifier)
 
-    monkeypatch.setattr(PracticePacs, "_selected", selected)
+    monkeypatch.setattr(Archive, "paths", selected)
     return seen
 
 
@@ -522,7 +523,7 @@ def slowly(event, *arguments):
 @pytest.mark.parametrize("progress", [True, False])
 def test_a_progress_bar_for_what_takes_long(pacs, tmp_path, capsys, monkeypatch, progress):
     monkeypatch.setattr("magician.progress.DELAY_S", 0.001)
-    for module in ("dimse.arrivals", "dimse.receiver", "practice_pacs.pacs"):
+    for module in ("dimse.arrivals", "dimse.receiver", "practice_pacs.dimse_services"):
         monkeypatch.setattr(f"magician.{module}.read_object", slowly)
     with Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
         pacs.know(receiver.node)

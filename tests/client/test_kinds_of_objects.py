@@ -190,7 +190,7 @@ def test_orthanc_is_offered_only_ct_and_the_refusal_is_named(with_results, tmp_p
     """
     offered = retrieve_request.storage_contexts
     monkeypatch.setattr(
-        "magician.client.retrieve.storage_contexts",
+        "magician.dimse.retrieve_request.storage_contexts",
         lambda arrivals: [
             context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID
         ],
