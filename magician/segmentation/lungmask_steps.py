@@ -1,10 +1,10 @@
-"""What lungmask does before and after its network, with the same outcome for a third of the work.
+"""The steps of lungmask before and after its network: the same outcome for a third of the work.
 
-lungmask works slice by slice and on whole volumes where a few rows and columns decide. With its
-large network nobody notices; beside the small one that comes with this package it took a third of
-the time. Each function names the one of ``lungmask.utils`` that it stands for, and a test holds it
-to that one's output, bit for bit: the networks were trained on what these steps hand them, and the
-odd corners belong to it.
+lungmask works through each slice, and through whole volumes even if a few rows and columns decide.
+Beside its large network that time does not matter; beside the small network of this package it was
+a third of the whole. Each function below names the function of ``lungmask.utils`` that it replaces.
+A test compares the two outputs bit for bit, unusual cases included: the networks were trained on
+the output of these steps.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from functools import lru_cache
 
 import numpy as np
 
-NETWORK_SIZE = 256  # rows and columns of what the network sees
-COARSE_SIZE = 128  # rows and columns on which the body is looked for
+NETWORK_SIZE = 256  # rows and columns of the images that the network gets
+COARSE_SIZE = 128  # rows and columns of the images in which the body is searched
 BODY_HU = -500
-SMALLEST = 3  # voxels; pieces below it are not worth a look at their neighbours
+SMALLEST = 3  # voxels; a smaller piece is removed, a larger one may be merged with a neighbour
 
-_CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)  # 4 neighbours in the same slice
-_SQUARE = np.ones((1, 3, 3), bool)  # 8 neighbours in the same slice
+CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)  # 4 neighbours in the same slice
+SQUARE = np.ones((1, 3, 3), bool)  # 8 neighbours in the same slice
 
 
 def crop_to_body(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clip to -1024..600 HU, crop each slice to the body and scale it to what the network sees
-    (``preprocess``).
+    """Clip to -1024..600 HU, crop to the body and scale for the network (``preprocess``).
+
+    Each slice gets a crop of its own.
 
     Parameters
     ----------
@@ -47,11 +48,11 @@ def crop_to_body(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body_boxes(hu: np.ndarray) -> np.ndarray:
-    """Find the rectangle around the body in each slice; all of a slice without one
-    (``simple_bodymask``).
+    """Find the rectangle around the body in each slice (``simple_bodymask``).
 
-    The body is the largest piece above -500 HU of a coarse copy, closed, its holes filled, and
-    without thin parts.
+    The body is the largest piece above -500 HU in a coarse copy of the slice, after closing, after
+    filling of holes and after removal of thin parts. The rectangle of a slice without a body is the
+    whole slice.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
 
     rows, columns = hu.shape[1:]
     if min(rows, columns) < COARSE_SIZE:
-        # Scaled down, a body can fall into two, of which lungmask takes the first
+        # A body that is scaled down can fall into two pieces; lungmask takes the first of them
         from lungmask import utils
 
         return np.array(
@@ -74,11 +75,11 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
     coarse = np.stack(
         [ndimage.zoom(plane, COARSE_SIZE / np.array(plane.shape), order=0) for plane in hu]
     )
-    body = ndimage.binary_closing(coarse > BODY_HU, _CROSS)
-    body = ndimage.binary_fill_holes(body, _SQUARE)
-    body = ndimage.binary_erosion(body, _CROSS, iterations=2)
+    body = ndimage.binary_closing(coarse > BODY_HU, CROSS)
+    body = ndimage.binary_fill_holes(body, SQUARE)
+    body = ndimage.binary_erosion(body, CROSS, iterations=2)
     pieces, _ = ndimage.label(
-        body, np.concatenate([np.zeros_like(_CROSS), _CROSS, np.zeros_like(_CROSS)])
+        body, np.concatenate([np.zeros_like(CROSS), CROSS, np.zeros_like(CROSS)])
     )
     row_of, column_of = _nearest(COARSE_SIZE, rows), _nearest(COARSE_SIZE, columns)
     boxes = np.tile([0, 0, rows, columns], (len(hu), 1))
@@ -87,15 +88,14 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
         sizes[0] = 0
         if sizes.any():
             inside = plane == sizes.argmax()
-            # lungmask dilates by what the erosion took, which moves each edge of the rectangle out
-            # by 2
+            # lungmask dilates the body again after its erosion: each edge moves out by 2
             box[0::2] = _reach(row_of, inside.any(axis=1))
             box[1::2] = _reach(column_of, inside.any(axis=0))
     return boxes
 
 
 def _reach(coarse_of: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
-    """First and last + 1 position whose coarse one is inside, or at most 2 away from it."""
+    """Return the first position, and the last one + 1, that are at most 2 coarse steps outside."""
     positions = np.flatnonzero(inside) + 1  # 3 or more: the erosion cleared the edge
     found = np.flatnonzero((coarse_of >= positions[0] - 2) & (coarse_of <= positions[-1] + 2))
     return int(found[0]), int(found[-1]) + 1
@@ -103,11 +103,10 @@ def _reach(coarse_of: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _nearest(size: int, wanted: int) -> np.ndarray:
-    """For each position of an axis scaled from `size` to `wanted`, the position that it comes from,
-    counted from 1.
+    """Return the source of each position on an axis that is scaled from `size` to `wanted`.
 
-    It is asked of scipy's ``zoom`` itself: 0 is where its rounding runs over the edge, and
-    background is filled in.
+    Sources are counted from 1. A source of 0 is background: there, the rounding of scipy's ``zoom``
+    goes beyond the edge. ``zoom`` itself is asked, so that its rounding is repeated exactly.
     """
     from scipy.ndimage import zoom
 
@@ -115,14 +114,15 @@ def _nearest(size: int, wanted: int) -> np.ndarray:
 
 
 def back_to_image(small: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Scale labels back to the crop of each slice, nearest neighbour, zero around it
-    (``reshape_mask``).
+    """Scale labels back to the crop of each slice, with zero around it (``reshape_mask``).
+
+    The nearest neighbour gives the label.
 
     Parameters
     ----------
     small : array of uint8, shape (slices, 256, 256)
     boxes : array of int, shape (slices, 4)
-        From :func:`crop_to_body`.
+        From `crop_to_body`.
     shape : tuple of int
         Rows and columns of the CT.
 
@@ -143,8 +143,9 @@ def back_to_image(small: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) 
 
 
 def tidy(labels: np.ndarray) -> np.ndarray:
-    """Keep the largest piece of each label, without holes; smaller ones go to a neighbour
-    (``postprocessing``).
+    """Keep the largest piece of each label and fill its holes (``postprocessing``).
+
+    A smaller piece gets the label of a neighbour, or is removed.
 
     Parameters
     ----------
@@ -170,8 +171,9 @@ def tidy(labels: np.ndarray) -> np.ndarray:
 
 
 def _merge_small_pieces(labels: np.ndarray) -> np.ndarray:
-    """Give each piece that is not the largest of its label to the neighbour with which it shares
-    the longest border.
+    """Merge each piece that is not the largest of its label with a neighbour.
+
+    It is the neighbour that shares the longest border with the piece.
     """
     from scipy import ndimage
     from skimage.measure import label
@@ -184,25 +186,27 @@ def _merge_small_pieces(labels: np.ndarray) -> np.ndarray:
     smallest_first = sorted(range(1, len(sizes)), key=sizes.__getitem__)
 
     largest = dict.fromkeys(label_of.tolist(), 0)
-    becomes = np.zeros_like(label_of)  # of pieces of equal size only the first stays
+    new_label_of = np.zeros_like(
+        label_of
+    )  # of pieces of equal size, only the first keeps its label
     for piece in smallest_first:
         if sizes[piece] > largest[label_of[piece]]:
             largest[label_of[piece]] = sizes[piece]
-            becomes[piece] = label_of[piece]
+            new_label_of[piece] = label_of[piece]
 
     for piece in smallest_first:
         if not SMALLEST <= sizes[piece] < largest[label_of[piece]]:
             continue
-        around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[piece])
-        here = pieces[around] == piece
+        surroundings = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in boxes[piece])
+        inside = pieces[surroundings] == piece
         neighbours, contacts = np.unique(
-            pieces[around][ndimage.binary_dilation(here)], return_counts=True
+            pieces[surroundings][ndimage.binary_dilation(inside)], return_counts=True
         )
         contacts[(neighbours == 0) | (neighbours == piece)] = 0
         if not contacts.any():
             continue
         target = int(neighbours[contacts.argmax()])
-        pieces[around][here] = target
+        pieces[surroundings][inside] = target
         boxes[target] = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop))
             for a, b in zip(boxes[piece], boxes[target], strict=True)
@@ -210,7 +214,7 @@ def _merge_small_pieces(labels: np.ndarray) -> np.ndarray:
         if sizes[target] == largest[label_of[target]]:
             largest[label_of[target]] += sizes[piece]
         sizes[target] += sizes[piece]
-    return becomes[pieces]
+    return new_label_of[pieces]
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:
@@ -220,5 +224,5 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     if count == 1:
         return mask
     sizes = np.bincount(pieces.ravel())[1:].astype(float)
-    # of equal pieces the one that lungmask's argsort puts last
+    # as in lungmask: of pieces of equal size, the one that argsort puts last
     return pieces == sizes.argsort()[-1] + 1

@@ -1,12 +1,14 @@
-"""Find the right and the left lung in a chest CT with a U-Net, slice by slice.
+"""The right and the left lung of a chest CT: a U-Net labels them slice by slice.
 
-The networks, the way a slice is prepared and the way the outcome is tidied are lungmask's
-(Hofmanninger et al. 2020, arXiv:2001.11767); the loop around them is here, so that one can read
-what happens between the CT and the mask:
+Networks, preparation and tidying are those of lungmask (Hofmanninger et al. 2020,
+arXiv:2001.11767). The loop around them is here, so that a reader sees each step from CT to mask:
 
-    CT in HU  ->  turn to axial  ->  crop each slice to the body, 256 x 256, 0..1  ->  U-Net: three
-    scores per pixel
-              ->  keep the largest piece of each lung, fill holes  ->  back to the pixels of the CT
+    CT in HU
+    ->  turn to axial
+    ->  crop each slice to the body, scale it to 256 x 256 pixels, from 0 to 1
+    ->  U-Net: three scores for each pixel
+    ->  keep the largest piece of each lung, fill its holes
+    ->  scale back to the pixels of the CT
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from magician.ct.geometry import axis_directions
 from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
 from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
@@ -28,10 +31,11 @@ from magician.segmentation.networks import load_network, quiet_lungmask
 if TYPE_CHECKING:
     import torch
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-LEAST_ML = 10  # less than this is not a lung, whatever the network says
-STEEPEST_DEGREES = 30  # a slice tilted by more does not look like what the networks were trained on
+LEAST_ML = 10  # a smaller volume is no lung
+# The networks were trained on axial slices. A slice that is tilted by more looks different.
+STEEPEST_DEGREES = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +49,13 @@ class LungSegmentation:
     spacing_mm : tuple of float
         (slice, row, column), as in the volume.
     model_name, model_version, weights_sha256 : str
-        Which weights made it; the hash is that of the whole file.
+        The weights that were used; the hash is that of the whole file.
     device, precision : str
-        Where it ran, and in ``"fp32"`` or ``"bf16"``.
+        The device that was used, such as ``"cpu"``, and ``"fp32"`` or ``"bf16"``.
     seconds : float
         Wall time, loading of the network included.
     trained_on : str
-        What the weights were trained on, in a few words.
+        The data that the weights were trained on, in a few words.
     """
 
     labels: np.ndarray
@@ -80,21 +84,21 @@ def segment_lungs(
     Parameters
     ----------
     volume : CTVolume
-        A chest CT in HU, at least 3 axial slices. Flipped and non-axial volumes are turned first,
-        by their affine, and the labels are turned back.
+        A chest CT in HU, at least 3 axial slices. A flipped or non-axial volume is turned first,
+        by its affine, and its labels are turned back.
     model : str
-        ``"bundled"``, the small network that comes with this package, or ``"R231"``, lungmask's.
+        ``"bundled"``, the small network of this package, or ``"R231"``, the network of lungmask.
     weights : path, optional
-        A file with R231's weights, for a computer without internet; without it they are fetched
-        once, to PyTorch's cache (about 124 MB). For the bundled model, a file to use instead of its
-        own.
+        A file to use instead of the model's own weights. Without it, R231's weights are fetched
+        once, into PyTorch's cache (about 124 MB); a computer without internet needs the file.
     device : str
-        ``"auto"`` is a CUDA GPU where there is one, else the processor; or ``"cpu"``, ``"cuda"``,
-        ``"mps"``.
+        ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a CUDA GPU if there is one, else the
+        processor.
     precision : str
-        ``"fp32"``, ``"bf16"`` (a few voxels differ), or ``"auto"``: bf16 where the hardware has it.
+        ``"fp32"``, ``"bf16"`` (a few voxels differ), or ``"auto"``: bf16 if the hardware has it.
     batch_size : int
-        Slices at a time. More need more memory and are hardly faster.
+        Number of slices that are computed together. A larger batch needs more memory, and is hardly
+        faster.
     progress : bool
         Show a progress bar.
 
@@ -109,21 +113,23 @@ def segment_lungs(
     NoLungsFound
         If no lungs were found in it; a kind of SegmentationError.
     WeightsUnavailable
-        If the weights are missing, can't be fetched, or are not what they claim to be.
+        If the weights are missing, can't be fetched, or are not those of the network.
+    ValueError
+        If there is no such model, device or precision, or `batch_size` is less than 1.
     """
     import torch
 
     started = time.perf_counter()
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    axes, flips = _way_to_axial(volume.affine)
+    axes, flips = _axes_and_flips_to_axial(volume.affine)
     axial = np.flip(np.transpose(volume.hu, axes), flips)
     _check_plausible(axial)
-    where = _choose_device(device)
-    chosen = choose_precision(precision, where)
+    torch_device = _choose_device(device)
+    precision = choose_precision(precision, torch_device)
     with quiet_lungmask(), torch.inference_mode():
-        network = load_network(model, weights, where, progress)
-        labels = _predict(network.module, axial, where, chosen, batch_size, progress)
+        network = load_network(model, weights, torch_device, progress)
+        labels = _predict(network.module, axial, torch_device, precision, batch_size, progress)
     labels = np.ascontiguousarray(np.transpose(np.flip(labels, flips), np.argsort(axes)))
     segmentation = LungSegmentation(
         labels=labels,
@@ -131,8 +137,8 @@ def segment_lungs(
         model_name=network.name,
         model_version=network.version,
         weights_sha256=network.sha256,
-        device=where.type,
-        precision=chosen,
+        device=torch_device.type,
+        precision=precision,
         seconds=time.perf_counter() - started,
         trained_on=network.trained_on,
     )
@@ -141,17 +147,19 @@ def segment_lungs(
 
 
 def volumes_ml(segmentation: LungSegmentation) -> dict[str, float]:
-    """Return the volumes ``{"right", "left", "total"}`` in ml: voxels counted, times the volume of
-    one.
+    """Return the volumes ``{"right", "left", "total"}`` in ml.
+
+    A volume is the number of voxels, times the volume of one voxel.
     """
-    one = float(np.prod(segmentation.spacing_mm)) / 1000
-    right, left = (np.count_nonzero(segmentation.labels == side) * one for side in (1, 2))
+    voxel_ml = float(np.prod(segmentation.spacing_mm)) / 1000
+    right, left = (np.count_nonzero(segmentation.labels == side) * voxel_ml for side in (1, 2))
     return {"right": right, "left": left, "total": right + left}
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two masks: twice what they share over the sum of both (Dice 1945,
-    doi:10.2307/1932409).
+    """Return the agreement of two masks: twice their overlap, divided by the sum of their sizes.
+
+    It is the coefficient of Dice (1945), doi:10.2307/1932409.
 
     Parameters
     ----------
@@ -159,12 +167,12 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
     Returns
     -------
-    float, 0 (nothing shared) to 1 (identical; two empty masks are identical)
+    float, from 0 (no overlap) to 1 (identical masks; two empty masks are identical)
 
     Raises
     ------
     ValueError
-        If the shapes differ, or an array holds labels where True and False are expected.
+        If the shapes differ, or an array holds labels instead of True and False.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
@@ -185,8 +193,10 @@ def _predict(
     batch_size: int,
     progress: bool,
 ) -> np.ndarray:
-    """Labels of an axial volume (slices feet to head, rows anterior to posterior, columns right to
-    left).
+    """Return the labels of an axial volume, array of uint8 of the same shape.
+
+    Slices run from feet to head, rows from front to back, columns from the patient's right to the
+    left.
     """
     import torch
     from tqdm.auto import tqdm
@@ -208,33 +218,36 @@ def _predict(
 
 
 def prepare_batch(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees of an axial volume, float32 (slices, 256, 256) from 0 to 1, and the
-    boxes it was cut by.
+    """Return what the network gets of an axial volume in HU, and the boxes of `crop_to_body`.
+
+    Returns
+    -------
+    images : array of float32, shape (slices, 256, 256), from 0 to 1
+    boxes : array of int, shape (slices, 4)
     """
     images, boxes = crop_to_body(hu)
     return np.divide(np.minimum(images, 600) + 1024, 1624), boxes
 
 
-def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Find the order of axes, and which of them to flip then, that makes a volume axial as the
-    networks know it.
+def _axes_and_flips_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the order of axes that makes a volume axial, and the new axes that must be flipped.
 
-    Patient coordinates are LPS: slices shall run to the head (+z), rows to the back (+y), columns
-    to the left (+x).
+    Networks are trained on slices that run to the head (+z in LPS), rows that run to the back (+y)
+    and columns that run to the patient's left (+x).
     """
-    directions = np.asarray(affine, dtype=float)[:3, :3]
-    lengths = np.linalg.norm(directions, axis=0)
-    if not np.isfinite(directions).all() or not lengths.all():
+    vectors = np.asarray(affine, dtype=float)[:3, :3]
+    if not np.isfinite(vectors).all() or not np.linalg.norm(vectors, axis=0).all():
         raise SegmentationError(
             "The volume's affine is not a valid geometry: it maps voxels to no place."
         )
-    cosines = directions / lengths  # rows: x, y, z of the patient; columns: slice, row, column axis
+    cosines = axis_directions(affine)
     nearest = np.abs(cosines).argmax(axis=0)
     smallest = np.abs(cosines).max(axis=0).min()
     if len(set(nearest)) < 3 or smallest < np.cos(np.deg2rad(STEEPEST_DEGREES)):
         raise SegmentationError(
-            f"The slices are oblique: an image axis lies {np.degrees(np.arccos(smallest)):.0f} degrees away from the "
-            f"axes of the patient, and the networks know at most {STEEPEST_DEGREES}. Use an axial reconstruction."
+            f"The slices are oblique: an image axis lies {np.degrees(np.arccos(smallest)):.0f} "
+            f"degrees away from the axes of the patient, and the networks know at most "
+            f"{STEEPEST_DEGREES}. Use an axial reconstruction."
         )
     axes = tuple(int(np.flatnonzero(nearest == patient_axis)[0]) for patient_axis in (2, 1, 0))
     flips = tuple(i for i, axis in enumerate(axes) if cosines[nearest[axis], axis] < 0)
@@ -242,11 +255,11 @@ def _way_to_axial(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def _check_plausible(axial: np.ndarray) -> None:
-    """Refuse what can't be a chest CT, before a network turns it into a mask that looks like one."""
+    """Refuse an array that can't be a chest CT: a network would return a mask for it, too."""
     if len(axial) < 3:
         raise SegmentationError(
-            f"The volume has {len(axial)} axial slice(s); at least 3 are needed to tell lungs from other air. "
-            f"Is this a localizer, or a part of the series?"
+            f"The volume has {len(axial)} axial slice(s); at least 3 are needed to tell lungs from "
+            f"other air. Is this a localizer, or a part of the series?"
         )
     if min(axial.shape[1:]) < 32:
         raise SegmentationError(
@@ -257,9 +270,10 @@ def _check_plausible(axial: np.ndarray) -> None:
     air, tissue = float((axial < -500).mean()), float(((axial > -200) & (axial < 300)).mean())
     if air < 0.001 or tissue < 0.005:
         raise SegmentationError(
-            f"The values do not look like the Hounsfield units of a chest: {air:.1%} of the voxels are air (below "
-            f"-500) and {tissue:.1%} are soft tissue (-200 to 300), between {axial.min():.0f} and {axial.max():.0f}. "
-            f"Was Rescale Slope and Intercept applied? Is it a CT?"
+            f"The values do not look like the Hounsfield units of a chest: {air:.1%} of the voxels "
+            f"are air (below -500) and {tissue:.1%} are soft tissue (-200 to 300), between "
+            f"{axial.min():.0f} and {axial.max():.0f}. Was Rescale Slope and Intercept applied? "
+            f"Is it a CT?"
         )
 
 
@@ -272,7 +286,7 @@ def _check_found(segmentation: LungSegmentation) -> None:
         )
     for side in ("right", "left"):
         if volumes[side] < LEAST_ML:
-            _logger.warning("no %s lung was found: %.0f ml", side, volumes[side])
+            logger.warning("no %s lung was found: %.0f ml", side, volumes[side])
 
 
 def _choose_device(device: str) -> torch.device:
@@ -294,7 +308,10 @@ def _choose_device(device: str) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """bf16 only where the hardware computes in it; elsewhere it is emulated, and slower than fp32."""
+    """Return "fp32" or "bf16". For "auto", bf16 needs hardware that computes in it.
+
+    Other hardware emulates bf16, which is slower than fp32.
+    """
     import torch
 
     if precision not in ("auto", "fp32", "bf16"):
@@ -304,7 +321,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp32"
     if device.type == "cpu":
-        # PyTorch has no public question for this in all versions from 2.4 on
+        # PyTorch has no public function for this in all versions from 2.4 on
         tests = [
             getattr(torch.cpu, name, None)
             for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

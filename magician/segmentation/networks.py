@@ -1,7 +1,7 @@
-"""The two lung networks, and lungmask kept within bounds.
+"""The two lung networks: the bundled one and R231, both of lungmask's architecture.
 
-Weights are data, never code: ours are a safetensors file, R231's state dict is loaded with
-``weights_only=True``, which refuses anything but tensors (a pickle can run any command).
+Weights are data, never code. The bundled ones are a safetensors file. R231's are a pickle, which
+could run any command; ``weights_only=True`` refuses everything but tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUNDLED = Path(__file__).parent / "weights" / "lung_unet.safetensors"
 
 @dataclass(frozen=True)
 class Network:
-    """A network that is ready to run, and where it came from."""
+    """A network that is ready to run, and the origin of its weights."""
 
     module: torch.nn.Module
     name: str
@@ -40,15 +40,14 @@ class Network:
 
 @contextlib.contextmanager
 def quiet_lungmask() -> Iterator[None]:
-    """Keep lungmask from printing through its logger, and from changing Python's list of warnings
-    filters.
+    """Import lungmask and silence its logger; keep Python's warnings filters as they are.
 
-    Importing ``lungmask.mask`` silences every UserWarning of the whole process, the caller's own
-    included.
+    The import of ``lungmask.mask`` adds a filter that hides every UserWarning of the process, those
+    of the caller, too.
     """
     logger = logging.getLogger("lungmask")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what its imports warn of is not for our users to mend
+        warnings.simplefilter("ignore")  # our users can't change what its imports warn of
         import lungmask.mask  # noqa: F401
 
         level = logger.level
@@ -62,15 +61,15 @@ def quiet_lungmask() -> Iterator[None]:
 def load_network(
     model: str, weights: str | Path | None, device: torch.device, progress: bool
 ) -> Network:
-    """Load a network, or take it from memory if the same file was loaded before.
+    """Load a network; one that was loaded before from the same file is still in memory.
 
     Parameters
     ----------
     model : str
         ``"bundled"`` or ``"R231"``.
     weights : path, optional
-        A file to use in place of the bundled weights, or of those of R231 that lie in the cache or
-        are fetched.
+        A file to use instead of the bundled weights, or instead of R231's in the cache. If R231's
+        weights are not in the cache, they are fetched.
     device : torch.device
     progress : bool
         Show a progress bar while R231's weights are fetched.
@@ -91,7 +90,11 @@ def load_network(
     if not path.is_file():
         raise WeightsUnavailable(
             f"There is no file {path} with weights for {model!r}. "
-            + (r231.how_to() if model == "R231" else "Reinstall magician, or name another file.")
+            + (
+                r231.usage_note()
+                if model == "R231"
+                else "Reinstall magician, or name another file."
+            )
         )
     status = path.stat()
     return _load(model, path.resolve(), (status.st_mtime_ns, status.st_size), device)
@@ -110,13 +113,14 @@ def _load(model: str, path: Path, _stamp: tuple[int, int], device: torch.device)
             _bundled(content) if model == "bundled" else _r231_network(content, sha256)
         )
     except Exception as error:  # torch and safetensors raise a dozen unrelated classes here
+        details = str(error).splitlines()[0] if str(error) else "no details"
+        expected = "a state dict saved by PyTorch" if model == "R231" else "a safetensors file"
         raise WeightsUnavailable(
             f"{path} does not hold weights of the network {model!r} ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no details'}). Nothing in it was run. "
-            f"Expected was {'a safetensors file' if model == 'bundled' else 'a state dict saved by PyTorch'}; "
+            f"{details}). Nothing in it was run. Expected was {expected}; "
             f"fetch it again, from a source that you trust."
         ) from error
-    _save_work(module)
+    _reduce_work(module)
     module.eval().to(device=device, memory_format=torch.channels_last)
     return Network(module, model, version or sha256[:8], sha256, trained_on)
 
@@ -130,12 +134,12 @@ def _bundled(content: bytes) -> tuple[torch.nn.Module, str, str]:
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in load(content).items()
     }
-    # safetensors' own format
+    # A safetensors file begins with the length of its header, 8 bytes, and the header in JSON
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     module = _unet(wf=4)
     missing, unknown = module.load_state_dict(tensors, strict=False)
-    # lungmask's blocks own residual_* layers that this form of the network never uses; they are not
-    # stored
+    # lungmask's blocks have residual_* layers that this form of the network never uses: the file
+    # does not hold them
     if unknown or any("residual_" not in name for name in missing):
         raise ValueError("the names of its tensors are those of another network")
     metadata = header.get("__metadata__", {})
@@ -153,12 +157,11 @@ def _r231_network(content: bytes, sha256: str) -> tuple[torch.nn.Module, str, st
     return module, "", r231.TRAINED_ON if sha256.startswith(r231.hash_in_address()) else UNKNOWN
 
 
-def _save_work(module: torch.nn.Module) -> None:
-    """Do the same with less: fewer copies, and 1 x 1 convolutions before the upsampling, on a
-    quarter of the pixels.
+def _reduce_work(module: torch.nn.Module) -> None:
+    """Reduce the work for the same outcome: fewer copies, and convolutions on a quarter of pixels.
 
-    Convolution and bilinear interpolation commute, because one works on each pixel alone and the
-    weights of the other sum to one.
+    The 1 x 1 convolutions are moved before the upsampling. The two may be exchanged: the
+    convolution works on each pixel alone, and the weights of bilinear interpolation sum to one.
     """
     from torch.nn import ReLU, Sequential
 
@@ -171,8 +174,9 @@ def _save_work(module: torch.nn.Module) -> None:
 
 
 def _unet(wf: int) -> torch.nn.Module:
-    """U-Net of lungmask with ``2**wf`` filters in its first layer (Hofmanninger et al. 2020,
-    arXiv:2001.11767).
+    """Return the U-Net of lungmask with ``2**wf`` filters in its first layer.
+
+    The architecture is that of Hofmanninger et al. 2020, arXiv:2001.11767.
     """
     from lungmask.resunet import UNet
 
