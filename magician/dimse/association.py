@@ -1,11 +1,10 @@
-"""Talk to a PACS: who it is (`Node`), a connection to it (`associate`), and "are you there?"
-(`echo`).
+"""An association with a PACS: `associate` opens it, and says why when that fails.
 
 An *association* is DICOM's word for a connection on which both sides have agreed what they are
-going to do (PS3.7 and PS3.8). The side that asks is the SCU (service class user), the side that
-answers the SCP (provider). pynetdicom does the protocol; what this module adds is that nothing
-fails silently: where pynetdicom sets a flag, `associate` raises an error that says what happened
-and which side has to change what.
+going to do (PS3.7 and PS3.8). The side that asks for services is the SCU (service class user), the
+side that answers is the SCP (provider). pynetdicom does the protocol. This module lets nothing fail
+silently: where pynetdicom sets a flag, `associate` raises an error that says what happened and
+which side has to change what.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from magician.dimse.failures import explain, lost_early
 from magician.errors import AssociationAborted, Finding, ServiceNotAccepted
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
-from magician.upper_layer.requestor import Requestor, connection_of, look_up
+from magician.upper_layer.requestor import Requestor, connection_of, resolve_host
 
-PDV_HEADER_BYTES = 6  # of each piece of a message (PS3.8 9.3.5.1)
+PDV_HEADER_BYTES = 6  # of each fragment of a message (PS3.8 9.3.5.1)
 
 
 @contextmanager
@@ -44,8 +43,8 @@ def associate(
         What we want to do: one presentation context (PS3.8 9.3.2.2) for each kind of service or
         object.
     storage_roles : sequence of SOP Class UIDs
-        Storage classes that we want to *receive* on this association, as C-GET does (role
-        selection, PS3.7 D.3.3.4).
+        Storage classes whose objects we want to *receive* over this association, as C-GET does
+        (role selection, PS3.7 D.3.3.4).
     handlers : sequence of (event, function) or (event, function, arguments)
         pynetdicom event handlers, for instance for the C-STORE requests that come back during a
         C-GET.
@@ -61,7 +60,7 @@ def associate(
     ServiceNotAccepted
     """
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
-    requestor, address = Requestor(node), look_up(node)
+    requestor, address = Requestor(node), resolve_host(node)
     try:
         association = requestor.associate(
             address,
@@ -73,7 +72,7 @@ def associate(
             evt_handlers=list(handlers),
         )
     except BaseException:  # an interrupt
-        requestor.give_up()
+        requestor.close_connection()
         raise
     try:
         if not association.is_established:
@@ -83,23 +82,26 @@ def associate(
             yield association
         association.release()
     except BaseException:
-        association.abort()  # perhaps in the middle of something: the peer must not go on sending
+        association.abort()  # the peer may be sending, and must stop
         raise
     finally:
-        connection_of(association).close_for_certain()
+        connection_of(association).force_close()
 
 
 def _require_room_for_messages(association: Association, node: Node) -> None:
     most = association.acceptor.maximum_length
     if 0 < most <= PDV_HEADER_BYTES:
-        seen = f"{node} takes no more than {most} bytes at a time, into which no message fits (PS3.8 D.1.1)."
+        seen = (
+            f"{node} takes no more than {most} bytes at a time, into which no message fits "
+            f"(PS3.8 D.1.1)."
+        )
         raise AssociationAborted.of(Finding("association", seen, "the PACS", "It may be broken."))
 
 
 @contextmanager
 def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
-    """Raise `AssociationAborted` where pynetdicom raises `RuntimeError`: at a request on a lost
-    association.
+    """Raise `AssociationAborted` where pynetdicom raises `RuntimeError`: for a request over an
+    association that is lost.
     """
     try:
         yield
@@ -115,10 +117,13 @@ def tls_session(association: Association) -> ssl.SSLSocket:
 
 
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:
-    """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for this SOP class."""
+    """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for a SOP class."""
     if not any(
         context.abstract_syntax == sop_class_uid for context in association.accepted_contexts
     ):
         seen = f"{node} accepted the association but not {UID(sop_class_uid).name}."
-        change = f"Its administrator must switch this service on for {node.local_ae_title!r}, or another way must be taken."
+        change = (
+            f"Its administrator must switch this service on for {node.local_ae_title!r}, "
+            f"or another way must be taken."
+        )
         raise ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))

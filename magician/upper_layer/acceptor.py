@@ -1,8 +1,8 @@
-"""A listener that stays up: a part of `storage`, whose `Receiver` and the practice PACS use it.
+"""The side that accepts associations: a listener that stays up, whoever connects to it.
 
-pynetdicom's server waits for ever for the rest of a PDU, reads one of any length that its header
-claims (PS3.8 9.3.1), makes two threads for whoever connects, and lets one stalling TLS handshake
-stop all. Here each of these has a bound, and what exceeds it is refused and logged.
+pynetdicom's server makes two threads for every connection, waits for ever for its PDUs, and lets
+one slow TLS handshake stop all others. Here each of these has a limit. What exceeds a limit is
+refused and logged.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -28,20 +28,17 @@ from pynetdicom.transport import (
 
 from magician.errors import MagicianError
 from magician.node import Node, explain_bind_error, require_host
-from magician.upper_layer.limits import MAX_PDU_BYTES, Limits, receive_exactly, refuse_oversized
-from magician.upper_layer.reactor_fixes import (
-    mend_reactor,
-    stop_waiting_for_messages,
-    survive_nonsense,
-)
-from magician.upper_layer.requestor import Connection, look_up
-from magician.upper_layer.throughput import WakefulSocket, parts, quicken
+from magician.upper_layer.connection import BoundedConnection
+from magician.upper_layer.limits import MAX_PDU_BYTES, Limits
+from magician.upper_layer.preparation import prepare_association
+from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
+from magician.upper_layer.requestor import Connection, resolve_host
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 0.05  # how often a listener looks whether it has been stopped
-GOODBYE_S = 1  # how long `stop_listening` lets the associations end by themselves
-REASONS = {
+POLL_INTERVAL_S = 0.05  # how often a listener looks whether it has been stopped
+GRACE_PERIOD_S = 1  # how long `stop_listening` lets the associations end by themselves
+TLS_REFUSALS = {  # what OpenSSL calls the reason, and what our log says
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and this listener wants one",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
     "HTTP_REQUEST": "it speaks plain HTTP",
@@ -49,11 +46,11 @@ REASONS = {
 }
 
 
-def connection_lost(event: evt.Event) -> None:
-    """End what is going on over a connection that has closed; the handler of EVT_CONN_CLOSE.
+def end_closed_association(event: evt.Event) -> None:
+    """End an association whose connection has closed; the handler of EVT_CONN_CLOSE.
 
-    pynetdicom notices in the thread that is busy sending, and so would wait for an answer to each
-    further object.
+    pynetdicom ends it in the thread that is busy sending objects. That thread would wait for an
+    answer to each further object.
     """
     event.assoc.is_established = False
     stop_waiting_for_messages(event.assoc)
@@ -61,64 +58,67 @@ def connection_lost(event: evt.Event) -> None:
         event.assoc.dul.to_user_queue.put(None)  # no association request will come any more
 
 
-class _BoundedSocket(WakefulSocket):
-    """The socket of one caller."""
+class AcceptedConnection(BoundedConnection):
+    """The connection of an association that we accept.
+
+    It takes the place of the connection that pynetdicom has made, with all that it holds: making
+    another would report a second connection to the state machine.
+    """
 
     def __init__(self, accepted: AssociationSocket, limits: Limits) -> None:
         vars(self).update(vars(accepted))
-        self._limits = limits
+        self.object_bytes = limits.object_bytes
+        self._idle_s = limits.idle_s
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read a part of a PDU; pynetdicom closes the connection on an `OSError`."""
-        refuse_oversized(self.assoc, nr_bytes, self._limits.object_bytes)
-        received = receive_exactly(self.socket, nr_bytes, self._limits.idle_s)
-        self.moved()
-        return received
+    @contextmanager
+    def _time_limit(self, started: float) -> Iterator[None]:
+        """Raise before a step on the socket if the time for the whole PDU is up; the socket itself
+        limits the time of the step.
+        """
+        if time.monotonic() > started + self._idle_s:
+            raise TimeoutError(f"a PDU did not come within {self._idle_s:g} s")
+        yield
 
-    def send(self, bytestream: bytes) -> None:
-        """Send PDUs; as pynetdicom wants it, a failure is an event and not an exception."""
-        try:
-            for part in parts(bytestream):
-                self.socket.sendall(part)
-                self.moved()
-        except (OSError, AttributeError):  # it has no socket any more when the peer was faster
-            self.event_queue.put("Evt17")  # transport connection closed
-        else:
-            evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
+    def _send_piece(self, piece: memoryview) -> None:
+        opened = self.socket
+        if opened is None:
+            raise ConnectionAbortedError("the peer has closed the connection")
+        opened.sendall(piece)
 
 
-class _Handler(RequestHandler):
+class _ConnectionHandler(RequestHandler):
     """Makes an association of a connection."""
 
     def _create_association(self):
         association = super()._create_association()
-        association.dul.socket = _BoundedSocket(association.dul.socket, self.server.limits)
-        association.dul.socket.socket.settimeout(self.server.limits.idle_s)
-        survive_nonsense(association)
-        quicken(association)
+        connection = AcceptedConnection(association.dul.socket, self.server.limits)
+        connection.socket.settimeout(self.server.limits.idle_s)
+        association.dul.socket = connection
+        prepare_association(association)
         return association
 
 
-class _Server(ThreadedAssociationServer):
+class ListenerServer(ThreadedAssociationServer):
     """Hands each connection to a thread of its own, the TLS handshake included."""
 
-    # Connections that may wait to be accepted: a class that runs the same cell at once. With
-    # socketserver's own 5 the others try again after a second, and after some seconds in vain.
+    # Connections that may wait to be accepted, when a whole class runs the same cell at once. With
+    # socketserver's own 5, the others try again after a second, and after some seconds they fail.
     request_queue_size = 128
-    # else a stop waits for whoever is silent in the middle of a TLS handshake
+    # otherwise a stop waits for a caller that is silent in the middle of a TLS handshake
     daemon_threads = True
 
     def __init__(self, *args, limits: Limits, **keywords) -> None:
         self.limits = limits
-        self._shaking_hands: set[socket.socket] = set()  # connections on the way to an association
-        self._count_lock = threading.Lock()
-        super().__init__(*args, request_handler=_Handler, **keywords)
+        # connections that are not associations yet
+        self._pending_connections: set[socket.socket] = set()
+        self._pending_lock = threading.Lock()
+        super().__init__(*args, request_handler=_ConnectionHandler, **keywords)
 
     def get_request(self) -> tuple[socket.socket, tuple]:
         try:
             connection, address = self.socket.accept()
-        except OSError:  # too many open files: the caller waits in the queue, and so do we
-            time.sleep(LOOK_S)
+        except OSError:  # too many open files: the caller stays in the queue while we wait
+            time.sleep(POLL_INTERVAL_S)
             raise
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self.limits.associate_s)
@@ -130,21 +130,19 @@ class _Server(ThreadedAssociationServer):
 
     def verify_request(self, request: socket.socket, client_address) -> bool:
         """Take a connection, or close it because there are too many."""
-        with self._count_lock:
-            if (
-                len(self._shaking_hands) + len(self.active_associations)
-                >= 2 * self.limits.associations
-            ):
+        with self._pending_lock:
+            open_connections = len(self._pending_connections) + len(self.active_associations)
+            if open_connections >= 2 * self.limits.associations:
                 logger.warning("Closed a connection from %s: too many are open", client_address[0])
                 return False
-            self._shaking_hands.add(request)
+            self._pending_connections.add(request)
         return True
 
     def process_request(self, request: socket.socket, client_address) -> None:
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._has_shaken(request)
+            self._forget_pending(request)
             raise
 
     def finish_request(self, request: socket.socket, client_address) -> None:
@@ -153,34 +151,34 @@ class _Server(ThreadedAssociationServer):
                 request.do_handshake()
             super().finish_request(request, client_address)
         finally:
-            self._has_shaken(request)
+            self._forget_pending(request)
 
-    def _has_shaken(self, request: socket.socket) -> None:
-        with self._count_lock:
-            self._shaking_hands.discard(request)
+    def _forget_pending(self, request: socket.socket) -> None:
+        with self._pending_lock:
+            self._pending_connections.discard(request)
 
-    def hang_up(self) -> None:
+    def close_pending_connections(self) -> None:
         """Close the connections that are not associations yet."""
-        with self._count_lock:
-            waiting = list(self._shaking_hands)
-        for connection in waiting:
+        with self._pending_lock:
+            pending = list(self._pending_connections)
+        for connection in pending:
             with suppress(OSError):
-                # of TLS connections too, whatever they are at
+                # the plain socket of TLS connections too, without TLS's own end
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
-        """Log why a caller was turned away; socketserver would print it."""
+        """Log why a caller was refused; socketserver would print it."""
         error = sys.exc_info()[1]
         if isinstance(error, ssl.SSLCertVerificationError):
-            why = f"its certificate is not good ({error.verify_message})"
+            reason = f"its certificate is not good ({error.verify_message})"
         else:
-            why = REASONS.get(getattr(error, "reason", None), error)
-        logger.warning("%s turned %s away: %s", self.ae_title, client_address[0], why)
+            reason = TLS_REFUSALS.get(getattr(error, "reason", None), error)
+        logger.warning("%s turned %s away: %s", self.ae_title, client_address[0], reason)
 
 
 class Listener(AE):
-    """An application entity that listens, and that calls the destinations of a C-MOVE as every
-    caller of ours does.
+    """An application entity that listens, and that calls the destinations of a C-MOVE with the
+    same limits as every caller of ours.
 
     Parameters
     ----------
@@ -197,8 +195,7 @@ class Listener(AE):
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: Node
     ) -> Connection:
-        mend_reactor(assoc)
-        quicken(assoc)
+        prepare_association(assoc)
         # the node holds the TLS context, and how long to wait
         return Connection(assoc, address, tls_args)
 
@@ -216,23 +213,26 @@ def call_for_move(
     PacsUnreachable
         If the name of the destination's host is not known.
     """
-    handlers = [(evt.EVT_CONN_CLOSE, connection_lost)]
+    handlers = [(evt.EVT_CONN_CLOSE, end_closed_association)]
     options = {"contexts": contexts, "evt_handlers": handlers, "tls_args": destination}
-    return look_up(destination), destination.port, options
+    return resolve_host(destination), destination.port, options
 
 
 class _OfferedContext(PresentationContext):
     """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every
     association.
+
+    It takes over all attributes of its template, whichever these are: a context may be built only
+    with what is proposed, not with what an acceptor adds to it.
     """
 
     def __init__(self, template: PresentationContext) -> None:
         vars(self).update(vars(template))
 
     def __deepcopy__(self, memo: dict) -> _OfferedContext:
-        twin = _OfferedContext(self)
-        twin._transfer_syntax = list(self._transfer_syntax)
-        return twin
+        copied = _OfferedContext(self)
+        copied._transfer_syntax = list(self._transfer_syntax)
+        return copied
 
 
 def start_listening(
@@ -243,12 +243,11 @@ def start_listening(
     *,
     limits: Limits,
     tls: ssl.SSLContext | None = None,
-) -> tuple[_Server, Node]:
-    """Start the server thread of an application entity; returns the server and the node by which to
-    reach it.
+) -> tuple[ListenerServer, Node]:
+    """Start the server thread of an application entity.
 
-    The node has no TLS context of its own: that of a listener holds its private key, a caller's the
-    authority.
+    Returns the server, and the node by which to reach it. The node has no TLS context of its own:
+    that of a listener holds its private key, a caller's holds the authority.
 
     Raises
     ------
@@ -270,9 +269,9 @@ def start_listening(
         limits.idle_s,
     )
     offered = [_OfferedContext(context) for context in ae.supported_contexts]
-    options = {"server_class": _Server, "limits": limits, "ssl_context": tls}
+    options = {"server_class": ListenerServer, "limits": limits, "ssl_context": tls}
     try:
-        handlers = [(evt.EVT_CONN_CLOSE, connection_lost), *handlers]
+        handlers = [(evt.EVT_CONN_CLOSE, end_closed_association), *handlers]
         server = ae.make_server((host, port), evt_handlers=handlers, contexts=offered, **options)
     except OSError as error:
         raise MagicianError(
@@ -281,26 +280,29 @@ def start_listening(
         ) from error
     ae._servers.append(server)  # as pynetdicom's own start_server does: its shutdown removes it
     threading.Thread(
-        target=server.serve_forever, args=[LOOK_S], name=f"Listener {ae.ae_title}", daemon=True
+        target=server.serve_forever,
+        args=[POLL_INTERVAL_S],
+        name=f"Listener {ae.ae_title}",
+        daemon=True,
     ).start()
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
     return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
 
 
-def stop_listening(server: _Server) -> None:
-    """Stop a server, and end the associations that are still open: politely at first, then by
-    closing them.
+def stop_listening(server: ListenerServer) -> None:
+    """Stop a server and end the associations that are still open: by an abort first (PS3.8 9.3.8),
+    then by closing their connections.
     """
     server.shutdown()
-    server.hang_up()
-    open_ones = server.active_associations
-    for association in open_ones:
+    server.close_pending_connections()
+    associations = server.active_associations
+    for association in associations:
         association.abort(block=False)
-    deadline = time.monotonic() + GOODBYE_S
-    for association in open_ones:
+    deadline = time.monotonic() + GRACE_PERIOD_S
+    for association in associations:
         association.join(max(0.0, deadline - time.monotonic()))
-    for association in open_ones:
+    for association in associations:
         if association.is_alive():
             # wakes a thread that is stuck in sending or receiving
-            association.dul.socket.close_for_certain()
-            association.join(GOODBYE_S)
+            association.dul.socket.force_close()
+            association.join(GRACE_PERIOD_S)

@@ -1,8 +1,8 @@
-"""What is written anew for every object that comes in, put together from bytes; a part of
-`storage`.
+"""Encoders of what is written for every object that we receive: its file header and our answer.
 
-pynetdicom and pydicom encode these as they encode everything, element by element with all checks.
-For a series of images that took longer than writing the pixels to the disk.
+pynetdicom and pydicom encode these element by element, with all checks. For a series of images, the
+file headers took longer than writing the pixels to the disk. The answers took a tenth of the time
+that our processor spends on a retrieve.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ COMMAND_FIELD, NO_DATA_SET = 0x8001, 0x0101  # PS3.7 9.3.1.2
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """What a DICOM file has before its data set: preamble, prefix, file meta information (PS3.10
-    7.1).
+    """Encode what a DICOM file has before its data set: preamble, prefix and file meta information
+    (PS3.10 7.1).
     """
     group = b"".join(
         (
@@ -35,8 +35,8 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
 def c_store_response(
     message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int
 ) -> bytes:
-    """The command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian (PS3.7
-    6.3.1).
+    """Encode the command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian
+    (PS3.7 6.3.1).
     """
     group = b"".join(
         (
@@ -52,16 +52,16 @@ def c_store_response(
 
 
 def _explicit(element: int, vr: bytes, value: bytes) -> bytes:
-    """One element of group 0002 in explicit VR (PS3.5 7.1.2)."""
+    """Encode an element of group 0002 in explicit VR (PS3.5 7.1.2)."""
     return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 
 
 def _implicit(element: int, value: bytes) -> bytes:
-    """One element of group 0000 in implicit VR (PS3.5 7.1.3)."""
+    """Encode an element of group 0000 in implicit VR (PS3.5 7.1.3)."""
     return struct.pack("<HHI", 0x0000, element, len(value)) + value
 
 
 def _even(text: str, padding: bytes = b"\x00") -> bytes:
-    """A value of even length (PS3.5 6.2); a UID is padded with a zero byte."""
-    value = text.encode("latin-1")  # what a UID of a hostile peer was decoded with
+    """Encode a value of even length (PS3.5 6.2); a UID is padded with a zero byte."""
+    value = text.encode("latin-1")  # pynetdicom decodes the UIDs of a peer so
     return value + padding * (len(value) % 2)

@@ -1,17 +1,17 @@
-"""Mends a race in pynetdicom by which an association can lose an answer; a part of `association`
-and `storage`.
+"""Repairs of an association's two threads: without them answers are lost, and waits never end.
 
-An association of pynetdicom's has a thread, the reactor, that takes incoming messages off a queue.
-`send_c_find` and its like pause it by clearing a flag, and go on once it says that it is paused.
-When a request follows closely on another, the reactor may just have been woken, and not have taken
-that back yet: then it takes the answer to the new request, which nobody gets. Of 150 pairs of
-C-ECHO and C-FIND on a busy computer, 4 ended in a time-out.
+The thread of the association, the *reactor*, takes incoming messages off a queue and serves
+requests. The thread of the upper layer reads and writes PDUs, and runs the state machine (PS3.8
+9.2).
+`preparation.prepare_association` says which repairs an association gets, and in which order.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -20,18 +20,22 @@ from pynetdicom.pdu_primitives import A_P_ABORT
 
 logger = logging.getLogger(__name__)
 
+NO_MESSAGE = (None, None)  # what pynetdicom enters into the queue when the peer is gone
+IDLE = "Sta1"  # the state of a state machine without a connection (PS3.8 9.2.2)
+
 
 def stop_waiting_for_messages(association: Association) -> None:
     """End the wait for the next message of an association, as if its peer were gone.
 
-    The wait ends with an abort: this is what pynetdicom itself enters when the peer is gone.
+    Who waits for an answer then aborts the association.
     """
-    association.dimse.msg_queue.put((None, None))
+    association.dimse.msg_queue.put(NO_MESSAGE)
 
 
 class _Checkpoint:
-    """What pynetdicom uses a `threading.Event` for; but whoever is let pass says so before anybody
-    else can look.
+    """The gate at which the reactor pauses. It replaces the `threading.Event` of pynetdicom.
+
+    Whoever passes says so before anybody else can look.
     """
 
     def __init__(self, association: Association) -> None:
@@ -54,27 +58,57 @@ class _Checkpoint:
             self._association._is_paused = False
 
 
-def mend_reactor(association: Association) -> None:
-    """Make it safe to send one request after another on `association`, which must not have begun
-    yet.
+def repair_checkpoint(association: Association) -> None:
+    """Make it safe to send one request closely after another.
+
+    `send_c_find` and its like pause the reactor by clearing a flag, and go on once the reactor says
+    that it is paused. When a request follows closely on another, the reactor may just have been
+    woken without having taken that word back. Then it takes the answer to the new request, which
+    nobody gets. Of 150 pairs of C-ECHO and C-FIND on a busy computer, 4 ended in a time-out.
+
+    The checkpoint came with pull request 351 of pynetdicom; see also its issue 435.
     """
     association._reactor_checkpoint = _Checkpoint(association)
-    survive_nonsense(association)
 
 
-def survive_nonsense(association: Association) -> None:
-    """End `association`, which must not have begun yet, when its peer sends what pynetdicom can't
-    follow.
+def end_on_broken_messages(association: Association) -> None:
+    """End an association whose peer sends a PDU that pynetdicom's state machine can't follow.
 
-    Some broken messages raise an exception in the thread that reads them (PS3.8 9.2 has an event
+    Some broken messages raise an exception in the thread of the upper layer (PS3.8 9.2 has an event
     for each, pynetdicom not for all). The thread then dies, and who waits for an answer waits in
-    vain.
+    vain. Issues 109, 119 and 1004 of pynetdicom tell of such waits.
     """
     machine, dul = association.dul.state_machine, association.dul
-    proceed, serve, take = machine.do_action, association._serve_request, association.dimse.get_msg
+    do_action = machine.do_action
 
-    def end() -> None:
-        dul.socket.close_for_certain()  # the thread that reads notices, and ends the rest
+    def do_action_or_end(event: str) -> None:
+        try:
+            do_action(event)
+        except Exception as error:
+            logger.warning(
+                "Ended an association whose peer sent a broken message: %s: %s",
+                type(error).__name__,
+                error,
+            )
+            dul.socket.close()
+            # a listener's thread does not expect it before
+            if association.is_requestor or association.is_established:
+                dul.to_user_queue.put(A_P_ABORT())
+            stop_waiting_for_messages(association)
+            evt.trigger(association, evt.EVT_CONN_CLOSE, {"address": None})
+            machine.current_state = IDLE
+            dul.kill_dul()
+
+    machine.do_action = do_action_or_end
+
+
+def end_on_failed_requests(association: Association) -> None:
+    """End an association when serving a request of its peer raises an exception.
+
+    The reactor would die of it, with the connection open. The same issues as in
+    `end_on_broken_messages` tell of it.
+    """
+    serve = association._serve_request
 
     def serve_or_end(message, context_id: int) -> None:
         try:
@@ -83,34 +117,48 @@ def survive_nonsense(association: Association) -> None:
             logger.warning(
                 "Ended an association over a request: %s: %s", type(error).__name__, error
             )
-            end()
+            association.dul.socket.force_close()  # the thread that reads notices, and ends the rest
 
-    def take_or_end(block: bool = False):
-        context_id, message = take(block)
-        if isinstance(message, C_CANCEL):  # pynetdicom keeps ten of them elsewhere
+    association._serve_request = serve_or_end
+
+
+def repair_waiting(association: Association) -> None:
+    """Build the one `get_msg` of an association, by which its threads wait for a message.
+
+    It waits as long as bytes move: a large message may take longer than the time within which we
+    want an answer. It ends at once over a connection that has closed. And it ends an association
+    whose peer cancels more than it asked for, which pynetdicom takes for a request.
+    """
+    get_msg = association.dimse.get_msg
+
+    def get_expected(block: bool) -> tuple:
+        context_id, message = get_msg(block)
+        if isinstance(message, C_CANCEL):  # pynetdicom keeps the first ten elsewhere
             logger.warning("Ended an association whose peer cancelled more than it asked for")
-            end()
-            return None, None
+            association.dul.socket.force_close()
+            return NO_MESSAGE
         return context_id, message
 
-    def proceed_or_end(event: str) -> None:
-        try:
-            proceed(event)
-        except Exception as error:
-            logger.warning(
-                "Ended an association whose peer sent a broken message: %s: %s",
-                type(error).__name__,
-                error,
-            )
-            dul.socket.close()
-            # whoever listens does not expect it before
-            if association.is_requestor or association.is_established:
-                dul.to_user_queue.put(A_P_ABORT())
-            stop_waiting_for_messages(association)
-            evt.trigger(association, evt.EVT_CONN_CLOSE, {"address": None})
-            machine.current_state = "Sta1"
-            dul.kill_dul()
+    association.dimse.get_msg = lambda block=False: _wait_while_bytes_move(
+        association, get_expected, block
+    )
 
-    machine.do_action = proceed_or_end
-    association._serve_request = serve_or_end
-    association.dimse.get_msg = take_or_end
+
+def _wait_while_bytes_move(
+    association: Association, get_msg: Callable[[bool], tuple], block: bool
+) -> tuple:
+    if block and association.dul.socket.is_closed:
+        # The entry that says so may have been taken already, by the thread that had no use for it.
+        return get_msg(False)
+    while True:
+        asked_at = time.monotonic()
+        answer = get_msg(block)
+        timed_out = (
+            block
+            and answer == NO_MESSAGE
+            and time.monotonic() - asked_at >= (association.dimse_timeout or 0)
+        )
+        if not timed_out or not association.is_established:
+            return answer
+        if association.dul.socket.last_activity <= asked_at:
+            return answer

@@ -1,4 +1,4 @@
-"""One test for each way in which a connection can fail, each with its own error and its own advice."""
+"""One test for each way in which a connection can fail, each with its own error and advice."""
 
 import socket
 import ssl
@@ -270,7 +270,7 @@ def test_nobody_waits_for_an_answer_over_a_connection_that_has_closed():
         association._reactor_checkpoint.clear()
         while not association._is_paused:
             time.sleep(0.001)
-        association.dul.socket.close_for_certain()
+        association.dul.socket.force_close()
         assert association.dimse.msg_queue.get(timeout=5) == (None, None)
         started = time.monotonic()
         assert association.dimse.get_msg(block=True) == (None, None)

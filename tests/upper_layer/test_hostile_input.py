@@ -26,7 +26,7 @@ from magician.errors import AssociationAborted, AssociationRejected, DimseFailur
 from magician.files import read_whole
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
-from magician.upper_layer import limits
+from magician.upper_layer import connection
 from magician.upper_layer.limits import Limits
 from magician.upper_layer.requestor import Connection
 
@@ -279,7 +279,7 @@ def test_more_than_the_limits_allow_is_refused(name, limits, kept, tmp_path):
 
 
 def test_an_object_that_is_too_large_ends_a_get(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "MOST_OBJECT_BYTES", 5_000)
+    monkeypatch.setattr(connection, "LARGEST_OBJECT_BYTES", 5_000)
     with PracticePacs() as pacs, nothing_leaks():
         pacs.add(SERIES)
         with pytest.raises(AssociationAborted):
