@@ -1,5 +1,6 @@
-"""DICOM files by SOP Instance UID: safe names, each file whole or not at all, and telling whether
-one is.
+"""DICOM files, each named by its SOP Instance UID and written whole or not at all (PS3.10).
+
+A file of another origin may be cut short; `read_whole` refuses such a file.
 """
 
 from __future__ import annotations
@@ -17,30 +18,35 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import dcmwrite
+from pydicom import dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import data_element_generator
+from pydicom.filereader import data_element_generator, read_dataset, read_preamble
 from pydicom.uid import UID
-from pynetdicom.dsutils import split_dataset
 
-KEEP_FREE_BYTES = 64 * 1024**2  # a disk that is full to its last byte stops more than us
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-TEMPORARY = ".part"
-LEFT_OVER_S = 3600  # nobody writes one file for so long
-UNDEFINED_LENGTH = 0xFFFFFFFF  # ended by a delimiter instead (PS3.5 7.1.1)
+KEEP_FREE_BYTES = 64 * 1024**2  # a full disk stops other programs too
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+TEMPORARY_SUFFIX = ".part"
+LEFT_OVER_S = 3600  # no writer takes so long for one file
+FILE_META_GROUP = 0x0002
+UNDEFINED_LENGTH = 0xFFFFFFFF  # a delimiter ends the element instead (PS3.5 7.1.1)
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether `text` is a UID: 1 to 64 digits and dots (PS3.5 9.1), so that it is safe as a
-    file name.
+    """Tell whether `text` is a UID: 1 to 64 digits and dots (PS3.5 9.1).
+
+    A UID is safe as a file name.
     """
     return re.fullmatch(r"[0-9]+(\.[0-9]+)*", text) is not None and len(text) <= 64
 
 
 def instance_path(folder: Path, sop_instance_uid: str) -> Path:
-    """Where an instance lies in `folder`; raises `ValueError` if the UID is none, and so no safe
-    file name.
+    """Return the path of an instance in `folder`.
+
+    Raises
+    ------
+    ValueError
+        If `sop_instance_uid` is not a UID, and so is no safe file name.
     """
     if not is_uid(sop_instance_uid):
         raise ValueError(
@@ -50,21 +56,21 @@ def instance_path(folder: Path, sop_instance_uid: str) -> Path:
 
 
 def is_temporary(path: Path) -> bool:
-    """Tell whether this is a file of ours that is being written, or was when its writer was killed."""
-    return path.name.startswith(".") and path.suffix == TEMPORARY
+    """Tell whether this package writes the file now, or wrote it until the program was killed."""
+    return path.name.startswith(".") and path.suffix == TEMPORARY_SUFFIX
 
 
 def open_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder to write files into, if it is not there, and remove what killed writers have
-    left in it.
+    """Make a folder for files if it does not exist, and return its path.
 
-    Younger temporary files stay: another program may be writing them. Nobody takes them for results
-    meanwhile.
+    Temporary files that killed programs have left in it are removed. Those younger than
+    `LEFT_OVER_S` stay, since another program may be writing them. They are hidden, and no reader of
+    this package takes them for results.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(f".*{TEMPORARY}"):
-        with contextlib.suppress(OSError):  # somebody else's, or just gone
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):  # another user's file, or one that is gone by now
             if time.time() - path.stat().st_mtime > LEFT_OVER_S:
                 path.unlink()
     return folder
@@ -72,8 +78,8 @@ def open_folder(folder: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name once the block is through, or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=TEMPORARY)
+    """Open a file for writing; it appears under its name at the end of the block, or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=TEMPORARY_SUFFIX)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -86,14 +92,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it appears under its name complete, or not at all.
 
-    It is not forced onto the disk, which would take longer than a transfer: after a power cut it
-    may be empty, and `read_whole` finds that.
+    The file is not forced onto the disk: that would take longer than a transfer. After a power cut
+    it may be empty, and `read_whole` refuses it.
 
     Raises
     ------
     OSError
-        If it can't be written; ENOSPC also when that would leave less than `KEEP_FREE_BYTES` on the
-        disk.
+        If the file can't be written; ENOSPC also if less than `KEEP_FREE_BYTES` would be left on
+        the disk.
     """
     free = shutil.disk_usage(path.parent).free
     if free < len(content) + KEEP_FREE_BYTES:
@@ -105,8 +111,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> Path:
-    """Write one data set as ``<SOPInstanceUID>.dcm``, with a complete DICOM file header (PS3.10
-    7.1).
+    """Write a data set as ``<SOPInstanceUID>.dcm``, with complete file meta information (PS3.10
+    7.1), and return its path.
     """
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
@@ -116,35 +122,59 @@ def save_dataset(dataset: Dataset, folder: Path) -> Path:
 
 
 def folder_size(folder: Path) -> tuple[int, int]:
-    """How many instances lie in a folder, and their bytes."""
+    """Return the number of instances in a folder, and of their bytes."""
     sizes = [path.stat().st_size for path in folder.glob("*.dcm")]
     return len(sizes), sum(sizes)
 
 
 def read_whole(path: Path) -> Dataset:
-    """Read a DICOM file that must not be cut short; pydicom's ``dcmread`` returns what is left of
-    one that is.
+    """Read a DICOM file, and refuse one that is cut short.
+
+    Of such a file pydicom's `dcmread` returns what is left. The file is read from the disk once.
+
+    Returns
+    -------
+    Dataset
+        As from `dcmread`: with its ``file_meta``.
 
     Raises
     ------
     EOFError
         If an element ends before its length, or an image has no pixels.
     Exception
-        Whatever pydicom says of a file that is no DICOM.
+        Whatever pydicom raises for a file that is not DICOM.
     """
-    meta, start = split_dataset(path)
-    return whole_dataset(path.read_bytes()[start:], meta.TransferSyntaxUID, str(path))
+    content = path.read_bytes()
+    buffer = BytesIO(content)
+    read_preamble(buffer, force=False)
+    meta = read_dataset(
+        buffer,
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=lambda tag, vr, length: tag.group != FILE_META_GROUP,
+    )
+    parse_whole(content[buffer.tell() :], meta.TransferSyntaxUID, str(path))
+    return dcmread(BytesIO(content))
 
 
-def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
-    """Read an encoded data set that must not be cut short; `name` is for the words of an error.
+def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
+    """Read an encoded data set, and refuse one that is cut short.
+
+    Parameters
+    ----------
+    content : bytes
+        The data set, without preamble and file meta information.
+    syntax : UID
+        Its transfer syntax.
+    name : str
+        What an error calls the data set.
 
     Raises
     ------
     EOFError
         If an element ends before its length, or an image has no pixels.
     Exception
-        Whatever pydicom says of what is no data set.
+        Whatever pydicom raises for bytes that are not a data set.
     """
     if syntax.is_deflated:
         content = zlib.decompress(content, -zlib.MAX_WBITS)
@@ -160,18 +190,19 @@ def whole_dataset(content: bytes, syntax: UID, name: str) -> Dataset:
     if end < len(content):
         raise EOFError(f"{name} ends in the middle of an element.")
     is_image = "Rows" in dataset or "Image" in UID(dataset.SOPClassUID).name
-    if is_image and not any(keyword in dataset for keyword in PIXELS):
+    if is_image and not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         raise EOFError(f"{name} ends before the pixels of its image.")
     if "PixelData" in dataset and not syntax.is_encapsulated:
-        here, due = len(dataset.PixelData or b""), _pixel_bytes(dataset)
-        if here < due:
-            raise EOFError(f"{name} holds {here} bytes of pixels; its attributes say {due}.")
+        found, expected = len(dataset.PixelData or b""), _pixel_bytes(dataset)
+        if found < expected:
+            raise EOFError(f"{name} holds {found} bytes of pixels; its attributes say {expected}.")
     return dataset
 
 
 def _pixel_bytes(image: Dataset) -> int:
-    """How long uncompressed pixel data must be (PS3.3 C.7.6.3.1), or 0 if the attributes don't
-    tell.
+    """Return the least length of uncompressed pixel data in bytes (PS3.3 C.7.6.3.1).
+
+    It is 0 if the attributes don't tell it.
     """
     try:
         pixels = int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames") or 1)

@@ -1,4 +1,4 @@
-"""Checks and their outcomes: a sentence and a table, in a notebook and as text."""
+"""Tables of text, drawn for a notebook (HTML) and for everything else (plain text)."""
 
 from __future__ import annotations
 
@@ -11,70 +11,83 @@ from pydicom.multival import MultiValue
 OK, NOT_OK = "ok", "NOT OK"
 
 
-class TableOfChecks:
-    """What a result of checks shows; its class adds ``summary``, ``_columns`` and ``_cells``.
+class Table:
+    """Rows and columns that a notebook shows as a table, and anything else as text.
 
-    A cell may have several lines.
+    Parameters
+    ----------
+    columns : sequence of str
+        The headings; empty for a table without any.
+    cells : list of list of str
+        One list for each row. A cell may have several lines.
+    summary : str
+        A sentence to show above the table.
+    cell_style : str
+        The CSS of each cell in HTML.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        cells: list[list[str]],
+        *,
+        summary: str = "",
+        cell_style: str = "text-align:left",
+    ) -> None:
+        self.columns, self.cells, self.summary = list(columns), cells, summary
+        self._cell_style = cell_style
+
+    def __repr__(self) -> str:
+        headings = [self.columns] if self.columns else []
+        rows = [[cell.split("\n") for cell in row] for row in [*headings, *self.cells]]
+        widths = [max(map(len, sum(column, []))) for column in zip(*rows, strict=True)]
+        if headings:
+            rows.insert(1, [["-" * width] for width in widths])
+        lines = [line for row in rows for line in _text_lines(row, widths)]
+        return "\n".join([self.summary, *lines] if self.summary else lines)
+
+    def _repr_html_(self) -> str:
+        body = "".join(self._html_row("td", row) for row in self.cells)
+        if self.columns:
+            body = f"<thead>{self._html_row('th', self.columns)}</thead><tbody>{body}</tbody>"
+        summary = f"<p>{html.escape(self.summary)}</p>" if self.summary else ""
+        return f"{summary}<table>{body}</table>"
+
+    def _html_row(self, tag: str, row: Sequence[str]) -> str:
+        cells = (html.escape(cell).replace("\n", "<br>") for cell in row)
+        drawn = (f'<{tag} style="{self._cell_style}">{cell}</{tag}>' for cell in cells)
+        return f"<tr>{''.join(drawn)}</tr>"
+
+
+def _text_lines(row: list[list[str]], widths: list[int]) -> list[str]:
+    """Draw one row, as many lines as its longest cell has."""
+    height = max(map(len, row))
+    padded = [cell + [""] * (height - len(cell)) for cell in row]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*padded, strict=True)]
+
+
+class TableOfChecks:
+    """Shows the result of some checks: a sentence, and a `Table` below it.
+
+    A class of this kind adds `summary`, `_columns` and `_cells`.
     """
 
     summary: str
     _columns: Sequence[str]
 
     def _cells(self) -> list[list[str]]:
+        """Return the text of each row; a cell may have several lines."""
         raise NotImplementedError
 
-    def __repr__(self) -> str:
-        rows = [[cell.split("\n") for cell in row] for row in [self._columns, *self._cells()]]
-        widths = [
-            max(len(line) for row in rows for line in row[i]) for i in range(len(self._columns))
-        ]
-        rows.insert(1, [["-" * width] for width in widths])
-        lines = [
-            "  ".join(
-                (cell[i] if i < len(cell) else "").ljust(width)
-                for cell, width in zip(row, widths, strict=True)
-            )
-            for row in rows
-            for i in range(max(map(len, row)))
-        ]
-        return "\n".join([self.summary, *(line.rstrip() for line in lines)])
-
-    def _repr_html_(self) -> str:
-        def line(tag: str, cells: Sequence[str]) -> str:
-            style = "text-align:left; vertical-align:top"
-            made = (
-                f'<{tag} style="{style}">{"<br>".join(map(html.escape, c.split(chr(10))))}</{tag}>'
-                for c in cells
-            )
-            return f"<tr>{''.join(made)}</tr>"
-
-        body = "".join(line("td", cells) for cells in self._cells())
-        head = line("th", self._columns)
-        return f"<p>{html.escape(self.summary)}</p><table><thead>{head}</thead><tbody>{body}</tbody></table>"
-
-
-class Table:
-    """Rows and columns that a notebook shows as a table, and anything else as text."""
-
-    def __init__(self, columns: Sequence[str], cells: list[list[str]]) -> None:
-        self.columns, self.cells = list(columns), cells
+    def _table(self) -> Table:
+        style = "text-align:left; vertical-align:top"
+        return Table(self._columns, self._cells(), summary=self.summary, cell_style=style)
 
     def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
-        lines = [self.columns, ["-" * width for width in widths], *self.cells]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return repr(self._table())
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f'<th style="text-align:left">{html.escape(name)}</th>' for name in self.columns
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row)
-            + "</tr>"
-            for row in self.cells
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return self._table()._repr_html_()
 
 
 def show_table(rows: Iterable, columns: Sequence[str] | Mapping[str, str]) -> Table:
