@@ -99,11 +99,7 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._quota = StorageQuota(
-            self.folder,
-            instances=self._limits.instances,
-            total_bytes=self._limits.total_bytes,
-        )
+        self._quota = StorageQuota(self.folder, self._limits)
         self._stopping = False
         self._server, self.node = start_listening(
             ae, self._host, self._port, handlers, limits=self._limits, tls=self._tls

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from magician.files import folder_size
+from magician.upper_layer.limits import Limits
 
 
 class QuotaExceeded(OSError):
@@ -21,12 +22,12 @@ class StorageQuota:
     ----------
     folder : Path
         It must exist. What lies in it already counts.
-    instances, total_bytes : int
-        The limits; see `magician.upper_layer.limits.Limits`.
+    limits : Limits
+        Its `instances` and `total_bytes`.
     """
 
-    def __init__(self, folder: Path, *, instances: int, total_bytes: int) -> None:
-        self._most_instances, self._most_bytes = instances, total_bytes
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._limits = limits
         self._instances, self._bytes = folder_size(folder)
         self._lock = threading.Lock()
 
@@ -50,15 +51,14 @@ class StorageQuota:
 
     def _take(self, size: int) -> None:
         with self._lock:
-            if self._instances >= self._most_instances:
+            if self._instances >= self._limits.instances:
                 raise QuotaExceeded(
-                    f"the folder holds {self._instances} instances, and may hold "
-                    f"{self._most_instances} (Limits.instances)"
+                    f"the folder holds {self._instances} instances, as many as it may (instances)"
                 )
-            if self._bytes + size > self._most_bytes:
+            if self._bytes + size > self._limits.total_bytes:
                 raise QuotaExceeded(
-                    f"the folder holds {self._bytes} bytes, and may hold {self._most_bytes} "
-                    f"(Limits.total_bytes); the object has {size}"
+                    f"the folder holds {self._bytes} bytes, and {size} more would exceed "
+                    f"{self._limits.total_bytes} (total_bytes)"
                 )
             self._instances += 1
             self._bytes += size

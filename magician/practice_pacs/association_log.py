@@ -1,5 +1,5 @@
-"""One line in the log of a listener for each association: who called, what was asked, and how it
-ended.
+"""The log of a listener's associations: one line for each says who called, what was asked for, and
+how it ended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from weakref import WeakKeyDictionary
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-# DIMSE messages (PS3.7 9.1) that are worth counting, in words. An object goes out by C-STORE in a
-# C-GET.
+logger = logging.getLogger(__name__)
+
+# The DIMSE messages that are counted (PS3.7 9.1), in words. During a C-GET the objects go out by
+# C-STORE.
 RECEIVED = {
     "C_ECHO_RQ": "C-ECHO",
     "C_FIND_RQ": "C-FIND",
@@ -23,47 +25,42 @@ RECEIVED = {
 SENT = {"C_STORE_RQ": "objects sent"}
 
 
-class Activity:
-    """Counts the messages of each association, and logs the counts when it ends.
+class AssociationLog:
+    """Counts the messages of each association, and logs the counts at level INFO when it ends."""
 
-    Parameters
-    ----------
-    logger : logging.Logger
-        Gets the lines, at level INFO.
-    """
-
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self) -> None:
         self._counts: WeakKeyDictionary[Association, Counter] = WeakKeyDictionary()
 
     @property
     def handlers(self) -> list[tuple]:
         """The event handlers to start a listener with."""
         return [
-            (evt.EVT_ACCEPTED, self._begin),
-            (evt.EVT_DIMSE_RECV, self._count, [RECEIVED]),
-            (evt.EVT_DIMSE_SENT, self._count, [SENT]),
-            (evt.EVT_RELEASED, self._end, ["released"]),
-            (evt.EVT_ABORTED, self._end, ["broken off"]),
-            (evt.EVT_REJECTED, self._refused),
+            (evt.EVT_ACCEPTED, self._begin_count),
+            (evt.EVT_DIMSE_RECV, self._count_message, [RECEIVED]),
+            (evt.EVT_DIMSE_SENT, self._count_message, [SENT]),
+            (evt.EVT_RELEASED, self._log_end, ["released"]),
+            (evt.EVT_ABORTED, self._log_end, ["broken off"]),
+            (evt.EVT_REJECTED, self._log_refusal),
         ]
 
-    def _begin(self, event: evt.Event) -> None:
+    def _begin_count(self, event: evt.Event) -> None:
         self._counts[event.assoc] = Counter()
 
-    def _count(self, event: evt.Event, names: dict[str, str]) -> None:
+    def _count_message(self, event: evt.Event, names: dict[str, str]) -> None:
         name = names.get(type(event.message).__name__)
         if name:
             self._counts[event.assoc][name] += 1
 
-    def _end(self, event: evt.Event, how: str) -> None:
+    def _log_end(self, event: evt.Event, ending: str) -> None:
         counts = self._counts.pop(event.assoc, None)
         if counts is not None:
-            what = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing asked"
-            self._logger.info("%s: %s; %s", _caller(event.assoc), what, how)
+            requests = (
+                ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing asked"
+            )
+            logger.info("%s: %s; %s", _caller(event.assoc), requests, ending)
 
-    def _refused(self, event: evt.Event) -> None:
-        self._logger.info(
+    def _log_refusal(self, event: evt.Event) -> None:
+        logger.info(
             "%s: refused (%s)", _caller(event.assoc), event.assoc.acceptor.primitive.reason_str
         )
 

@@ -1,7 +1,9 @@
-"""The index of a practice PACS: which keys a query may ask for, and how they match (PS3.4 C.2.2.2).
+"""The index of a practice PACS: which keys a query may ask for, and how they match.
 
-One table, one row for each instance; studies and series are groups of its rows. The index lives in
-memory and is made anew from the files when a PACS starts, so it can't disagree with them.
+The rules of matching are those of PS3.4 C.2.2.2.
+
+The index is one table with one row for each instance; studies and series are groups of its rows. It
+lives in memory and is made anew from the files when a PACS starts, so it can't disagree with them.
 """
 
 from __future__ import annotations
@@ -19,15 +21,18 @@ from pydicom.multival import MultiValue
 # key.
 LEVELS = {
     "STUDY": [
-        "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-        "AccessionNumber", "StudyID", "StudyDescription", "ReferringPhysicianName",
+        "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+        "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "StudyDescription",
+        "ReferringPhysicianName",
     ],
     "SERIES": [
-        "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "SeriesDate", "SeriesTime",
-        "BodyPartExamined",
+        "SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "SeriesDate",
+        "SeriesTime", "BodyPartExamined",
     ],
-    "IMAGE": ["SOPInstanceUID", "SOPClassUID", "InstanceNumber", "ContentDate", "ContentTime", "Rows", "Columns",
-              "NumberOfFrames"],
+    "IMAGE": [
+        "SOPInstanceUID", "SOPClassUID", "InstanceNumber", "ContentDate", "ContentTime", "Rows",
+        "Columns", "NumberOfFrames",
+    ],
 }  # fmt: skip
 KEYWORDS = [keyword for keywords in LEVELS.values() for keyword in keywords]
 
@@ -93,11 +98,11 @@ class Index:
         for keyword in keys:
             if keyword in identifier:
                 wanted[keyword] = identifier[keyword]
-        where, values = _conditions(wanted, keys)
+        condition, values = _conditions(wanted, keys)
         order = "ORDER BY SeriesInstanceUID, CAST(InstanceNumber AS INTEGER), SOPInstanceUID"
         return [
             Path(row[0])
-            for row in self._select(f"SELECT path FROM instances WHERE {where} {order}", values)
+            for row in self._select(f"SELECT path FROM instances WHERE {condition} {order}", values)
         ]
 
     def held(self, level: str, unique_keys: dict[str, str]) -> list[dict[str, str]]:
@@ -108,9 +113,11 @@ class Index:
         """
         columns = ["min(rowid)", *KEYWORDS, "path", *COMPUTED[level].values()]
         names = [*KEYWORDS, "path", *COMPUTED[level]]
-        where = " AND ".join(["1", *(f"{keyword} = ?" for keyword in unique_keys)])
-        order = ORDER[level]
-        sql = f"SELECT {', '.join(columns)} FROM instances WHERE {where} GROUP BY {LEVELS[level][0]} ORDER BY {order}"
+        condition = " AND ".join(["1", *(f"{keyword} = ?" for keyword in unique_keys)])
+        sql = (
+            f"SELECT {', '.join(columns)} FROM instances WHERE {condition} "
+            f"GROUP BY {LEVELS[level][0]} ORDER BY {ORDER[level]}"
+        )
         rows = self._select(sql, list(unique_keys.values()))
         return [
             {name: str(value) for name, value in zip(names, row[1:], strict=True)} for row in rows
@@ -136,11 +143,14 @@ class Index:
         }
         asked = [k for k in keys if k in identifier or k == LEVELS[level][0]]
         counted = [k for k in computed if k in identifier]
-        where, values = _conditions(identifier, [*keys, *counted])
-        # of each group the row that was stored first speaks: sqlite takes plain columns from the
-        # row of min(rowid)
+        condition, values = _conditions(identifier, [*keys, *counted])
+        # sqlite takes plain columns from the row of min(rowid): the instance that was stored first
+        # stands for its group
         columns = ", ".join(["min(rowid)", *asked, *(computed[k] for k in counted)])
-        sql = f"SELECT {columns} FROM instances WHERE {where} GROUP BY {LEVELS[level][0]} ORDER BY min(rowid)"
+        sql = (
+            f"SELECT {columns} FROM instances WHERE {condition} "
+            f"GROUP BY {LEVELS[level][0]} ORDER BY min(rowid)"
+        )
         return [_answer(level, [*asked, *counted], row[1:]) for row in self._select(sql, values)]
 
     def _select(self, sql: str, values: list) -> list[tuple]:

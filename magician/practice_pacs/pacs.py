@@ -1,50 +1,39 @@
-"""A small PACS in the notebook's own process, to practise against.
+"""The practice PACS: a small PACS in the notebook's own process, to practise against.
 
-It answers C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (Study Root) as PS3.4 says, and it is strict
-where strictness teaches something: it insists on its AE title, and it sends by C-MOVE only to
-destinations that it knows. It is made for teaching, not for patients: nothing is backed up, and
-connections are encrypted only when it is given `tls`.
+`PracticePacs` is its lifecycle; what it holds is an `Archive`, and what it answers are
+`DimseServices`. It is strict where strictness teaches something: it insists on its AE title, and it
+sends by C-MOVE only to destinations that it knows. It is made for teaching, not for patients:
+nothing is backed up, and connections are encrypted only when it is given `tls`.
 """
 
 from __future__ import annotations
 
-import logging
 import ssl
-import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom import AllStoragePresentationContexts, evt
-from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-    Verification,
-)
+from pynetdicom.transport import ThreadedAssociationServer
 
-from magician.dimse.contexts import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
-from magician.dimse.reception import Refused, keep, read_object
-from magician.dimse.status import NOT_AUTHORISED, NOT_MATCHING, SUCCESS
-from magician.dimse.storage_quota import StorageQuota
 from magician.errors import MagicianError
-from magician.files import instance_path, is_uid, open_folder, save_dataset
 from magician.node import Node, check_ae_title, is_loopback
-from magician.practice_pacs.association_log import Activity
-from magician.practice_pacs.index import KEYWORDS, LEVELS, Index
-from magician.privacy import may_hold, may_hold_identified, refuse_identified
-from magician.upper_layer.acceptor import Listener, call_for_move, start_listening, stop_listening
+from magician.practice_pacs.archive import Archive
+from magician.practice_pacs.association_log import AssociationLog
+from magician.practice_pacs.dimse_services import DimseServices, support_services
+from magician.privacy import may_hold_identified
+from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 
-logger = logging.getLogger(__name__)
 
-MATCH, CANCELLED, BAD_IDENTIFIER = 0xFF00, 0xFE00, 0xA900
-INDEXED = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
+@dataclass(frozen=True)
+class _Running:
+    """What there is of a practice PACS only while it listens."""
+
+    archive: Archive
+    server: ThreadedAssociationServer
+    node: Node
 
 
 class PracticePacs:
@@ -91,29 +80,18 @@ class PracticePacs:
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._limits = limits
-        self._ae_title, self._host, self._port, self._tls = (
-            check_ae_title(ae_title),
-            host,
-            port,
-            tls,
-        )
-        self._folder_wanted = None if folder is None else Path(folder)
-        self._allowed = (
-            None
-            if allowed_ae_titles is None
-            else [check_ae_title(title) for title in allowed_ae_titles]
-        )
-        if not is_loopback(host) and not self._allowed:
+        self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
+        self._tls, self._limits = tls, limits
+        self._folder = None if folder is None else Path(folder)
+        self._allowed_ae_titles = [check_ae_title(title) for title in allowed_ae_titles or []]
+        if not is_loopback(host) and not self._allowed_ae_titles:
             raise ValueError(
-                f"A practice PACS on {host} can be reached from other computers: say in allowed_ae_titles who may "
-                f"call it, or leave the host out."
+                f"A practice PACS on {host} can be reached from other computers: say in "
+                f"allowed_ae_titles who may call it, or leave the host out."
             )
         self._destinations: dict[str, Node] = {}
-        self._lock = threading.Lock()
-        self._server = None
-        self._temporary: tempfile.TemporaryDirectory | None = None
-        self._followers: list[Callable[[], None]] = []
+        self._calls_when_stopped: list[Callable[[], None]] = []
+        self._running: _Running | None = None
 
     @classmethod
     def shared(cls, ae_title: str = "PRACTICE") -> PracticePacs:
@@ -126,30 +104,23 @@ class PracticePacs:
 
     def start(self) -> PracticePacs:
         """Begin to listen; harmless when it does already."""
-        if self._server is None:
-            self._open_folder()
+        if self._running is None:
+            archive = Archive(self._folder, host=self._host, limits=self._limits)
             try:
-                self._server, self._node = start_listening(
-                    self._make_ae(),
-                    self._host,
-                    self._port,
-                    self._handlers(),
-                    limits=self._limits,
-                    tls=self._tls,
-                )
+                self._running = _Running(archive, *self._listen(archive))
             except BaseException:
-                self._close_folder()
+                archive.close()
                 raise
         return self
 
     def stop(self) -> None:
         """Stop listening and remove a temporary folder; harmless when it is stopped already."""
-        if self._server is not None:
-            while self._followers:
-                self._followers.pop()()
-            stop_listening(self._server)
-            self._server = None
-            self._close_folder()
+        if self._running is not None:
+            while self._calls_when_stopped:
+                self._calls_when_stopped.pop()()
+            stop_listening(self._running.server)
+            running, self._running = self._running, None
+            running.archive.close()
 
     def __enter__(self) -> PracticePacs:
         return self.start()
@@ -164,14 +135,17 @@ class PracticePacs:
         A caller of one with TLS adds a client's context of its own:
         ``dataclasses.replace(pacs.node, tls=context)``.
         """
-        self._require_started()
-        return self._node
+        return self._require_started().node
+
+    @property
+    def archive(self) -> Archive:
+        """What this PACS holds: its files and their index, without any protocol."""
+        return self._require_started().archive
 
     @property
     def folder(self) -> Path:
         """Where this PACS keeps its files."""
-        self._require_started()
-        return self._folder
+        return self.archive.folder
 
     @property
     def beyond_loopback(self) -> bool:
@@ -196,12 +170,11 @@ class PracticePacs:
             Of each study, series or instance every element that can be queried, as text by keyword,
             and the `path` of its file. Series are in order of their number, instances too.
         """
-        self._require_started()
-        return self._index.held(level, unique_keys)
+        return self.archive.held(level, **unique_keys)
 
     def when_stopped(self, call: Callable[[], None]) -> None:
         """Call this once when the PACS stops, before its files are gone; for what shows them."""
-        self._followers.append(call)
+        self._calls_when_stopped.append(call)
 
     def know(self, node: Node) -> None:
         """Enter a C-MOVE destination: from now on this AE title means this host and port, with the
@@ -224,186 +197,27 @@ class PracticePacs:
             If the PACS can be reached from other computers, and an object does not say
             PatientIdentityRemoved=YES.
         """
-        self._require_started()
-        datasets = list(datasets)
-        if not all(_has_its_place(dataset) for dataset in datasets):
-            raise MagicianError(
-                "An object without study, series and instance UIDs can't be kept; none was added."
-            )
-        refuse_identified(datasets, self._host, f"a PACS on {self._host}")
-        for dataset in datasets:
-            with self._lock:
-                if self._index.study_of(dataset.SOPInstanceUID) is None:
-                    self._index.add(dataset, save_dataset(dataset, self._folder))
+        self.archive.add(datasets)
 
-    def _require_started(self) -> None:
-        if self._server is None:
+    def _require_started(self) -> _Running:
+        if self._running is None:
             raise MagicianError(
                 "This practice PACS is not started: call .start(), or use it in a with block."
             )
+        return self._running
 
-    def _open_folder(self) -> None:
-        if self._folder_wanted is None:
-            self._temporary = tempfile.TemporaryDirectory(
-                prefix="practice-pacs-", ignore_cleanup_errors=True
-            )
-        self._folder = Path(self._temporary.name) if self._temporary else self._folder_wanted
-        open_folder(self._folder)
-        self._index = Index()
-        self._quota = StorageQuota(
-            self._folder,
-            instances=self._limits.instances,
-            total_bytes=self._limits.total_bytes,
-        )
-        for path in sorted(self._folder.glob("*.dcm")):
-            try:
-                header = dcmread(path, stop_before_pixels=True, specific_tags=INDEXED)
-                named_rightly = path == instance_path(
-                    self._folder, str(header.get("SOPInstanceUID", ""))
-                )
-                if named_rightly and self._may_hold(header):
-                    self._index.add(header, path)
-            except Exception as error:  # a damaged file can fail in any of pydicom's ways
-                logger.warning("Left %s out: %s", path.name, error)
-
-    def _close_folder(self) -> None:
-        self._index.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
-
-    def _make_ae(self) -> Listener:
-        ae = Listener(self._ae_title, self._allowed or [])
-        ae.add_supported_context(Verification)
-        ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-        ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
-        ae.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
-        for context in AllStoragePresentationContexts:
-            # both roles: we receive by C-STORE, and send on the caller's association during a C-GET
-            ae.add_supported_context(
-                context.abstract_syntax, SYNTAXES_TAKEN, scu_role=True, scp_role=True
-            )
-        return ae
-
-    def _handlers(self) -> list[tuple]:
-        return [
-            *Activity(logger).handlers,
-            (evt.EVT_C_ECHO, lambda event: SUCCESS),
-            (evt.EVT_C_STORE, self._store),
-            (evt.EVT_C_FIND, self._find),
-            (evt.EVT_C_GET, self._get),
-            (evt.EVT_C_MOVE, self._move),
-        ]
-
-    def _store(self, event: evt.Event) -> int:
-        try:
-            self._keep(event, *read_object(event, INDEXED))
-        except Refused as refusal:
-            logger.warning("Refused %s", refusal)
-            return refusal.status
-        return SUCCESS
-
-    def _keep(self, event: evt.Event, header: Dataset, content: bytes) -> None:
-        if not self._may_hold(header):
-            raise Refused(NOT_AUTHORISED, "an object that does not say PatientIdentityRemoved=YES")
-        if not _has_its_place(header):
-            raise Refused(NOT_MATCHING, "an object without proper study, series and instance UIDs")
-        with self._lock:
-            known_in = self._index.study_of(header.SOPInstanceUID)
-            if known_in is None:
-                self._index.add(header, keep(event, self._folder, header, content, self._quota))
-            elif known_in != header.StudyInstanceUID:
-                raise Refused(
-                    NOT_MATCHING, f"{header.SOPInstanceUID}, which is already in another study"
-                )
-            # else nothing: a PACS keeps the first object that it got under a UID
-
-    def _may_hold(self, header: Dataset) -> bool:
-        return may_hold(self._host, [header])
-
-    def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
-        identifier = event.identifier
-        if identifier.get("QueryRetrieveLevel") not in LEVELS:
-            yield BAD_IDENTIFIER, None
-            return
-        for answer in self._index.find(identifier):
-            if event.is_cancelled:
-                yield CANCELLED, None
-                return
-            answer.RetrieveAETitle = self._ae_title
-            yield MATCH, answer
-
-    def _get(self, event: evt.Event) -> Iterator:
-        paths = self._selected(event.identifier)
-        if paths is None:
-            yield 1
-            yield BAD_IDENTIFIER, None
-            return
-        yield len(paths)
-        for status, dataset in self._datasets(event, paths):
-            yield status, dataset and _as_agreed(dataset, event.assoc)
-
-    def _move(self, event: evt.Event) -> Iterator:
-        destination = self._destinations.get(event.move_destination)
-        if destination is None:
-            yield None, None  # answered with 0xA801, move destination unknown
-            return
-        paths = self._selected(event.identifier)
-        keywords = ["SOPClassUID", "PatientIdentityRemoved"]
-        headers = [
-            dcmread(path, stop_before_pixels=True, specific_tags=keywords) for path in paths or []
-        ]
-        contexts = contexts_for(headers) or [build_context(Verification)]
-        yield call_for_move(destination, contexts)
-        if paths is None:
-            yield 1
-            yield BAD_IDENTIFIER, None
-        elif not may_hold(destination.host, headers):
-            logger.warning(
-                "Refused to send objects that do not say PatientIdentityRemoved=YES to %s",
-                destination,
-            )
-            yield 1
-            yield NOT_AUTHORISED, None
-        else:
-            yield len(paths)
-            yield from self._datasets(event, paths)
-
-    def _selected(self, identifier: Dataset) -> list[Path] | None:
-        """The files that a retrieve asks for; None if the identifier lacks the unique key of its
-        level.
+    def _listen(self, archive: Archive) -> tuple[ThreadedAssociationServer, Node]:
+        """Start to listen as an application entity; returns the server, and the node by which to
+        reach it.
         """
-        level = identifier.get("QueryRetrieveLevel")
-        if level not in LEVELS or not all(
-            identifier.get(LEVELS[name][0]) for name in ("STUDY", level)
-        ):
-            return None
-        return self._index.paths(identifier)
-
-    @staticmethod
-    def _datasets(event: evt.Event, paths: list[Path]) -> Iterator[tuple[int, Dataset | None]]:
-        for path in paths:
-            if event.is_cancelled:
-                yield CANCELLED, None
-                return
-            yield MATCH, dcmread(path)
-
-
-def _as_agreed(dataset: Dataset, association: Association) -> Dataset:
-    """Decompress what a caller of a C-GET takes only uncompressed; objects are else sent as they
-    are stored.
-    """
-    syntax = dataset.file_meta.TransferSyntaxUID
-    agreed = {
-        c.transfer_syntax[0]
-        for c in association.accepted_contexts
-        if c.abstract_syntax == dataset.SOPClassUID
-    }
-    if syntax.is_compressed and syntax not in agreed and agreed & set(UNCOMPRESSED):
-        dataset.decompress(generate_instance_uid=False)
-    return dataset
-
-
-def _has_its_place(header: Dataset) -> bool:
-    """Tell whether study, series and instance UID are there and are UIDs."""
-    return all(is_uid(str(header.get(keys[0], ""))) for keys in LEVELS.values())
+        listener = Listener(self._ae_title, self._allowed_ae_titles)
+        support_services(listener)
+        services = DimseServices(archive, self._ae_title, self._destinations)
+        return start_listening(
+            listener,
+            self._host,
+            self._port,
+            [*AssociationLog().handlers, *services.handlers],
+            limits=self._limits,
+            tls=self._tls,
+        )

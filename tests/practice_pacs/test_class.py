@@ -155,7 +155,7 @@ def log(caplog):
     return lambda: [
         record.getMessage()
         for record in caplog.records
-        if record.name == "magician.practice_pacs.pacs"
+        if record.name == "magician.practice_pacs.association_log"
     ]
 
 
