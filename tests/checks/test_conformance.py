@@ -49,7 +49,7 @@ def only_ours(monkeypatch) -> None:
     monkeypatch.setattr(conformance.shutil, "which", lambda name: None)
 
 
-# --------------------------------------------------------------------------------------------------- good objects
+# ------------------------------------------------------------------------------------- good objects
 
 
 @pytest.mark.parametrize("learner", ["", "Ada"])
@@ -99,7 +99,7 @@ def test_results_of_real_ct_have_no_complaints(real_chest_ct, only_ours):
     assert check_conformance(results.all, sources=volume.headers).complaints == ()
 
 
-# ---------------------------------------------------------------------------- from a careless object to a good one
+# ------------------------------------------------------------- from a careless object to a good one
 
 
 def complete_file_meta(image: Dataset) -> None:
@@ -200,7 +200,7 @@ def test_careless_images_show_the_lungs(volume, careless):
     assert np.array_equal(blue == 255, labels[6] > 0)
 
 
-# --------------------------------------------------------------------------------------------- single requirements
+# ------------------------------------------------------------------------------ single requirements
 
 
 def complaints(dataset: Dataset) -> list[str]:
@@ -331,7 +331,7 @@ def test_frame_that_is_not_described(results, only_ours):
     ]
 
 
-# ------------------------------------------------------------------------------------------------ what fits together
+# ------------------------------------------------------------------------------- what fits together
 
 
 def together(datasets: list[Dataset]) -> str:
@@ -389,7 +389,7 @@ def test_report_that_points_at_a_segment_that_there_is_not(results, only_ours):
     assert "segment 7, and the SEG has none of that number" in together(results.all)
 
 
-# --------------------------------------------------------------------------------------------------- how it is shown
+# ---------------------------------------------------------------------------------- how it is shown
 
 
 def test_table_of_good_objects(results, only_ours):
@@ -406,8 +406,12 @@ def test_table_of_good_objects(results, only_ours):
         "wrong",
     ]
     assert [line.split("  ")[0] for line in lines[3:]] == [
-        "12 Secondary Capture Image", "1 Segmentation", "1 Comprehensive 3D SR", "12 CT Image", "all 26 together",
-    ]  # fmt: skip
+        "12 Secondary Capture Image",
+        "1 Segmentation",
+        "1 Comprehensive 3D SR",
+        "12 CT Image",
+        "all 26 together",
+    ]
     assert all("not installed" in line for line in lines[3:-1])
 
 

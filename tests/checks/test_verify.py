@@ -4,6 +4,8 @@ none invented.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -114,7 +116,7 @@ def wrong(proof: RoundTrip) -> set[str]:
     return {check.what for check in proof.checks if not check.ok}
 
 
-# ------------------------------------------------------------------------------------------------ no false alarms
+# ---------------------------------------------------------------------------------- no false alarms
 
 
 def test_good_results_are_ok(volume, made):
@@ -172,7 +174,7 @@ def test_another_run_in_the_same_study(axial, results):
     )
 
 
-# ------------------------------------------------------------------------- mistakes in the SEG, for every orientation
+# ------------------------------------------------------- mistakes in the SEG, for every orientation
 
 
 def frames_taken(seg: Dataset, frames) -> Dataset:
@@ -326,7 +328,7 @@ def test_only_the_report_is_wrong_where_segments_are_renumbered(axial, results):
 
 @pytest.mark.parametrize("direction", range(3), ids=["left-right", "front-back", "head-feet"])
 def test_writer_that_mirrors_every_mask_is_caught(direction, volume, monkeypatch):
-    """A mistake of the code that writes: the objects in memory are as wrong as those in the PACS."""
+    """The writer is wrong: the objects in memory are as wrong as those in the PACS."""
     from magician.results import make as result
 
     write = result.segmentation_object
@@ -353,6 +355,21 @@ def test_wrong_codes_that_writer_and_reader_share_do_not_cancel_out(axial, monke
     assert VOXELS | VOLUMES | {"sides"} <= wrong(look(axial, results))
 
 
+def test_the_reader_loads_nothing_of_the_writer():
+    code = "import sys, magician.checks.read_back; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not any(name.startswith("magician.results") for name in loaded.stdout.split())
+
+
+def test_seg_without_the_spacing_between_slices(axial, results):
+    del results.seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    proof = look(axial, results)
+    assert wrong(proof) == VOLUMES
+    assert "does not give the spacing between its slices" in proof["left lung, volume"].found
+
+
 def test_segmentation_that_has_the_sides_wrong(volume):
     """Nothing was changed on the way, and yet it is wrong."""
     results = make(
@@ -374,7 +391,7 @@ def test_segmentation_that_was_changed_after_the_results_were_made(axial):
     assert wrong(look(axial, results)) == set()
 
 
-# ------------------------------------------------------------------------------------- the other objects, and identity
+# ------------------------------------------------------------------ the other objects, and identity
 
 
 def test_frames_that_name_the_ct_image_of_another_slice(axial, results):
@@ -502,7 +519,7 @@ def test_pacs_that_is_not_there(axial, results):
         verify_round_trip(Node("PACS", "127.0.0.1", 1), axial, results)
 
 
-# --------------------------------------------------------------------------------------------------- how it is shown
+# ---------------------------------------------------------------------------------- how it is shown
 
 
 @pytest.fixture(scope="module")
