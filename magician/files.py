@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -121,10 +122,63 @@ def save_dataset(dataset: Dataset, folder: Path) -> Path:
     return path
 
 
-def folder_size(folder: Path) -> tuple[int, int]:
-    """Return the number of instances in a folder, and of their bytes."""
-    sizes = [path.stat().st_size for path in folder.glob("*.dcm")]
-    return len(sizes), sum(sizes)
+class QuotaExceeded(OSError):
+    """A folder takes no further object; the message says which limit it has reached."""
+
+
+class StorageQuota:
+    """How much more a listener may keep in a folder; safe to use from several threads.
+
+    Parameters
+    ----------
+    folder : Path
+        It must exist. What lies in it already counts.
+    instances, total_bytes : int
+        How many instances, and how many bytes, the folder may hold.
+    """
+
+    def __init__(self, folder: Path, *, instances: int, total_bytes: int) -> None:
+        self._most_instances, self._most_bytes = instances, total_bytes
+        sizes = [path.stat().st_size for path in folder.glob("*.dcm")]
+        self._instances, self._bytes = len(sizes), sum(sizes)
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Count one more object of `size` bytes, which the ``with`` block writes.
+
+        The object is not counted if the block ends with an `OSError`.
+
+        Raises
+        ------
+        QuotaExceeded
+            If the folder has no room for the object.
+        """
+        self._take(size)
+        try:
+            yield
+        except OSError:
+            self._give_back(size)
+            raise
+
+    def _take(self, size: int) -> None:
+        with self._lock:
+            if self._instances >= self._most_instances:
+                raise QuotaExceeded(
+                    f"the folder holds {self._instances} instances, as many as it may (instances)"
+                )
+            if self._bytes + size > self._most_bytes:
+                raise QuotaExceeded(
+                    f"the folder holds {self._bytes} bytes, and {size} more would exceed "
+                    f"{self._most_bytes} (total_bytes)"
+                )
+            self._instances += 1
+            self._bytes += size
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._instances -= 1
+            self._bytes -= size
 
 
 def read_whole(path: Path) -> Dataset:

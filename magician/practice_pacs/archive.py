@@ -14,9 +14,15 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from magician.dimse.storage_quota import StorageQuota
 from magician.errors import MagicianError
-from magician.files import instance_path, is_uid, open_folder, save_dataset, write_whole
+from magician.files import (
+    StorageQuota,
+    instance_path,
+    is_uid,
+    open_folder,
+    save_dataset,
+    write_whole,
+)
 from magician.practice_pacs.index import KEYWORDS, LEVELS, Index
 from magician.privacy import may_hold, refuse_identified
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
@@ -73,7 +79,9 @@ class Archive:
             )
             folder = Path(self._temporary.name)
         self.folder = open_folder(folder)
-        self._quota = StorageQuota(self.folder, limits)
+        self._quota = StorageQuota(
+            self.folder, instances=limits.instances, total_bytes=limits.total_bytes
+        )
         self._lock = threading.Lock()  # between asking for an instance and entering it
         self._index = Index()
         self._enter_files()
