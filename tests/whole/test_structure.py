@@ -1,6 +1,7 @@
 """Who imports whom, and what an import costs: the shape of the library."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import magician
 
 PACKAGE = Path(magician.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 GROUND = {"errors", "version", "node", "tls", "files", "progress", "tables", "privacy"}
 # What a module of the ground may import of the others
@@ -30,8 +32,8 @@ MAY_IMPORT = {
     "web": {"practice_pacs", "rendering", "ct"},
 }
 MAY_IMPORT["teaching"] = set(MAY_IMPORT) - {"web"}
-HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget", "scipy", "skimage",
-         "werkzeug", "waitress"}  # fmt: skip
+HEAVY = {"torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget"}
+HEAVY |= {"scipy", "skimage", "werkzeug", "waitress"}
 
 
 def module_of(path: Path) -> str:
@@ -45,7 +47,7 @@ FACES = {name for name, path in FILES.items() if path.name == "__init__.py"}
 
 
 def imports_of(name: str) -> set[str]:
-    """The modules of this package that a file imports, anywhere in it, also for type checkers only."""
+    """The modules of this package that a file imports anywhere, also for type checkers only."""
     found = set()
     for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -110,35 +112,153 @@ def test_every_module_is_used():
     assert set(INSIDE) - set().union(*IMPORTS.values()) == set()
 
 
+def test_a_module_is_named_for_what_it_holds_and_not_as_private():
+    assert [name for name in INSIDE if "_" in [part[0] for part in name.split(".")]] == []
+
+
+def test_rooms_have_no_rooms_inside():
+    assert [name for name in FILES if name.count(".") > 1] == []
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_has_four_to_eleven_files(room):
+    assert 4 <= sum(room_of(name) == room for name in INSIDE) <= 11
+
+
+def test_every_folder_is_a_room_and_every_other_module_the_ground():
+    assert {"", *MAY_IMPORT} ^ FACES == set()
+    assert {name for name in INSIDE if "." not in name} ^ GROUND == set()
+
+
+@pytest.mark.parametrize("name", sorted(MAY_IMPORT))
+def test_a_room_says_what_it_holds(name):
+    assert ast.get_docstring(ast.parse(FILES[name].read_text()))
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_has_at_most_330_lines(name):
+    assert len(FILES[name].read_text().splitlines()) <= 330
+
+
+def text_files():
+    """The files of the repository that people read line by line."""
+    folders = ("magician", "tests", "training", "benchmarks", "notebooks")
+    endings = (".py", ".md", ".js", ".css", ".cfg")
+    inside = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
+    around = [path for path in sorted(ROOT.iterdir()) if path.suffix in (".md", ".txt", ".yml")]
+    others = [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
+    return [path for path in inside if path.suffix in endings] + around + others
+
+
+def lines_of(path):
+    """The lines of a file; of Markdown, those that could be broken: no table, link or picture."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if path.suffix == ".md":
+        return [line for line in lines if not line.startswith("|") and "](" not in line]
+    return lines
+
+
+@pytest.mark.parametrize("path", text_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_line_of_code_or_prose_has_at_most_100_characters(path):
+    assert [line for line in lines_of(path) if len(line) > 100] == []
+
+
+def private_names_from_elsewhere(path):
+    """The names with a leading underscore that a file takes from a module of the package."""
+    modules, found = set(), []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "magician":
+            modules |= {alias.asname or alias.name for alias in node.names}
+            found += [a.name for a in node.names if a.name.startswith("_") and a.name[1] != "_"]
+        elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            owner = ast.unparse(node.value)
+            found += [f"{owner}.{node.attr}"] * (owner in modules or owner.startswith("magician."))
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for name in ("magician", "training", "benchmarks")
+        for path in (ROOT / name).rglob("*.py")
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_private_name_crosses_a_file(path):
+    assert private_names_from_elsewhere(path) == []
+
+
+def in_a_fresh_process(code):
+    """What some code prints, word by word, in an interpreter that has loaded nothing of ours."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_importing_the_package_loads_nothing_heavy():
-    code = "import magician, sys; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    code = "from magician import *; import sys; print(*sys.modules)"
+    loaded = in_a_fresh_process(code)
     assert "magician.results.make" in loaded
     assert HEAVY & set(loaded) == set()
 
 
-def test_the_network_half_works_without_torch():
+def test_importing_the_package_itself_loads_no_room():
     code = (
-        "import sys\n"
-        "for name in ('torch', 'lungmask', 'SimpleITK', 'highdicom', 'matplotlib', 'ipywidgets', 'anywidget'):\n"
-        "    sys.modules[name] = None\n"  # an import of it now fails
-        "from magician import PracticePacs, echo\n"
-        "with PracticePacs() as pacs:\n"
-        "    print(echo(pacs.node))\n"
+        "import sys, time; before = time.process_time(); import magician\n"
+        "print(time.process_time() - before, *sys.modules)"
     )
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        == "0\n"
-    )
+    seconds, *loaded = in_a_fresh_process(code)
+    ours = {name for name in loaded if name.split(".")[0] == "magician"}
+    assert ours == {"magician", "magician.version"}
+    assert {"numpy", "pydicom", "pynetdicom"} & set(loaded) == set()
+    assert float(seconds) < 0.5
+
+
+def test_a_name_loads_its_own_family_only():
+    code = "import sys; from magician import window; print(*sys.modules)"
+    loaded = set(in_a_fresh_process(code))
+    assert "magician.rendering.windowing" in loaded
+    rooms = {room_of(name.removeprefix("magician.")) for name in loaded if "magician." in name}
+    assert rooms <= GROUND | {"rendering", "ct"}
 
 
 def test_the_public_names_are_sorted_and_there():
     assert magician.__all__ == sorted(magician.__all__)
     assert all(hasattr(magician, name) for name in magician.__all__)
+
+
+def test_type_checkers_see_the_names_that_are_loaded():
+    tree = ast.parse(FILES[""].read_text())
+    (block,) = [
+        x for x in tree.body if isinstance(x, ast.If) and ast.unparse(x.test) == "TYPE_CHECKING"
+    ]
+    seen = {(node.module, alias.name) for node in block.body for alias in node.names}
+    loaded = {(f"magician.{module}", name) for name, module in magician.MODULE_OF.items()}
+    assert seen == loaded | {("magician", name) for name in magician.PUBLIC_MODULES}
+    assert sorted(magician.MODULE_OF) == magician.__all__
+
+
+def test_every_way_to_list_the_names_gives_all_of_them():
+    names = {*magician.__all__, "__version__", "errors", "web"}
+    assert names <= set(dir(magician))
+    code = "from magician import *; print(*dir())"
+    assert set(magician.__all__) <= set(in_a_fresh_process(code))
+
+
+def test_modules_that_are_named_are_loaded_when_they_are_used():
+    code = (
+        "import magician; print(magician.errors.SeriesError.__name__, magician.web.serve.__name__)"
+    )
+    assert in_a_fresh_process(code) == ["SeriesError", "serve"]
+
+
+def test_a_name_that_is_not_there_is_said_so():
+    with pytest.raises(AttributeError, match="module 'magician' has no attribute 'read_study'"):
+        _ = magician.read_study
+
+
+def test_no_public_name_is_the_name_of_a_submodule():
+    assert set(magician.__all__) & {name.split(".")[0] for name in FILES} == set()
 
 
 # the command line talks to whoever typed it
