@@ -98,7 +98,7 @@ def lung_truth(points: np.ndarray) -> np.ndarray:
 
 
 def voxel_points(datasets: list[Dataset]) -> np.ndarray:
-    """Return the patient coordinates of every voxel centre in mm, shape (slices, rows, columns, 3)."""
+    """Return the patient coordinates of voxel centres in mm, (slices, rows, columns, 3)."""
     points = []
     for ds in datasets:
         along_row, along_column = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
@@ -228,7 +228,7 @@ def _ct_header(index: int, seed: int) -> Dataset:
 
 
 def lung_segmentation(volume, labels: np.ndarray, **changes: object):
-    """Return a segmentation as the network gives it, with these labels, on the grid of a CT volume."""
+    """Return a segmentation, as the network gives it, with these labels on a volume's grid."""
     from magician.segmentation.lungs import LungSegmentation
 
     facts = {

@@ -116,7 +116,8 @@ def serve(order: dict, *_) -> None:
 def main(ct: str) -> None:
     from helpers import lung_segmentation, truth_labels
 
-    import magician.practice_pacs.pacs  # noqa: F401  what takes long to load is loaded before the first fork
+    # What takes long to load is loaded before the first fork
+    import magician.practice_pacs.pacs  # noqa: F401
     from magician.ct.volume import read_series
     from magician.results.make import make_results
 

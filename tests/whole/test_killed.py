@@ -30,7 +30,8 @@ CT = ct_series(slices=2, rows=32, columns=36, spacing_mm=(3.0, 3.0, 3.0))
 STUDY_UID = CT[0].StudyInstanceUID
 FIRST_TIME, SECOND_TIME = "2026-01-02T03:04:05", "2026-01-03T06:07:08"
 TIMES = {
-    "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime", "ContributionDateTime",
+    "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime",
+    "ContributionDateTime",
     "DateOfSecondaryCapture", "TimeOfSecondaryCapture",
 }  # fmt: skip
 
@@ -88,7 +89,7 @@ def without_times(dataset: Dataset) -> dict:
 
 
 def assert_holds(folder: Path, expected: list[Dataset]) -> None:
-    """The files of a folder are these objects, each of them once and whole; their times may be any."""
+    """The files of a folder are these objects, each once and whole; their times may be any."""
     found = {read_whole(path).SOPInstanceUID: dcmread(path) for path in folder.glob("*.dcm")}
     assert set(found) == {ds.SOPInstanceUID for ds in expected}
     for ds in expected:
@@ -198,7 +199,7 @@ def test_what_is_another_result_comes_beside_the_first(changes, ct_folder):
     assert set(held) == {ds.SOPInstanceUID for ds in (*first, *second)}
 
 
-# ----------------------------------------------------------------------------------------- the PACS is killed
+# ------------------------------------------------------------------------------- the PACS is killed
 
 
 def begin_pacs(program: Killable, folder: Path, notes: Path, kill_at: int = 0) -> tuple[Path, Node]:
@@ -234,7 +235,7 @@ def test_pacs_is_killed_while_it_receives(kill_at, program, ct_folder, tmp_path)
     assert_holds(tmp_path / "got", expected)
 
 
-# --------------------------------------------------------------------------------------------- another's PACS
+# ----------------------------------------------------------------------------------- another's PACS
 
 
 def test_orthanc_holds_one_set_after_a_kill(program, steps, ct_folder, tmp_path):
@@ -255,7 +256,7 @@ def test_orthanc_holds_one_set_after_a_kill(program, steps, ct_folder, tmp_path)
             assert_holds(tmp_path / f"{kill_at}", expected)
 
 
-# ----------------------------------------------------------------------------------- what a killed run leaves
+# ------------------------------------------------------------------------- what a killed run leaves
 
 
 @pytest.fixture
