@@ -19,7 +19,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 
 from magician.dimse.query import Instance
-from magician.dimse.reception import Refused, keep, read_object
+from magician.dimse.reception import Refused, read_object, write_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
 from magician.files import instance_path, is_uid, read_whole
 from magician.progress import progress_bar
@@ -112,7 +112,7 @@ class Arrivals:
             self._count_offer()
             header, content = read_object(event)
             self._require_expected(header)
-            self.arrived(keep(event, self.folder, header, content))
+            self.arrived(write_object(event, self.folder, header, content))
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             self.refused(refusal)

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
-from magician.dimse.failures import explain, lost_early
+from magician.dimse.failures import explain_early_loss, explain_failure
 from magician.errors import AssociationAborted, Finding, ServiceNotAccepted
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
@@ -76,7 +76,7 @@ def associate(
         raise
     try:
         if not association.is_established:
-            raise explain(association, node, wanted)
+            raise explain_failure(association, node, wanted)
         _require_room_for_messages(association, node)
         with lost_means_aborted(association, node):
             yield association
@@ -108,7 +108,7 @@ def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
     except RuntimeError as error:
         if association.is_established:
             raise
-        raise lost_early(node) from error
+        raise explain_early_loss(node) from error
 
 
 def tls_session(association: Association) -> ssl.SSLSocket:

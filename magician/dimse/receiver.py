@@ -1,4 +1,4 @@
-"""A Storage SCP (`Receiver`): the place to which a C-MOVE lets a PACS send (PS3.4 Annex B)."""
+"""A Storage SCP (`Receiver`): the place to which a PACS sends during a C-MOVE (PS3.4 Annex B)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from magician.dimse.contexts import SYNTAXES_TAKEN
-from magician.dimse.reception import Refused, keep, read_object
+from magician.dimse.reception import Refused, read_object, write_object
 from magician.dimse.status import OUT_OF_RESOURCES, SUCCESS
-from magician.dimse.storage_quota import StorageQuota
-from magician.files import open_folder
-from magician.node import check_ae_title
+from magician.errors import MagicianError
+from magician.files import StorageQuota, open_folder
+from magician.node import Node, check_ae_title
 from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
 
-# how long a retrieve that is over waits for an object that is still being written
+# The longest that a finished retrieve waits until the last object is written
 LAST_OBJECT_S = 5
 
 
 class Watcher(Protocol):
-    """Who wants to know what a receiver gets; called in the thread of the association that brings
-    it.
+    """An observer of what a receiver gets.
+
+    It is called in the thread of the association that brings the object.
     """
 
     def arrived(self, path: Path) -> None: ...
@@ -39,7 +40,7 @@ class Watcher(Protocol):
 
 
 class Receiver:
-    """A Storage SCP: the place to which a C-MOVE lets a PACS send.
+    """A Storage SCP: the place to which a PACS sends during a C-MOVE.
 
     Use it in a ``with`` block; it listens until the end of the block.
 
@@ -48,7 +49,7 @@ class Receiver:
     folder : path
         Where objects go, as ``<SOPInstanceUID>.dcm``; made if it does not exist.
     ae_title : str
-        The name that the PACS must know, together with host and port.
+        Its name. The PACS must know it, together with host and port.
     host : str
         The address to listen on. The default, loopback, can be reached from this computer only.
     port : int
@@ -57,13 +58,13 @@ class Receiver:
         Take encrypted connections only, with this context: see `magician.tls.server_tls` (PS3.15
         Annex B).
     limits : Limits
-        What its callers may take: sizes, numbers, seconds.
+        The limits for its callers: sizes, numbers, seconds.
 
     Attributes
     ----------
+    folder : Path
     node : Node
-        How to reach this receiver. A caller of one with TLS adds a client's context of its own:
-        ``dataclasses.replace(receiver.node, tls=context)``.
+        Its address, once it listens.
     received : list of Path
         The files that have arrived so far, in order of arrival.
     """
@@ -79,18 +80,16 @@ class Receiver:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.folder, self._limits = Path(folder), limits
-        self._ae_title, self._host, self._port, self._tls = (
-            check_ae_title(ae_title),
-            host,
-            port,
-            tls,
-        )
-        self._arrived: dict[Path, None] = {}
+        self._ae_title, self._tls = check_ae_title(ae_title), tls
+        self._host, self._port = host, port
+        self._received: dict[Path, None] = {}  # a set in order of arrival
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
-        self._being_kept, self._all_kept = 0, threading.Condition(self._lock)
+        self._being_written, self._all_written = 0, threading.Condition(self._lock)
         self._stopping = False
+        self._quota: StorageQuota | None = None
         self._server = None
+        self._node: Node | None = None
 
     def __enter__(self) -> Receiver:
         open_folder(self.folder)
@@ -99,9 +98,13 @@ class Receiver:
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
-        self._quota = StorageQuota(self.folder, self._limits)
+        self._quota = StorageQuota(
+            self.folder,
+            instances=self._limits.instances,
+            total_bytes=self._limits.total_bytes,
+        )
         self._stopping = False
-        self._server, self.node = start_listening(
+        self._server, self._node = start_listening(
             ae, self._host, self._port, handlers, limits=self._limits, tls=self._tls
         )
         return self
@@ -114,52 +117,64 @@ class Receiver:
             self._server = None
 
     @property
+    def node(self) -> Node:
+        """The address of this receiver.
+
+        With TLS, a caller adds a context of its own:
+        ``dataclasses.replace(receiver.node, tls=context)``.
+        """
+        if self._node is None:
+            raise MagicianError("This receiver does not listen yet: use it in a with block.")
+        return self._node
+
+    @property
     def received(self) -> list[Path]:
+        """The files that have arrived so far, in order of arrival."""
         with self._lock:
-            return list(self._arrived)
+            return list(self._received)
 
     @contextmanager
     def watched_by(self, watcher: Watcher) -> Iterator[None]:
-        """Tell `watcher` what arrives in the ``with`` block, and what can't be kept.
+        """Tell `watcher` of each object that is written or refused during the ``with`` block.
 
-        The block ends when what has come is written: a C-MOVE that breaks off may be over before
-        its last object is.
+        The block ends when no object is being written any more: a C-MOVE that breaks off may end
+        before its last object is written.
         """
         with self._lock:
             self._watchers.append(watcher)
         try:
             yield
         finally:
-            with self._all_kept:
-                self._all_kept.wait_for(lambda: not self._being_kept, LAST_OBJECT_S)
+            with self._all_written:
+                self._all_written.wait_for(lambda: not self._being_written, LAST_OBJECT_S)
                 self._watchers.remove(watcher)
 
     def _store(self, event: evt.Event) -> int:
         with self._lock:
-            if self._stopping:  # who waits for what has come has perhaps stopped waiting
+            if self._stopping:  # perhaps nobody waits for this object any more
                 return OUT_OF_RESOURCES
-            self._being_kept += 1
+            self._being_written += 1
         try:
-            return self._keep(event)
+            return self._write(event)
         finally:
-            with self._all_kept:
-                self._being_kept -= 1
-                self._all_kept.notify_all()
+            with self._all_written:
+                self._being_written -= 1
+                self._all_written.notify_all()
 
-    def _keep(self, event: evt.Event) -> int:
+    def _write(self, event: evt.Event) -> int:
         try:
-            path = keep(event, self.folder, *read_object(event), self._quota)
+            path = write_object(event, self.folder, *read_object(event), self._quota)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
-            for watcher in self._watching():
+            for watcher in self._current_watchers():
                 watcher.refused(refusal)
             return refusal.status
         with self._lock:
-            self._arrived[path] = None
-        for watcher in self._watching():
+            self._received[path] = None
+        for watcher in self._current_watchers():
             watcher.arrived(path)
         return SUCCESS
 
-    def _watching(self) -> list[Watcher]:
+    def _current_watchers(self) -> list[Watcher]:
         with self._lock:
             return list(self._watchers)

@@ -1,13 +1,12 @@
-"""What is done with an object that a peer sends us, as a listener or during a C-GET; a part of
-`storage`.
+"""The object of a C-STORE request: read, checked, written to a file (PS3.4 Annex B, PS3.7 9.1.1).
 
-What comes from a network is not to be trusted: an object is named by its SOP Instance UID only
-after that has been checked to be a UID, and appears in its folder whole or not at all.
+A peer sends one to a listener of ours, or during our C-GET. What comes from a network is not to be
+trusted: the SOP Instance UID becomes a file name only after it was checked to be a UID, and the
+file appears in its folder whole or not at all.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,12 +16,10 @@ from pydicom.uid import UID
 from pynetdicom import evt
 
 from magician.dimse.status import NOT_MATCHING, NOT_UNDERSTOOD, OUT_OF_RESOURCES
-from magician.dimse.storage_quota import StorageQuota
-from magician.files import instance_path, whole_dataset, write_whole
+from magician.files import StorageQuota, instance_path, parse_whole, write_whole
 from magician.upper_layer.encoding import file_meta
 
-logger = logging.getLogger(__name__)
-# What a receiver looks at before it keeps an object
+# The elements that tell whether an object may be kept or sent, and how
 HEADER_KEYWORDS = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -33,12 +30,12 @@ HEADER_KEYWORDS = [
 
 
 class Refused(Exception):
-    """An object that we do not keep.
+    """An object that is not kept; the message is the object and the reason.
 
     Attributes
     ----------
     status : int
-        What to answer to the C-STORE request.
+        The answer to the C-STORE request.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -66,23 +63,20 @@ def read_object(
     try:
         request, syntax = event.request, UID(event.context.transfer_syntax)
         content = request.DataSet.getvalue()
-        dataset = whole_dataset(content, syntax, "It")
+        dataset = parse_whole(content, syntax, "It")
         header = Dataset(
             {dataset[keyword].tag: dataset[keyword] for keyword in keywords if keyword in dataset}
         )
-        for element in header:  # pydicom decodes values when they are looked at: make it look now
+        for element in header:  # pydicom decodes a value at its first use: let that be here
             element.value  # noqa: B018
-        before = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
-    # a hostile object can fail in any of pydicom's ways; all mean the same here
-    except Exception as error:
+        file_header = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
+    except Exception as error:  # a hostile object can raise any error in pydicom
         raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
-    return header, before + content
+    return header, file_header + content
 
 
 def refuse_contradiction(event: evt.Event, header: Dataset) -> None:
-    """Raise `Refused`, with 0xA900, if an object is not what its C-STORE request announces (PS3.7
-    9.1.1.1).
-    """
+    """Raise `Refused`, with 0xA900, if an object is not what its request says (PS3.7 9.1.1.1)."""
     uid = str(header.get("SOPInstanceUID", ""))
     if (
         uid != event.request.AffectedSOPInstanceUID
@@ -91,14 +85,14 @@ def refuse_contradiction(event: evt.Event, header: Dataset) -> None:
         raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
 
 
-def keep(
+def write_object(
     event: evt.Event,
     folder: Path,
     header: Dataset,
     content: bytes,
     quota: StorageQuota | None = None,
 ) -> Path:
-    """Keep the object of a C-STORE request as ``<SOPInstanceUID>.dcm``.
+    """Write the object of a C-STORE request as ``<SOPInstanceUID>.dcm``.
 
     Parameters
     ----------
@@ -106,7 +100,8 @@ def keep(
         A C-STORE request.
     folder : Path
         It must exist.
-    header, content
+    header : Dataset
+    content : bytes
         What `read_object` returned for the same event.
     quota : StorageQuota, optional
         How much more the folder may hold.
@@ -114,13 +109,13 @@ def keep(
     Returns
     -------
     Path
-        Its file.
+        The file.
 
     Raises
     ------
     Refused
-        With 0xA900 for an object that contradicts its request or has no proper UID; with 0xA700,
-        from an `OSError`, when it could not be written.
+        With 0xA900 if the object contradicts its request or its UID is not one; with 0xA700, from
+        an `OSError`, if it can't be written or the quota is reached.
     """
     refuse_contradiction(event, header)
     uid = str(header.get("SOPInstanceUID", ""))

@@ -1,6 +1,4 @@
-"""Why two sides do not come to an encrypted connection (PS3.15 Annex B, RFC 8446 6.2); a part of
-`association`.
-"""
+"""The reasons for which a TLS handshake fails: one error for each (PS3.15 Annex B, RFC 8446)."""
 
 from __future__ import annotations
 
@@ -15,63 +13,102 @@ if TYPE_CHECKING:
     from magician.node import Node
     from magician.upper_layer.requestor import Connection
 
-PROBE_S = 3  # a server tells its refusal at once
+PROBE_S = 3  # a server that refuses does so at once
 NEED_CERTIFICATE = (
-    "Give the node a certificate that the PACS trusts: client_tls(ca=..., certificate=..., key=...); its "
-    "administrator tells which authority must sign it."
+    "Give the node a certificate that the PACS trusts: client_tls(ca=..., certificate=..., "
+    "key=...); its administrator tells which authority must sign it."
 )
-# Parts of OpenSSL's names for what went wrong, most specific first: what was seen, whose turn it
-# is, what to do
+ASK_FOR_CERTIFICATE = "Ask its administrator, whose log says why, which certificate it would take."
+# Parts of OpenSSL's reasons, most specific first; for each what was seen, who has to change
+# something, and what
 REASONS = [
-    ("CERTIFICATE_REQUIRED", "it wants to see a certificate of ours, and we showed none", "we", NEED_CERTIFICATE),
-    ("ALERT_UNKNOWN_CA", "it does not know the authority that signed our certificate", "we, or the PACS",
-     "Show a certificate of an authority that it trusts, or its administrator must add ours."),
-    ("ALERT_CERTIFICATE_EXPIRED", "our certificate has expired", "we", "Get a new certificate."),
-    ("ALERT_CERTIFICATE", "it refuses our certificate", "we, or the PACS",
-     "Ask its administrator, whose log says why, which certificate it would take."),
-    ("ALERT_BAD_CERTIFICATE", "it refuses our certificate", "we, or the PACS",
-     "Ask its administrator, whose log says why, which certificate it would take."),
-    ("HANDSHAKE_FAILURE", "it refused the handshake: it wants a certificate of ours and we showed none, or the two "
-     "sides have no cipher in common", "we", NEED_CERTIFICATE),
-    ("PROTOCOL", "the two sides have no version of TLS in common (we want 1.2 or later)", "the PACS",
-     "Its administrator must switch on TLS 1.2 or 1.3."),
-    ("WRONG_VERSION_NUMBER", "it does not speak TLS", "we",
-     "If the port speaks plain DICOM, leave tls out; else ask its administrator for the port with TLS."),
-]  # fmt: skip
-HOST_NAME_CODES = {62, 64}  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
-EXPIRED_CODES = {9, 10}  # not valid yet, not valid any more
+    (
+        "CERTIFICATE_REQUIRED",
+        "it wants to see a certificate of ours, and we showed none",
+        "we",
+        NEED_CERTIFICATE,
+    ),
+    (
+        "ALERT_UNKNOWN_CA",
+        "it does not know the authority that signed our certificate",
+        "we, or the PACS",
+        "Show a certificate of an authority that it trusts, or its administrator must add ours.",
+    ),
+    (
+        "ALERT_CERTIFICATE_EXPIRED",
+        "our certificate has expired",
+        "we",
+        "Get a new certificate.",
+    ),
+    (
+        "ALERT_CERTIFICATE",
+        "it refuses our certificate",
+        "we, or the PACS",
+        ASK_FOR_CERTIFICATE,
+    ),
+    (
+        "ALERT_BAD_CERTIFICATE",
+        "it refuses our certificate",
+        "we, or the PACS",
+        ASK_FOR_CERTIFICATE,
+    ),
+    (
+        "HANDSHAKE_FAILURE",
+        "it refused the handshake: it wants a certificate of ours and we showed none, or the two "
+        "sides have no cipher in common",
+        "we",
+        NEED_CERTIFICATE,
+    ),
+    (
+        "PROTOCOL",
+        "the two sides have no version of TLS in common (we want 1.2 or later)",
+        "the PACS",
+        "Its administrator must switch on TLS 1.2 or 1.3.",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS",
+        "we",
+        "If the port speaks plain DICOM, leave tls out; else ask its administrator for the port "
+        "with TLS.",
+    ),
+]
+# OpenSSL's verify codes (X509_V_ERR_...)
+HOST_NAME_CODES = {62, 64}  # HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH
+PERIOD_CODES = {9, 10}  # not valid yet, not valid any more
 AUTHORITY_CODES = {2, 18, 19, 20, 21}  # signed by itself, or by an authority that we do not know
 
 
-def tls_failure(error: OSError | None, node: Node) -> MagicianError:
-    """The error for a TLS handshake with `node` that ended with `error`."""
-    where = f"{node.host}:{node.port}"
+def explain_tls_failure(error: OSError | None, node: Node) -> MagicianError:
+    """Make the error for a TLS handshake with `node` that ended with `error`."""
+    address = f"{node.host}:{node.port}"
     if isinstance(error, TimeoutError):
         seen = (
-            f"{where} accepted the connection, then did not finish the TLS handshake within {node.associate_s:g} s "
-            f"(associate_s)."
+            f"{address} accepted the connection, then did not finish the TLS handshake within "
+            f"{node.associate_s:g} s (associate_s)."
         )
         change = "If the port speaks plain DICOM, leave tls out; else is the PACS awake?"
         return PacsTimeout.of(Finding("TLS", seen, "we, or the PACS", change))
     if isinstance(error, ssl.SSLCertVerificationError):
-        what, side, change = _about_their_certificate(error, node)
+        reason, side, change = _explain_their_certificate(error, node)
     else:
-        what, side, change = _about_the_handshake(error)
-    return TlsFailure.of(
-        Finding("TLS", f"No encrypted connection to {where}: {what}.", side, change)
-    )
+        reason, side, change = _explain_handshake(error)
+    seen = f"No encrypted connection to {address}: {reason}."
+    return TlsFailure.of(Finding("TLS", seen, side, change))
 
 
-def _about_their_certificate(
+def _explain_their_certificate(
     error: ssl.SSLCertVerificationError, node: Node
 ) -> tuple[str, str, str]:
+    """Return the reason, the side that has to change something, and what it has to change."""
     if error.verify_code in HOST_NAME_CODES:
         return (
             f"its certificate is not made out to {node.host!r} ({error.verify_message})",
             "we, or the PACS",
-            "Call it by the name in its certificate, or its administrator must get one with this name in it.",
+            "Call it by the name in its certificate, or its administrator must get one with this "
+            "name in it.",
         )
-    if error.verify_code in EXPIRED_CODES:
+    if error.verify_code in PERIOD_CODES:
         return (
             f"the period of its certificate is over, or has not begun ({error.verify_message})",
             "the PACS",
@@ -81,7 +118,8 @@ def _about_their_certificate(
         return (
             f"we do not know the authority that signed its certificate ({error.verify_message})",
             "we",
-            "Ask its administrator for the authority's certificate, and name its file in client_tls(ca=...).",
+            "Ask its administrator for the authority's certificate, and name its file in "
+            "client_tls(ca=...).",
         )
     return (
         f"its certificate is not good ({error.verify_message})",
@@ -90,7 +128,8 @@ def _about_their_certificate(
     )
 
 
-def _about_the_handshake(error: OSError | None) -> tuple[str, str, str]:
+def _explain_handshake(error: OSError | None) -> tuple[str, str, str]:
+    """Return the same three parts for a handshake that failed otherwise."""
     reason = getattr(error, "reason", None) or ""
     for part, *explanation in REASONS:
         if part in reason:
@@ -103,10 +142,10 @@ def _about_the_handshake(error: OSError | None) -> tuple[str, str, str]:
 
 
 def refusal_after_handshake(connection: Connection, node: Node) -> OSError | None:
-    """Return the alert with which a server of TLS 1.3 refuses a caller's certificate, if it does.
+    """Return the alert by which a server of TLS 1.3 refuses our certificate, if there is one.
 
-    It comes after the handshake, and is lost if we have been sending by then; so connect again, and
-    only listen.
+    The alert comes after the handshake, and is lost if we have sent something by then. So this
+    connects again, and only listens.
     """
     if isinstance(connection.failure, ssl.SSLError) and connection.failure.reason:
         return connection.failure
@@ -114,8 +153,9 @@ def refusal_after_handshake(connection: Connection, node: Node) -> OSError | Non
 
 
 def speaks_tls(connection: Connection, node: Node) -> bool:
-    """Tell whether a port that hung up on plain DICOM would have taken TLS. Nothing is said over
-    this connection.
+    """Tell whether a port that closed a plain DICOM connection speaks TLS.
+
+    Nothing is sent over the second connection.
     """
     anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
@@ -124,13 +164,13 @@ def speaks_tls(connection: Connection, node: Node) -> bool:
 
 
 def _handshake(connection: Connection, node: Node, context: ssl.SSLContext) -> OSError | None:
-    """Shake hands once more and listen for a moment; returns the error that this met, if any."""
+    """Repeat the handshake, listen for a moment, and return the error if there was one."""
     address = connection.assoc.acceptor.address_info.as_tuple[:2]
     try:
         with socket.create_connection(address, min(PROBE_S, node.connect_s)) as plain:
             plain.settimeout(min(PROBE_S, node.associate_s))
             with context.wrap_socket(plain, server_hostname=node.host) as secure:
-                with suppress(TimeoutError):  # it waits for us to begin, as it should
+                with suppress(TimeoutError):  # a server that accepts us waits for our request
                     secure.recv(1)
     except OSError as error:
         return error

@@ -16,7 +16,7 @@ from magician.client.echo import echo
 from magician.client.find import find_studies
 from magician.client.store import store
 from magician.dimse.association import associate
-from magician.dimse.failures import explain
+from magician.dimse.failures import explain_failure
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -281,7 +281,8 @@ def test_an_association_that_is_accepted_and_lost_is_not_one_without_services():
     with PracticePacs() as pacs:
         with associate(pacs.node, [Verification]) as association:
             association.abort()
-            error = explain(association, pacs.node, association.requestor.requested_contexts)
+            wanted = association.requestor.requested_contexts
+            error = explain_failure(association, pacs.node, wanted)
     assert isinstance(error, AssociationAborted)
     assert "ended the association before our request was sent" in str(error)
 
