@@ -1,7 +1,7 @@
-"""Check whether objects are what they say they are, before a PACS that takes anything gets them.
+"""Conformance of objects, checked before they are sent: PACS accept incomplete objects, too.
 
-A PACS accepts an object with 0x0000 and finds out years later, or never, that something is missing
-in it.
+A PACS accepts an object with 0x0000 and finds out years later, or never, that an attribute is
+missing.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from magician.tables import NOT_OK, OK, TableOfChecks
 
 __all__ = ["CheckedObject", "Conformance", "check_conformance"]
 
-_LONGEST_S = 60
+LONGEST_S = 60
 
 
 @dataclass(frozen=True)
 class CheckedObject:
-    """What is wrong in one object.
+    """One object that was checked, and what is wrong in it.
 
     Attributes
     ----------
     kind : str
-        What its SOP class is called.
+        The name of its SOP class.
     complaints : tuple of str
-        Of our own checks.
+        From our own checks.
     errors, warnings : tuple of str, or None
-        Of dciodvfy; None where it is not installed.
+        From dciodvfy; None where it is not installed.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class CheckedObject:
 
     @property
     def ok(self) -> bool:
-        """Whether there are no complaints and no errors; warnings are not counted."""
+        """Whether it has no complaints and no errors; warnings are not counted."""
         return not self.complaints and not self.errors
 
 
@@ -59,10 +59,10 @@ class Conformance(TableOfChecks):
     Attributes
     ----------
     objects : tuple of CheckedObject
-        In the order in which they were given; the table shows those together of which the same is
-        to be said.
+        In the order in which they were given. The table has one row for objects of one kind with
+        the same faults.
     together : tuple of str
-        What does not fit together.
+        Complaints about objects that do not fit together.
     """
 
     objects: tuple[CheckedObject, ...]
@@ -71,49 +71,44 @@ class Conformance(TableOfChecks):
 
     @property
     def ok(self) -> bool:
-        """Whether every object is, and they fit together."""
-        return all(one.ok for one in self.objects) and not self.together
+        """Whether every object is conformant, and they fit together."""
+        return all(checked.ok for checked in self.objects) and not self.together
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """What our own checks found wrong, each once: in objects, then between them."""
-        return tuple(
-            dict.fromkeys(
-                [*(text for one in self.objects for text in one.complaints), *self.together]
-            )
-        )
+        """The complaints of our own checks, each once: on objects, then on their relations."""
+        in_objects = [text for checked in self.objects for text in checked.complaints]
+        return tuple(dict.fromkeys([*in_objects, *self.together]))
 
     @property
     def summary(self) -> str:
         """One sentence."""
-        bad = sum(not one.ok for one in self.objects)
-        one_by_one = (
-            f"{bad} of {len(self.objects)} objects are NOT conformant" if bad else "conformant"
-        )
-        if not bad:
-            one_by_one = f"{len(self.objects)} objects are conformant"
-        return f"{one_by_one}, and {'do NOT fit' if self.together else 'fit'} together."
+        count = len(self.objects)
+        bad = sum(not checked.ok for checked in self.objects)
+        if bad:
+            single = f"{bad} of {count} objects are NOT conformant"
+        else:
+            single = f"{count} objects are conformant"
+        return f"{single}, and {'do NOT fit' if self.together else 'fit'} together."
 
     def _cells(self) -> list[list[str]]:
         rows = []
-        for one, count in Counter(self.objects).items():
+        for checked, count in Counter(self.objects).items():
             validator = "not installed"
-            if one.errors is not None:
-                validator = f"{_count(one.errors, 'error')}, {_count(one.warnings, 'warning')}"
-            what = "\n".join(one.complaints or one.errors or ())
+            if checked.errors is not None:
+                errors, warnings = checked.errors, checked.warnings
+                validator = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
             rows.append(
-                [f"{count} {one.kind}", _outcome(one.ok), _of_ours(one.complaints), validator, what]
+                [
+                    f"{count} {checked.kind}",
+                    _outcome(checked.ok),
+                    _outcome_of_ours(checked.complaints),
+                    validator,
+                    "\n".join(checked.complaints or checked.errors or ()),
+                ]
             )
-        everything = f"all {len(self.objects)} together"
-        rows.append(
-            [
-                everything,
-                _outcome(not self.together),
-                _of_ours(self.together),
-                "",
-                "\n".join(self.together),
-            ]
-        )
+        relations = [_outcome(not self.together), _outcome_of_ours(self.together), ""]
+        rows.append([f"all {len(self.objects)} together", *relations, "\n".join(self.together)])
         return rows
 
 
@@ -121,7 +116,7 @@ def _outcome(ok: bool) -> str:
     return OK if ok else NOT_OK
 
 
-def _of_ours(complaints: tuple[str, ...]) -> str:
+def _outcome_of_ours(complaints: tuple[str, ...]) -> str:
     return f"{len(complaints)} wrong" if complaints else OK
 
 
@@ -136,16 +131,16 @@ def check_conformance(
 
     Our own checks always run: attributes that are required of Secondary Capture, Segmentation,
     Comprehensive 3D SR and CT objects, each with its clause; valid UIDs; one patient, one study,
-    one frame of reference; and references that lead somewhere. They are few, and readable. Where
-    David Clunie's ``dciodvfy`` (dicom3tools) is installed, it judges each object too: it knows the
-    standard, but nothing of references, and its words take practice.
+    one frame of reference; and references to objects that are there. They are few, and readable.
+    Where David Clunie's ``dciodvfy`` (dicom3tools) is installed, it judges each object too. It
+    knows the whole standard, but no references between objects, and its messages take practice.
 
     Parameters
     ----------
     datasets : iterable of Dataset
         Objects that belong together, each with its ``file_meta`` as it would be written.
     sources : iterable of Dataset
-        What they may refer to besides each other, such as the headers of the CT.
+        Objects that they may refer to besides each other, such as the headers of the CT.
     progress : bool
         Show a progress bar if it takes more than two seconds.
 
@@ -178,14 +173,14 @@ def _validate(
     program: str, dataset: Dataset, path: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the errors and the warnings of dciodvfy about one object, written as it is."""
-    written = copy(dataset)  # not a deep one: only the preamble is new
+    written = copy(dataset)  # a shallow one: only the preamble is new
     written.preamble = b"\0" * 128
     try:
         dcmwrite(path, written, enforce_file_format=False)
-    except Exception as error:  # pydicom says what it misses in several ways
+    except Exception as error:  # pydicom raises several kinds for what is missing
         return (f"Error - it can't be written: {error}",), ()
     result = subprocess.run(
-        [program, str(path)], capture_output=True, check=False, timeout=_LONGEST_S
+        [program, str(path)], capture_output=True, check=False, timeout=LONGEST_S
     )
     lines = result.stderr.decode("utf-8", errors="replace").splitlines()
     errors = tuple(line for line in lines if line.startswith("Error"))

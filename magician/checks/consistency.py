@@ -1,4 +1,4 @@
-"""Whether objects that belong together say so; used by :mod:`magician.checks.conformance`."""
+"""Consistency of objects that belong together: identity, frame of reference and references."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
-# What all objects of one patient and one study say alike (PS3.3 C.7.1.1, C.7.2.1), and those of one
-# series (C.7.3.1)
-ALIKE = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
-    "StudyID", "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
-ALIKE_IN_SERIES = (
+# What is the same in all objects of one patient and one study (PS3.3 C.7.1.1, C.7.2.1)
+SAME_IN_STUDY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+# What is the same in all objects of one series (PS3.3 C.7.3.1)
+SAME_IN_SERIES = (
     "Modality",
     "SeriesNumber",
     "SeriesDate",
@@ -22,7 +30,8 @@ ALIKE_IN_SERIES = (
     "SeriesDescription",
     "FrameOfReferenceUID",
 )
-ELSEWHERE = (
+# References to patient, study and procedure, which are no composite objects
+NOT_FOLLOWED = (
     "ReferencedPatientSequence",
     "ReferencedStudySequence",
     "ReferencedPerformedProcedureStepSequence",
@@ -30,55 +39,76 @@ ELSEWHERE = (
 
 
 def complaints_together(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iterator[str]:
-    """Say what does not fit together: identity, frame of reference, and references."""
-    for keyword in ALIKE:
+    """Complain about objects that do not fit together.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+    sources : sequence of Dataset
+        What they may refer to besides each other.
+
+    Returns
+    -------
+    iterator of str
+    """
+    for keyword in SAME_IN_STUDY:
         yield from _different(datasets, keyword, "all")
-    with_frame = [one for one in datasets if "FrameOfReferenceUID" in one]
-    yield from _different(with_frame, "FrameOfReferenceUID", "all that have a position")
+    positioned = [dataset for dataset in datasets if "FrameOfReferenceUID" in dataset]
+    yield from _different(positioned, "FrameOfReferenceUID", "all that have a position")
     series = defaultdict(list)
-    for one in datasets:
-        series[str(one.get("SeriesInstanceUID", ""))].append(one)
+    for dataset in datasets:
+        series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
     for members in series.values():
-        for keyword in ALIKE_IN_SERIES:
+        for keyword in SAME_IN_SERIES:
             yield from _different(members, keyword, f"the series of {len(members)}")
-    uids = [str(one.get("SOPInstanceUID", "")) for one in datasets]
+    uids = [str(dataset.get("SOPInstanceUID", "")) for dataset in datasets]
     if len(set(uids)) < len(uids):
-        yield f"SOPInstanceUID: {len(uids) - len(set(uids))} of {len(uids)} objects have the UID of another one"
+        yield (
+            f"SOPInstanceUID: {len(uids) - len(set(uids))} of {len(uids)} objects "
+            f"have the UID of another one"
+        )
     yield from _references(datasets, sources)
 
 
 def _different(datasets: Iterable[Dataset], keyword: str, which: str) -> Iterator[str]:
-    values = {str(one.get(keyword) or "") for one in datasets}
+    values = {str(dataset.get(keyword) or "") for dataset in datasets}
     if len(values) > 1:
-        yield f"{keyword} has {len(values)} different values, and should be the same in {which} objects"
+        yield (
+            f"{keyword} has {len(values)} different values, "
+            f"and should be the same in {which} objects"
+        )
 
 
 def _references(datasets: Sequence[Dataset], sources: Sequence[Dataset]) -> Iterator[str]:
     known = {
-        str(one.get("SOPInstanceUID", "")): str(one.get("SOPClassUID", ""))
-        for one in (*sources, *datasets)
+        str(dataset.get("SOPInstanceUID", "")): str(dataset.get("SOPClassUID", ""))
+        for dataset in (*sources, *datasets)
     }
-    named = {reference for one in datasets for reference in references(one)}
+    named = {reference for dataset in datasets for reference in references(dataset)}
     lost = [uid for uid, _ in named if uid not in known]
     if lost:
-        yield f"{len(lost)} of {len(named)} objects that are referred to are not here (give the CT as sources)"
+        yield (
+            f"{len(lost)} of {len(named)} objects that are referred to are not here "
+            f"(give the CT as sources)"
+        )
     wrong = [uid for uid, sop_class in named if uid in known and sop_class != known[uid]]
     if wrong:
         yield f"{len(wrong)} objects are referred to by another SOP class than theirs (PS3.3 10.8)"
     segments = {
-        str(one.get("SOPInstanceUID", "")): {
-            item.get("SegmentNumber") for item in one.get("SegmentSequence") or []
+        str(dataset.get("SOPInstanceUID", "")): {
+            item.get("SegmentNumber") for item in dataset.get("SegmentSequence") or []
         }
-        for one in datasets
-        if one.get("SOPClassUID") == SegmentationStorage
+        for dataset in datasets
+        if dataset.get("SOPClassUID") == SegmentationStorage
     }
-    for report in (one for one in datasets if one.get("SOPClassUID") == Comprehensive3DSRStorage):
-        yield from _report(report, segments)
+    for dataset in datasets:
+        if dataset.get("SOPClassUID") == Comprehensive3DSRStorage:
+            yield from _report(dataset, segments)
 
 
 def _report(report: Dataset, segments: dict[str, set]) -> Iterator[str]:
-    """What a report refers to must be listed as its evidence (PS3.3 C.17.2), and its segments must
-    exist.
+    """Complain about references of a report that its evidence does not list (PS3.3 C.17.2), and
+    about segments that do not exist.
     """
     evidence = Dataset()
     evidence.update(
@@ -92,19 +122,25 @@ def _report(report: Dataset, segments: dict[str, set]) -> Iterator[str]:
     content.update({"ContentSequence": report.get("ContentSequence")})
     missing = set(references(content)) - set(references(evidence))
     if missing:
-        yield f"the report refers to {len(missing)} objects that its evidence does not list (PS3.3 C.17.2)"
+        yield (
+            f"the report refers to {len(missing)} objects "
+            f"that its evidence does not list (PS3.3 C.17.2)"
+        )
     for item in _items(content):
         uid, number = (
             str(item.get("ReferencedSOPInstanceUID", "")),
             item.get("ReferencedSegmentNumber"),
         )
         if number is not None and uid in segments and number not in segments[uid]:
-            yield f"the report refers to segment {number}, and the SEG has none of that number (PS3.3 C.18.4)"
+            yield (
+                f"the report refers to segment {number}, "
+                f"and the SEG has none of that number (PS3.3 C.18.4)"
+            )
 
 
 def references(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Every (SOP Instance UID, SOP Class UID) that an object refers to, but for patient, study and
-    procedure.
+    """Yield (SOP Instance UID, SOP Class UID) of every object that a data set refers to, but for
+    its patient, study and procedure.
     """
     for item in _items(dataset):
         if "ReferencedSOPInstanceUID" in item:
@@ -113,7 +149,7 @@ def references(dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 def _items(dataset: Dataset) -> Iterator[Dataset]:
     for element in dataset:
-        if element.VR == "SQ" and element.keyword not in ELSEWHERE:
+        if element.VR == "SQ" and element.keyword not in NOT_FOLLOWED:
             for item in element.value or []:
                 yield item
                 yield from _items(item)

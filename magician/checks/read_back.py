@@ -83,7 +83,7 @@ class Frame:
         return self.origin[:, None] + self.down[:, None] * row + self.right[:, None] * column
 
     def voxels_in(self, grid: np.ndarray) -> np.ndarray:
-        """Return the places on a grid of the pixels that are set: (slice, row, column), not rounded.
+        """Return the places of the set pixels on a grid: (slice, row, column), not rounded.
 
         Returns
         -------

@@ -1,9 +1,8 @@
-"""What an object must hold, in tables that one can read; used by
-:mod:`magician.checks.conformance`.
+"""Required attributes of the kinds of objects that this library makes, in tables that one can read.
 
-The tables give attributes that are always required, by the clause of PS3.3 that requires them, for
-the kinds of objects that this library makes. They are no complete validator: what depends on other
-values is checked for some cases only, each in a function below.
+The tables give attributes that are always required, by the clause of PS3.3 that requires them. They
+are no complete validator: attributes that depend on other values are checked in some cases only,
+each in a function below.
 """
 
 from __future__ import annotations
@@ -22,9 +21,12 @@ from pydicom.uid import (
 
 from magician.files import is_uid
 
-PIXELS = "SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
-# clause: (attributes of type 1, which must have a value; of type 2, which must be there and may be
-# empty)
+PIXELS = (
+    "SamplesPerPixel PhotometricInterpretation Rows Columns "
+    "BitsAllocated BitsStored HighBit PixelRepresentation"
+)
+# clause: (attributes of type 1, which must have a value; of type 2, which must be present and may
+# be empty)
 REQUIRED = {
     "C.7.1.1": ("", "PatientName PatientID PatientBirthDate PatientSex"),
     "C.7.2.1": (
@@ -39,7 +41,8 @@ REQUIRED = {
     "C.7.6.2": ("PixelSpacing ImageOrientationPatient ImagePositionPatient", "SliceThickness"),
     "C.7.6.3": (f"{PIXELS} PixelData", ""),
     "C.7.6.16": (
-        "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ContentDate ContentTime NumberOfFrames",
+        "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence "
+        "ContentDate ContentTime NumberOfFrames",
         "",
     ),
     "C.7.6.17": ("DimensionOrganizationSequence DimensionIndexSequence", ""),
@@ -65,21 +68,25 @@ MODULES = {
     CTImageStorage: f"{ALWAYS} C.7.4.1 C.7.5.1 C.7.6.1 C.7.6.2 C.7.6.3 C.8.2.1",  # A.3
 }
 FILE_META = (
-    "FileMetaInformationGroupLength FileMetaInformationVersion MediaStorageSOPClassUID MediaStorageSOPInstanceUID "
-    "TransferSyntaxUID ImplementationClassUID"
+    "FileMetaInformationGroupLength FileMetaInformationVersion MediaStorageSOPClassUID "
+    "MediaStorageSOPInstanceUID TransferSyntaxUID ImplementationClassUID"
 )
-SEGMENT = "SegmentNumber SegmentLabel SegmentAlgorithmType SegmentedPropertyCategoryCodeSequence "
-SEGMENT += "SegmentedPropertyTypeCodeSequence"
+SEGMENT = (
+    "SegmentNumber SegmentLabel SegmentAlgorithmType SegmentedPropertyCategoryCodeSequence "
+    "SegmentedPropertyTypeCodeSequence"
+)
+# Functional groups that every frame of a SEG needs, of its own or shared
+GROUPS_OF_A_FRAME = "PixelMeasures PlaneOrientation PlanePosition SegmentIdentification"
 
 
 def kind_of(dataset: Dataset) -> str:
-    """Return what to call an object, such as "Segmentation"."""
+    """Return the name of an object's SOP class without "Storage", such as "Segmentation"."""
     uid = UID(str(dataset.get("SOPClassUID") or ""))
     return uid.name.removesuffix(" Storage") or "object without a SOP class"
 
 
 def complaints_about(dataset: Dataset) -> Iterator[str]:
-    """Say what is missing or wrong in one object."""
+    """Complain about everything that is missing or wrong in one object."""
     yield from _file_meta(dataset)
     for clause in MODULES.get(dataset.get("SOPClassUID"), ALWAYS).split():
         filled, present = REQUIRED[clause]
@@ -120,42 +127,71 @@ def _secondary_capture(dataset: Dataset) -> Iterator[str]:
     if "PatientOrientation" not in dataset and "ImageOrientationPatient" not in dataset:
         yield "PatientOrientation is missing, and there is no position (type 2C, PS3.3 C.7.6.1)"
     if not dataset.get("BodyPartExamined") and "Laterality" not in dataset:
-        yield "Laterality is missing, and no BodyPartExamined tells that there is only one (type 2C, PS3.3 C.7.3.1)"
+        yield (
+            "Laterality is missing, and no BodyPartExamined tells that there is only one "
+            "(type 2C, PS3.3 C.7.3.1)"
+        )
     if dataset.get("SamplesPerPixel", 1) > 1 and "PlanarConfiguration" not in dataset:
-        yield "PlanarConfiguration is missing, and a pixel has several samples (type 1C, PS3.3 C.7.6.3)"
+        yield (
+            "PlanarConfiguration is missing, and a pixel has several samples "
+            "(type 1C, PS3.3 C.7.6.3)"
+        )
 
 
 def _segmentation(dataset: Dataset) -> Iterator[str]:
+    yield from _segments(dataset)
+    yield from _frames(dataset)
+    yield from _segments_of_frames(dataset)
+
+
+def _segments(dataset: Dataset) -> Iterator[str]:
+    """Complain about incomplete segments, and about numbers other than 1, 2, 3 and so on."""
     segments = dataset.get("SegmentSequence") or []
-    numbers = [item.get("SegmentNumber") for item in segments]
-    for item in segments:
-        name = f"PS3.3 C.8.20.2, segment {item.get('SegmentNumber', '?')}"
-        yield from _missing(item, SEGMENT.split(), 1, name)
-        if item.get("SegmentAlgorithmType") != "MANUAL":
-            yield from _missing(item, ["SegmentAlgorithmName"], 1, name)
+    for segment in segments:
+        clause = f"PS3.3 C.8.20.2, segment {segment.get('SegmentNumber', '?')}"
+        yield from _missing(segment, SEGMENT.split(), 1, clause)
+        if segment.get("SegmentAlgorithmType") != "MANUAL":
+            yield from _missing(segment, ["SegmentAlgorithmName"], 1, clause)
+    numbers = _segment_numbers(dataset)
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"SegmentNumber has to count 1, 2, 3 and so on, and is {numbers} (PS3.3 C.8.20.2)"
+
+
+def _frames(dataset: Dataset) -> Iterator[str]:
+    """Complain about frames that are not described, or lack a functional group."""
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if len(frames) != dataset.get("NumberOfFrames"):
-        yield f"NumberOfFrames is {dataset.get('NumberOfFrames')}, and {len(frames)} are described (PS3.3 C.7.6.16)"
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for name in ("PixelMeasures", "PlaneOrientation", "PlanePosition", "SegmentIdentification"):
-        without = sum(
-            not (frame.get(f"{name}Sequence") or shared.get(f"{name}Sequence")) for frame in frames
+        yield (
+            f"NumberOfFrames is {dataset.get('NumberOfFrames')}, "
+            f"and {len(frames)} are described (PS3.3 C.7.6.16)"
         )
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for group in GROUPS_OF_A_FRAME.split():
+        if shared.get(f"{group}Sequence"):
+            continue
+        without = sum(not frame.get(f"{group}Sequence") for frame in frames)
         if without:
-            yield f"{name}Sequence is missing for {without} of {len(frames)} frames (PS3.3 A.51.5)"
-    named = {
-        item.get("ReferencedSegmentNumber")
-        for frame in frames
-        for item in frame.get("SegmentIdentificationSequence") or []
+            yield f"{group}Sequence is missing for {without} of {len(frames)} frames (PS3.3 A.51.5)"
+
+
+def _segments_of_frames(dataset: Dataset) -> Iterator[str]:
+    """Complain about frames of segments that do not exist."""
+    referenced = {
+        identification.get("ReferencedSegmentNumber")
+        for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []
+        for identification in frame.get("SegmentIdentificationSequence") or []
     }
-    if named - set(numbers):
-        yield f"frames belong to segments {sorted(named - set(numbers), key=str)} that there are not (PS3.3 C.8.20.2)"
+    unknown = sorted(referenced - set(_segment_numbers(dataset)), key=str)
+    if unknown:
+        yield f"frames belong to segments {unknown} that there are not (PS3.3 C.8.20.2)"
+
+
+def _segment_numbers(dataset: Dataset) -> list[int | None]:
+    return [segment.get("SegmentNumber") for segment in dataset.get("SegmentSequence") or []]
 
 
 def _pixels(dataset: Dataset) -> Iterator[str]:
-    """Uncompressed pixels must be as many as the attributes say (PS3.5 8.1.1)."""
+    """Complain if uncompressed pixels are more or fewer than the attributes say (PS3.5 8.1.1)."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     syntax = UID(str(meta.get("TransferSyntaxUID") or ""))
     size = [
@@ -170,7 +206,10 @@ def _pixels(dataset: Dataset) -> Iterator[str]:
         return
     needed = -(-int(np.prod(size)) * int(dataset.get("NumberOfFrames") or 1) // 16) * 2
     if len(dataset.PixelData) != needed:
-        yield f"PixelData has {len(dataset.PixelData)} bytes, its attributes say {needed} (PS3.5 8.1.1)"
+        yield (
+            f"PixelData has {len(dataset.PixelData)} bytes, "
+            f"its attributes say {needed} (PS3.5 8.1.1)"
+        )
 
 
 def _uids(dataset: Dataset) -> Iterator[str]:

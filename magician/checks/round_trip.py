@@ -1,8 +1,7 @@
-"""Prove that results arrived as they were meant: fetch them back from a PACS, and measure them
-again.
+"""A round trip of results: fetched back from a PACS, and measured again.
 
-That a PACS accepted an object says nothing about what is in it: a mask that is mirrored, a slice
-too high or in another patient is stored with 0x0000 like any other, and may even look plausible.
+A PACS does not look into the objects that it accepts. It stores a mask that is mirrored, one slice
+too high or in another patient with 0x0000 like any other, and the mask may even look plausible.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from magician.checks.round_trip_checks import Check, Looks
+from magician.checks.round_trip_checks import Check, RoundTripChecks
 from magician.client.find import find_instances, find_series
 from magician.client.retrieve import get_study
 from magician.ct.volume import CTVolume
@@ -41,11 +40,11 @@ class RoundTrip(TableOfChecks):
 
     @property
     def ok(self) -> bool:
-        """Whether every check is."""
+        """Whether every check is ok."""
         return all(check.ok for check in self.checks)
 
     def __getitem__(self, what: str) -> Check:
-        """One check by its name, as ``proof["frames"]``."""
+        """Return one check by its name, as in ``proof["frames"]``."""
         return {check.what: check for check in self.checks}[what]
 
     @property
@@ -69,14 +68,13 @@ class RoundTrip(TableOfChecks):
 def verify_round_trip(
     node: Node, volume: CTVolume, results: Results, *, progress: bool = True
 ) -> RoundTrip:
-    """Fetch the SEG and the SR back from a PACS (C-GET), and hold them against the mask that they
-    were made from.
+    """Fetch the SEG and the SR back from a PACS (C-GET), and compare them with the mask.
 
-    The mask is rebuilt from the elements of the fetched objects alone: each frame lies where its
-    own position, orientation and pixel spacing say, in any order; which lung it is follows from the
-    code of its segment. The code that does this shares nothing with the code that writes. Expected
-    values are measured in ``results.labels``, on the positions in the headers of the CT. Of the
-    overlay only the presence of its images is looked at.
+    The mask is rebuilt from the elements of the fetched objects alone. Each frame lies where its
+    own position, orientation and pixel spacing say, in any order. The code of its segment says
+    which lung it is. The code that reads shares nothing with the code that writes. Expected values
+    are measured in ``results.labels``, on the positions in the headers of the CT. Of the overlay,
+    only the presence of its images is checked.
 
     Parameters
     ----------
@@ -85,21 +83,20 @@ def verify_round_trip(
     volume : CTVolume
         The CT that was segmented; never a learner's copy.
     results : Results
-        As `magician.results.make.make_results` gave them for this volume.
+        As `make_results` gave them for this volume.
     progress : bool
         Show a progress bar when fetching takes longer than two seconds.
 
     Returns
     -------
     RoundTrip
-        ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. What is
-        wrong in an object, or missing in the PACS, is a check that is not ok, and no error.
+        ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. If an
+        object is wrong, or missing in the PACS, a check is not ok; that raises no error.
 
     Raises
     ------
     MagicianError
-        If the PACS can't be asked: the errors of `magician.client.retrieve.find_series` and
-        `magician.client.retrieve.get_study`.
+        If the PACS can't be asked: the errors of `find_series` and `get_study`.
 
     Notes
     -----
@@ -114,10 +111,10 @@ def verify_round_trip(
     }
     with tempfile.TemporaryDirectory() as folder:
         seg, sr = (
-            _fetch(node, study, one, held, Path(folder), progress)
-            for one in (results.seg, results.sr)
+            _fetch(node, study, sent, held, Path(folder), progress)
+            for sent in (results.seg, results.sr)
         )
-    return RoundTrip(node, tuple(Looks(volume, results, held, seg, sr).checks()))
+    return RoundTrip(node, tuple(RoundTripChecks(volume, results, held, seg, sr).run()))
 
 
 def _fetch(

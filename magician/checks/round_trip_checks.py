@@ -1,6 +1,4 @@
-"""What is looked at in results that were fetched back from a PACS; used by
-:mod:`magician.checks.round_trip`.
-"""
+"""Checks of a round trip: fetched results, held against the mask and the CT they were made from."""
 
 from __future__ import annotations
 
@@ -17,22 +15,30 @@ from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.results.make import Results
 
-_CENTRE_TOLERANCE_MM = 0.05
-_VOLUME_TOLERANCE = 1e-4  # of a volume: sizes are stored with at most 16 characters
-_TISSUE_HU = -500
-_IDENTITY = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyTime",
-    "StudyID", "AccessionNumber",
-)  # fmt: skip
+CENTRE_TOLERANCE_MM = 0.05
+VOLUME_TOLERANCE = 1e-4  # of a volume: spacings are stored with at most 16 characters
+TISSUE_HU = -500  # denser voxels belong to the body
+IDENTITY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check, and its outcome.
 
     Attributes
     ----------
     what : str
+        The property that was checked.
     ok : bool
     expected, found : str
     """
@@ -43,25 +49,39 @@ class Check:
     found: str
 
 
-class Looks:
-    """What is looked at, each in a method that returns whether it is right, and what was found."""
+class RoundTripChecks:
+    """The checks of one round trip, each a method that returns whether it is ok, and what it found.
+
+    Parameters
+    ----------
+    volume : CTVolume
+        The CT that was segmented.
+    results : Results
+        The results that were sent.
+    held : dict
+        What the PACS holds of the study: Series Instance UID by SOP Instance UID.
+    seg, sr : Dataset, or None
+        The objects that were fetched; None if the PACS does not hold them.
+    """
 
     def __init__(
         self,
         volume: CTVolume,
         results: Results,
-        held: dict,
+        held: dict[str, str],
         seg: Dataset | None,
         sr: Dataset | None,
     ) -> None:
-        self.volume, self.results, self.held, self._seg, self._sr = volume, results, held, seg, sr
+        self.volume, self.results, self.held = volume, results, held
+        self._seg, self._sr = seg, sr
         self.source = volume.headers[0]
         self.grid = read_back.grid_of(volume.headers)
         self.own_study = results.seg.StudyInstanceUID == self.source.StudyInstanceUID
-        # Without the CT of a learner nothing but our own code says which UIDs its images have
+        # Without the learner's CT, only the code that makes results knows the UIDs of its images
         self.ct = results.ct or (volume.headers if self.own_study else ())
 
-    def checks(self) -> Iterator[Check]:
+    def run(self) -> Iterator[Check]:
+        """Yield the outcome of every check, in the order of the table."""
         count = len(self.volume.headers)
         overlay = len(self.results.overlay)
         yield self._check("objects", f"SEG, SR, {overlay} overlay images", self._objects)
@@ -74,20 +94,22 @@ class Looks:
             "frames", f"{2 * count}: both lungs on each of {count} slices", self._frames
         )
         for label, side in enumerate(SIDES, start=1):
-            meant = self.results.labels == label
-            ml = float(meant.sum()) * abs(float(np.linalg.det(self.grid[:3, :3]))) / 1000
-            centre = _centre_of_mass(meant, self.grid)
+            expected = self.results.labels == label
+            ml = float(expected.sum()) * abs(float(np.linalg.det(self.grid[:3, :3]))) / 1000
+            centre = _centre_of_mass(expected, self.grid)
             yield self._check(
-                f"{side} lung, voxels", f"{meant.sum()} voxels", self._voxels, side, meant
+                f"{side} lung, voxels", f"{expected.sum()} voxels", self._voxels, side, expected
             )
             yield self._check(f"{side} lung, volume", f"{ml:.1f} ml", self._volumes, side, ml)
             yield self._check(f"{side} lung, centre", _in_mm(centre), self._centre, side, centre)
         yield self._check("sides", "right lung on the patient's right", self._sides)
-        yield self._check("report", "each volume points at its segment", self._pointers)
+        yield self._check(
+            "report", "each volume points at its segment", self._references_of_the_report
+        )
 
-    def _check(self, what: str, expected: str, look: Callable, *arguments) -> Check:
+    def _check(self, what: str, expected: str, check: Callable, *arguments) -> Check:
         try:
-            ok, found = look(*arguments)
+            ok, found = check(*arguments)
         except ResultError as error:
             ok, found = False, str(error)
         return Check(what, bool(ok), expected, found)
@@ -114,9 +136,10 @@ class Looks:
 
     def _objects(self) -> tuple[bool, str]:
         overlay = sum(str(image.SOPInstanceUID) in self.held for image in self.results.overlay)
-        here = [word for word, one in (("SEG", self._seg), ("SR", self._sr)) if one is not None]
-        found = ", ".join([*here, f"{overlay} overlay images"])
-        return len(here) == 2 and overlay == len(self.results.overlay), found
+        fetched = {"SEG": self._seg, "SR": self._sr}
+        kinds = [kind for kind, dataset in fetched.items() if dataset is not None]
+        found = ", ".join([*kinds, f"{overlay} overlay images"])
+        return len(kinds) == 2 and overlay == len(self.results.overlay), found
 
     def _identity(self) -> tuple[bool, str]:
         wrong = []
@@ -129,11 +152,11 @@ class Looks:
                 for keyword in ("StudyInstanceUID", "PatientID", "PatientName")
                 if self.source.get(keyword) and self.seg.get(keyword) == self.source.get(keyword)
             ]
-        for kind, one in (("SEG", self.seg), ("SR", self.sr)):
+        for kind, dataset in (("SEG", self.seg), ("SR", self.sr)):
             wrong += [
                 f"the {kind} has another {keyword}"
-                for keyword in _IDENTITY
-                if _differ(one, expected, keyword)
+                for keyword in IDENTITY
+                if _differ(dataset, expected, keyword)
             ]
         return not wrong, "; ".join(wrong) or "the same in SEG and SR"
 
@@ -154,7 +177,7 @@ class Looks:
         return bool(named) and not lost, found
 
     def _frames(self) -> tuple[bool, str]:
-        """Every slice has a frame of each lung, which names the CT image that lies there."""
+        """Check that each slice has a frame of each lung, which names the CT image of the slice."""
         count, shape = len(self.volume.headers), self.results.labels.shape[1:]
         wanted = {(side, index) for side in SIDES for index in range(count)}
         images = {str(image.SOPInstanceUID): index for index, image in enumerate(self.ct)}
@@ -167,9 +190,9 @@ class Looks:
         wrong += [f"{astray} name another CT image than the one that lies there"] if astray else []
         return not wrong and len(places) == len(wanted), ", ".join([str(len(places)), *wrong])
 
-    def _voxels(self, side: str, meant: np.ndarray) -> tuple[bool, str]:
-        mask, lost = read_back.place(self.frames, side, self.grid, meant.shape)
-        missing, extra = int((meant & ~mask).sum()), int((mask & ~meant).sum())
+    def _voxels(self, side: str, expected: np.ndarray) -> tuple[bool, str]:
+        mask, lost = read_back.place(self.frames, side, self.grid, expected.shape)
+        missing, extra = int((expected & ~mask).sum()), int((mask & ~expected).sum())
         found = f"{mask.sum()} voxels: {missing} missing, {extra} too many"
         return not (missing or extra or lost), found + (
             f", {lost} off the grid of the CT" if lost else ""
@@ -182,27 +205,28 @@ class Looks:
             return False, f"{in_seg:.1f} ml in the SEG, none in the report"
         found = f"{in_seg:.1f} ml in the SEG, {report.volume_ml:.1f} ml in the report"
         return np.allclose(
-            [in_seg, report.volume_ml], expected_ml, rtol=_VOLUME_TOLERANCE, atol=1e-4
+            [in_seg, report.volume_ml], expected_ml, rtol=VOLUME_TOLERANCE, atol=1e-4
         ), found
 
     def _centre(self, side: str, expected: np.ndarray) -> tuple[bool, str]:
         centre = read_back.centre_of(self.frames, side)
         off = float(np.linalg.norm(centre - expected))
-        same = off <= _CENTRE_TOLERANCE_MM or (np.isnan(centre).all() and np.isnan(expected).all())
+        same = off <= CENTRE_TOLERANCE_MM or (np.isnan(centre).all() and np.isnan(expected).all())
         return same, _in_mm(centre) + ("" if same else f", {off:.1f} mm away")
 
     def _sides(self) -> tuple[bool, str]:
-        """Decide in patient coordinates, where x grows to the left, however the patient lay."""
+        """Check the sides in patient coordinates: x grows to the left, however the patient lay."""
         right, left = (read_back.centre_of(self.frames, side)[0] for side in SIDES)
-        # one lung only: it lies to one side of the middle of the body
+        # a single lung has to lie to its side of the middle of the body
         if np.isnan([right, left]).any():
-            middle = _centre_of_mass(self.volume.hu > _TISSUE_HU, self.grid)[0]
+            middle = _centre_of_mass(self.volume.hu > TISSUE_HU, self.grid)[0]
             right, left = (middle if np.isnan(x) else x for x in (right, left))
         apart = left - right
-        found = f"it lies {abs(apart):.1f} mm to the patient's {'right' if apart > 0 else 'left'} of the left lung"
+        side = "right" if apart > 0 else "left"
+        found = f"it lies {abs(apart):.1f} mm to the patient's {side} of the left lung"
         return apart > 0, found
 
-    def _pointers(self) -> tuple[bool, str]:
+    def _references_of_the_report(self) -> tuple[bool, str]:
         wrong = []
         segments = read_back.segments_of(self.seg)
         for side in SIDES:
@@ -216,13 +240,14 @@ class Looks:
         return not wrong, "; ".join(wrong) or "they do, with the same tracking UIDs"
 
 
-def _differ(one: Dataset, other: Dataset, keyword: str) -> bool:
-    return str(one.get(keyword) or "") != str(other.get(keyword) or "")
+def _differ(dataset: Dataset, other: Dataset, keyword: str) -> bool:
+    return str(dataset.get(keyword) or "") != str(other.get(keyword) or "")
 
 
 def _centre_of_mass(mask: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Return the centre of gravity of a mask (slices, rows, columns) in LPS mm; not a number if it
-    is empty.
+    """Return the centre of gravity of a mask (slices, rows, columns) in LPS mm.
+
+    An empty mask has none: its coordinates are not a number.
     """
     total = mask.sum()
     if not total:

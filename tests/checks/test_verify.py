@@ -19,7 +19,7 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import pack_bits
 
 from magician.checks.round_trip import RoundTrip, verify_round_trip
-from magician.checks.round_trip_checks import Looks
+from magician.checks.round_trip_checks import RoundTripChecks
 from magician.checks.segmentation_reader import read_segmentation
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
@@ -95,7 +95,8 @@ def look(volume: CTVolume, results: Results, held: list[Dataset] | None = None) 
         for sent in (results.seg, results.sr)
     )
     return RoundTrip(
-        Node("NOBODY", "127.0.0.1", 1), tuple(Looks(volume, results, series, seg, sr).checks())
+        Node("NOBODY", "127.0.0.1", 1),
+        tuple(RoundTripChecks(volume, results, series, seg, sr).run()),
     )
 
 
