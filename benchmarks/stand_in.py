@@ -24,7 +24,7 @@ def stand_in_weights(folder: Path) -> Path:
     with networks.quiet_lungmask():
         state = {
             name: torch.zeros_like(value)
-            for name, value in networks._unet(wf=6).state_dict().items()
+            for name, value in networks.build_unet(wf=6).state_dict().items()
         }
     small = load_file(networks.BUNDLED)
     for name, value in state.items():

@@ -136,7 +136,7 @@ def _bundled(content: bytes) -> tuple[torch.nn.Module, str, str]:
     }
     # A safetensors file begins with the length of its header, 8 bytes, and the header in JSON
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    module = _unet(wf=4)
+    module = build_unet(wf=4)
     missing, unknown = module.load_state_dict(tensors, strict=False)
     # lungmask's blocks have residual_* layers that this form of the network never uses: the file
     # does not hold them
@@ -152,7 +152,7 @@ def _r231_network(content: bytes, sha256: str) -> tuple[torch.nn.Module, str, st
     import torch
 
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    module = _unet(wf=6)
+    module = build_unet(wf=6)
     module.load_state_dict(state)
     return module, "", r231.TRAINED_ON if sha256.startswith(r231.hash_in_address()) else UNKNOWN
 
@@ -173,7 +173,7 @@ def _reduce_work(module: torch.nn.Module) -> None:
             layer.inplace = True
 
 
-def _unet(wf: int) -> torch.nn.Module:
+def build_unet(wf: int) -> torch.nn.Module:
     """Return the U-Net of lungmask with ``2**wf`` filters in its first layer.
 
     The architecture is that of Hofmanninger et al. 2020, arXiv:2001.11767.

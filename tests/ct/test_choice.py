@@ -144,22 +144,25 @@ REASONS = {
     "Scout": "It holds only localizers (scouts): pictures for planning the scan.",
     "Thick": "Its slices are 5 mm thick; series 3 has 1 mm.",
     "Thin": "The best of 8 for lungs: 60 slices, 1 mm thick, kernel B31f; lungs over 30 of 60 mm.",
-    "Thin bone": "Its kernel, B70s, is sharp, with noise and edges that disturb measuring; series 3 has B31f.",
-    "Very thin": "It has a slice every 0.5 mm, which shows a lung no better than series 3 with one every 1 mm, and "
-    "takes longer.",
+    "Thin bone": "Its kernel, B70s, is sharp, with noise and edges that disturb measuring; series "
+    "3 has B31f.",
+    "Very thin": "It has a slice every 0.5 mm, which shows a lung no better than series 3 with "
+    "one every 1 mm, and takes longer.",
     "Coronal MPR": "Its images are derived from other images (Image Type DERIVED, SECONDARY, MPR).",
     "MIP": "Its images are derived from other images (Image Type DERIVED, SECONDARY, AXIAL, MIP).",
     "Abdomen": "No lungs are seen in the 5 of its 60 slices that were looked at.",
     "Head": "No lungs are seen in the 5 of its 60 slices that were looked at.",
-    "Later phase": "It would do as well as series 3, which comes first by number. It is of another moment or phase "
-    "(with contrast, at 10:15:12; the other: no contrast named, at 10:11:12).",
+    "Later phase": "It would do as well as series 3, which comes first by number. It is of "
+    "another moment or phase (with contrast, at 10:15:12; the other: no contrast named, at "
+    "10:11:12).",
     "Half": "It shows lungs over 14 mm only; series 3 over 30 mm.",
-    "Spaced": "Its slices are 1 mm thick and 5 mm apart, with nothing imaged between; series 3 has no gaps.",
-    "Gap": "It can't be read exactly. Slices are missing (they are 1.00 mm apart elsewhere): about 1 after Image 30 at "
-    "-150.50 mm, before Image 32 at -148.50 mm.",
+    "Spaced": "Its slices are 1 mm thick and 5 mm apart, with nothing imaged between; series 3 "
+    "has no gaps.",
+    "Gap": "It can't be read exactly. Slices are missing (they are 1.00 mm apart elsewhere): "
+    "about 1 after Image 30 at -150.50 mm, before Image 32 at -148.50 mm.",
     "Dose page": "It holds secondary captures: pictures, without Hounsfield units or positions.",
-    "Made later": "Its images were made after the examination (Image Type ORIGINAL, SECONDARY, AXIAL); those of "
-    "series 3 during it.",
+    "Made later": "Its images were made after the examination (Image Type ORIGINAL, SECONDARY, "
+    "AXIAL); those of series 3 during it.",
     "Dose report": "It is a dose report: numbers about the radiation, no images.",
 }
 
@@ -317,11 +320,11 @@ def test_sharpness_by_the_name_of_the_kernel(level, names):
     assert {name: sharpness(name) for name in names} == dict.fromkeys(names, level)
 
 
-# ---------------------------------------------------------------------------------------------- lungs by pixels
+# --------------------------------------------------------------------------------- lungs by pixels
 
 
 def slice_of(width: int = 200, **areas: tuple[slice, slice, float]) -> np.ndarray:
-    """Make one slice of 2 mm pixels: air, and a body of 260 x 200 mm in it, with these areas in HU."""
+    """Make one slice of 2 mm pixels in HU: air around a body of 260 x 200 mm with these areas."""
     hu = np.full((width, width), -1000.0)
     hu[50:150, 35:165] = 40
     for rows, columns, value in areas.values():
@@ -366,7 +369,7 @@ def test_a_slice_too_small_to_average(shape):
     assert lung_search.lung_share(np.zeros(shape), (0.5, 0.5)) == 0
 
 
-# --------------------------------------------------------------------------------------------------- real studies
+# ------------------------------------------------------------------------------------ real studies
 
 
 def test_lungs_of_a_real_patient_are_found_where_they_are(real_chest_ct):

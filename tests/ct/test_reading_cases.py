@@ -130,8 +130,8 @@ READ = {
 REFUSED = {
     "one slice missing": (
         lambda: [ds for i, ds in enumerate(ct_series()) if i != 5],
-        "Slices are missing (they are 3.00 mm apart elsewhere): about 1 after Image 5 at -154.50 mm, before Image 7 at "
-        "-148.50 mm.",
+        "Slices are missing (they are 3.00 mm apart elsewhere): about 1 after Image 5 at -154.50 "
+        "mm, before Image 7 at -148.50 mm.",
     ),
     "two images at one position": (
         lambda: [*ct_series(), another(ct_series()[3], InstanceNumber=99)],
@@ -139,8 +139,8 @@ REFUSED = {
     ),
     "spacing that goes from 3 to 5 mm": (
         lambda: shift(ct_series(), lambda i: (0, 0, 2 * max(0, i - 8))),
-        "The slices are not evenly spaced: 3.00 to 5.00 mm apart, mostly 3.00 mm, but 5.00 mm between Image 9 at "
-        "-142.50 mm and Image 10 at -137.50 mm.",
+        "The slices are not evenly spaced: 3.00 to 5.00 mm apart, mostly 3.00 mm, but 5.00 mm "
+        "between Image 9 at -142.50 mm and Image 10 at -137.50 mm.",
     ),
     "jitter of 0.3 mm": (
         lambda: shift(ct_series(), noisy(0.15)),
@@ -148,18 +148,19 @@ REFUSED = {
     ),
     "gantry tilt": (
         lambda: shift(ct_series(), lambda i: (0, i * 3 * np.tan(np.radians(15)), 0)),
-        "The stack is slanted by 15.00 degrees (gantry tilt): Image 12 at (-53.25, -38.407677, -133.5) mm does not lie "
-        "straight above Image 1 at (-53.25, -47.25, -166.5) mm.",
+        "The stack is slanted by 15.00 degrees (gantry tilt): Image 12 at (-53.25, -38.407677, "
+        "-133.5) mm does not lie straight above Image 1 at (-53.25, -47.25, -166.5) mm.",
     ),
     "two acquisitions": (
         two_acquisitions,
-        "The series holds two acquisitions that overlap: number 1 from -166.50 to -133.50 mm, number 2 from -165.00 to "
-        "-132.00 mm.",
+        "The series holds two acquisitions that overlap: number 1 from -166.50 to -133.50 mm, "
+        "number 2 from -165.00 to -132.00 mm.",
     ),
     "two frames of reference": (
         lambda: change(ct_series(), slice(8, None), FrameOfReferenceUID="1.2.3"),
-        "The series mixes 2 frames of reference, so their positions can't be compared: 8 images, Image 1 at (-53.25, "
-        "-47.25, -166.5) mm to Image 8 at (-53.25, -47.25, -145.5) mm; 4 images, Image 9 at",
+        "The series mixes 2 frames of reference, so their positions can't be compared: 8 images, "
+        "Image 1 at (-53.25, -47.25, -166.5) mm to Image 8 at (-53.25, -47.25, -145.5) mm; 4 "
+        "images, Image 9 at",
     ),
     "mixed matrix": (
         lambda: [*ct_series()[:6], *ct_series(rows=32)[6:]],
@@ -171,12 +172,13 @@ REFUSED = {
     ),
     "no position anywhere": (
         lambda: change(ct_series(), ImagePositionPatient=None),
-        "Image 1 has no usable ImagePositionPatient: found [nan]. The same holds for 12 of 12 images.",
+        "Image 1 has no usable ImagePositionPatient: found [nan]. The same holds for 12 of 12 "
+        "images.",
     ),
     "MONOCHROME1": (
         lambda: change(ct_series(), slice(2, 4), PhotometricInterpretation="MONOCHROME1"),
-        "2 images, Image 3 at (-53.25, -47.25, -160.5) mm to Image 4 at (-53.25, -47.25, -157.5) mm: Photometric "
-        "Interpretation is MONOCHROME1; CT needs MONOCHROME2.",
+        "2 images, Image 3 at (-53.25, -47.25, -160.5) mm to Image 4 at (-53.25, -47.25, -157.5) "
+        "mm: Photometric Interpretation is MONOCHROME1; CT needs MONOCHROME2.",
     ),
 }
 
@@ -226,7 +228,7 @@ def test_refused_in_words(make, words, tmp_path):
     assert words in str(caught.value)
 
 
-# ------------------------------------------------------------------------------------------ enhanced multi-frame CT
+# ------------------------------------------------------------------------- enhanced multi-frame CT
 
 
 def sequence(**elements: object) -> Sequence:
@@ -237,10 +239,11 @@ def sequence(**elements: object) -> Sequence:
 
 
 TOP_LEVEL = (
-    "SpecificCharacterSet", "StudyDate", "StudyTime", "Modality", "Manufacturer", "PatientName", "PatientID",
-    "PatientBirthDate", "PatientSex", "PatientIdentityRemoved", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "SeriesDescription", "FrameOfReferenceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows",
-    "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+    "SpecificCharacterSet", "StudyDate", "StudyTime", "Modality", "Manufacturer", "PatientName",
+    "PatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved", "StudyInstanceUID",
+    "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "FrameOfReferenceUID",
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
 )  # fmt: skip
 
 

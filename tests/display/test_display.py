@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from helpers import CORONAL, FLIPPED, OBLIQUE, PRONE, ct_series, write_series
+from helpers import FLIPPED, PRONE, ct_series, write_series
 from ipywidgets import HTML
 from PIL import Image
 from pydicom import Dataset
@@ -16,8 +16,6 @@ from magician.ct.volume import read_series
 from magician.display.figures import compare, contact_sheet, montage, window_viewer
 from magician.display.slider_viewer import WindowViewer
 from magician.rendering.overlay import paint, pixel_kinds
-from magician.rendering.planes import planes
-from magician.rendering.value_table import ValueTable
 from magician.rendering.windowing import window
 from magician.tables import show_table
 
@@ -132,42 +130,6 @@ def test_a_contact_sheet_shows_pixels_as_they_are():
 def test_a_mask_of_another_shape_is_refused(volume, labels):
     with pytest.raises(ValueError, match=r"shape \(11, 64, 72\), the volume \(12, 64, 72\)"):
         montage(volume, labels[1:])
-
-
-@pytest.mark.parametrize(
-    ("orientation", "axial", "coronal", "sagittal"),
-    [
-        (None, "RLAP", "RLHF", "APHF"),
-        (PRONE, "LRPA", "RLHF", "APHF"),
-        (FLIPPED, "RLPA", "RLHF", "APHF"),
-        (CORONAL, "RLAP", "RLHF", "APHF"),
-    ],
-    ids=["axial", "prone", "flipped", "coronal"],
-)
-def test_the_edges_of_each_plane_are_named(tmp_path, orientation, axial, coronal, sagittal):
-    series = ct_series(orientation=orientation) if orientation else ct_series()
-    volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
-    seen = {name: "".join(plane.letters) for name, plane in planes(volume).items()}
-    assert seen == {"axial": axial, "coronal": coronal, "sagittal": sagittal}
-
-
-def test_letters_of_an_oblique_volume_tell_its_tilt(tmp_path):
-    volume = read_series(write_series(ct_series(orientation=OBLIQUE), tmp_path))
-    assert planes(volume)["axial"].letters == ("RA", "LP", "AFL", "PHR")
-
-
-@pytest.mark.parametrize(
-    "orientation",
-    [PRONE, FLIPPED, CORONAL, OBLIQUE],
-    ids=["prone", "flipped", "coronal", "oblique"],
-)
-def test_a_place_in_a_picture_is_the_voxel_that_is_shown_there(tmp_path, orientation):
-    series = ct_series(orientation=orientation, rows=20, columns=24)
-    volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
-    for plane in planes(volume).values():
-        picture, down, across = plane.place_of((3, 4, 5), volume.hu.shape)
-        assert plane.picture(volume.hu, picture)[down, across] == volume.hu[3, 4, 5]
-        assert plane.voxel_at((picture, down, across), volume.hu.shape) == (3, 4, 5)
 
 
 def pixels(viewer):
@@ -286,15 +248,6 @@ def test_the_viewer_says_why_it_is_the_simple_one(volume):
     viewer = WindowViewer(volume, None, 40, 400, note="Because.")
     assert viewer.children[0].value == "Because."
     assert not any(isinstance(child, HTML) for child in window_viewer(volume).children)
-
-
-def test_pixels_are_the_same_by_way_of_the_table_of_values(volume):
-    half = (volume.hu / 2).astype(np.float32)
-    many = np.random.default_rng(0).normal(0, 300, (9, 100, 100)).astype(np.float32)
-    for hu, off in [(volume.hu, 0), (half, 0), (many, 0.5)]:
-        table = ValueTable(hu)
-        assert len(table.values) <= 65536
-        assert np.abs(table.values[table.encode(hu)] - hu).max() <= off
 
 
 def test_the_viewers_text_says_nothing_that_changes(volume):

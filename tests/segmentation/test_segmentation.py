@@ -278,7 +278,8 @@ def test_warnings_filters_are_untouched_and_nothing_is_printed(axial, tmp_path):
         assert not {"torch", "lungmask", "scipy", "SimpleITK"} & set(sys.modules), "heavy import"
         import torch
         file = np.load(sys.argv[1])
-        volume = CTVolume(hu=file["hu"], headers=(), spacing_mm=(6.0, 3.0, 3.0), affine=file["affine"])
+        spacing_mm = (6.0, 3.0, 3.0)
+        volume = CTVolume(file["hu"], headers=(), spacing_mm=spacing_mm, affine=file["affine"])
         before = list(warnings.filters)
         segment_lungs(volume, progress=False)
         assert "lungmask" in sys.modules
