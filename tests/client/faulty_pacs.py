@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (
 from magician.node import Node
 
 SERIES = ct_series(slices=5)
+STUDY_UID, UIDS = SERIES[0].StudyInstanceUID, [ds.SOPInstanceUID for ds in SERIES]
 
 
 class FaultyPacs:

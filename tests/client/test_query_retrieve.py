@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from faulty_pacs import SERIES, FaultyPacs
+from faulty_pacs import SERIES, STUDY_UID, FaultyPacs
 from helpers import ct_series
 from pydicom import dcmread
 from pynetdicom import AE, evt
@@ -28,14 +28,7 @@ from magician.errors import (
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 
-STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
-
-
-@pytest.fixture
-def pacs():
-    with PracticePacs() as pacs:
-        pacs.add(SERIES)
-        yield pacs
+SERIES_UID = SERIES[0].SeriesInstanceUID
 
 
 def test_study_is_found_by_its_accession_number(pacs):
