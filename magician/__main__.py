@@ -18,34 +18,34 @@ from magician.practice_pacs.pacs import PracticePacs
 from magician.teaching.classroom import (
     LearnersStudy,
     address_of_this_computer,
-    instructions,
     learners_studies,
+    list_instructions,
+    list_learners,
     read_names,
-    table,
 )
 from magician.tls import server_tls
 from magician.upper_layer.limits import Limits
 from magician.web.page import WebPage
 
 BEYOND_LOOPBACK = (
-    "Every computer that can reach this one can call this PACS, under one of the allowed AE titles, which are no "
-    "passwords. {encryption} It takes only objects that say PatientIdentityRemoved=YES."
+    "Every computer that can reach this one can call this PACS, under one of the allowed AE "
+    "titles, which are no passwords. {encryption} It takes only objects that say "
+    "PatientIdentityRemoved=YES."
 )
 WEB_BEYOND_LOOPBACK = (
     "Every computer that can reach this one can look at all that it holds there, unencrypted."
 )
 
-# A class larger than most; and patient, because all share one network, or the processors of one
-# computer
+# Enough for a large class, and patient: all learners share one network, or one computer
 LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 if something has to be changed first."""
+    """Run a command; return the exit status: 0, or 2 if the user has to change something."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
-    # also where a shell started us in the background
+    # needed where a shell has started us in the background: it lets us ignore SIGINT
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -64,34 +64,36 @@ def _parser() -> argparse.ArgumentParser:
     pacs = commands.add_parser(
         "pacs",
         help="serve one practice PACS for a class",
-        description="Serve one practice PACS for a class, until Ctrl-C. It prints what learners must type.",
+        description="Serve one practice PACS for a class, until Ctrl-C. "
+        "It prints what learners must type.",
     )
-    where = pacs.add_argument_group("where it listens, and who may call")
-    where.add_argument("--ae-title", default="CLASS", help="its name (CLASS)")
-    where.add_argument(
+    network = pacs.add_argument_group("where it listens, and who may call")
+    network.add_argument("--ae-title", default="CLASS", help="its name (CLASS)")
+    network.add_argument(
         "--host",
         default="127.0.0.1",
         help="the address to listen on (127.0.0.1: this computer only)",
     )
-    where.add_argument(
+    network.add_argument(
         "--port", type=_port, default=11112, help="the port (11112); 0 takes a free one"
     )
-    where.add_argument(
+    network.add_argument(
         "--allow",
         metavar="AETITLE",
         action="append",
         default=[],
         help="who may call; may be repeated; free on this computer, needed beyond it",
     )
-    where.add_argument(
+    network.add_argument(
         "--web",
         metavar="PORT",
         type=_port,
         nargs="?",
         const=8080,
-        help="serve a web page, too, to look at what it holds: on this port (8080); 0 takes a free one",
+        help="serve a web page, too, to look at what it holds: on this port (8080); "
+        "0 takes a free one",
     )
-    where.add_argument(
+    network.add_argument(
         "--beyond-loopback", action="store_true", help="let other computers reach it, by --host"
     )
     tls = pacs.add_argument_group(
@@ -109,18 +111,18 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="the authority whose certificates callers must have",
     )
-    holds = pacs.add_argument_group("what it holds")
-    holds.add_argument(
+    contents = pacs.add_argument_group("what it holds")
+    contents.add_argument(
         "--folder", type=Path, help="where it keeps its files; without one, until it stops"
     )
-    holds.add_argument(
+    contents.add_argument(
         "--study",
         metavar="NAME",
         action="append",
         default=[],
         help="hold a teaching study for this learner; may be repeated",
     )
-    holds.add_argument(
+    contents.add_argument(
         "--studies-from", metavar="FILE", type=Path, help="the same for each line of a text file"
     )
     pacs.add_argument(
@@ -161,11 +163,11 @@ def serve(options: argparse.Namespace) -> None:
     )
     try:
         with pacs, _web_page(pacs, options) as page:
-            _say_where(pacs, page, options)
-            _hold(pacs, studies)
-            wait_for_the_end()
+            _print_addresses(pacs, page, options)
+            _add_studies(pacs, studies)
+            wait_for_interrupt()
     except KeyboardInterrupt:
-        _say("", f"Stopped. {_where_files_lie(options)}")
+        _print("", f"Stopped. {_fate_of_files(options)}")
 
 
 def _web_page(
@@ -176,10 +178,10 @@ def _web_page(
     )
 
 
-def wait_for_the_end() -> None:
+def wait_for_interrupt() -> None:
     """Do nothing until the process is interrupted; the PACS has threads of its own."""
     while True:
-        time.sleep(0.5)  # a signal that comes just before a sleep is heard after it
+        time.sleep(0.5)  # short: a signal that comes just before a sleep takes effect after it
 
 
 def _check_titles(options: argparse.Namespace) -> None:
@@ -196,12 +198,14 @@ def _check_exposure(options: argparse.Namespace) -> None:
     if is_loopback(options.host):
         if options.beyond_loopback:
             raise MagicianError(
-                "--beyond-loopback needs --host: an address of this computer, or 0.0.0.0 for all that it has."
+                "--beyond-loopback needs --host: an address of this computer, or 0.0.0.0 for all "
+                "that it has."
             )
     elif not options.beyond_loopback or not options.allow:
         raise MagicianError(
-            f"On {options.host} other computers could reach this PACS. If you mean that, say --beyond-loopback, and "
-            f"--allow AETITLE for each title that may call. {_exposure(options)}"
+            f"On {options.host} other computers could reach this PACS. If you mean that, say "
+            f"--beyond-loopback, and --allow AETITLE for each title that may call. "
+            f"{_describe_exposure(options)}"
         )
     if options.tls_cert is None and (options.tls_key or options.tls_ca):
         raise MagicianError("--tls-key and --tls-ca need --tls-cert, the certificate of this PACS.")
@@ -211,8 +215,8 @@ def _check_exposure(options: argparse.Namespace) -> None:
         )
 
 
-def _exposure(options: argparse.Namespace) -> str:
-    """What it means to be reached from other computers."""
+def _describe_exposure(options: argparse.Namespace) -> str:
+    """Say what it means that other computers can reach this PACS."""
     if options.tls_ca:
         encryption = (
             "They need a certificate of the authority in --tls-ca, and connections are encrypted."
@@ -225,7 +229,7 @@ def _exposure(options: argparse.Namespace) -> str:
 
 
 def _check_folder(folder: Path | None) -> None:
-    """Find out before the class does that nothing can be kept."""
+    """Raise `MagicianError` if nothing can be written there: better now than during the class."""
     if folder is None:
         return
     try:
@@ -234,62 +238,67 @@ def _check_folder(folder: Path | None) -> None:
             pass
     except OSError as error:
         raise MagicianError(
-            f"{folder} can't be written to ({error.strerror}): choose another --folder, or ask its owner for the right "
-            f"to write there."
+            f"{folder} can't be written to ({error.strerror}): choose another --folder, or ask its "
+            f"owner for the right to write there."
         ) from error
 
 
-def _say_where(pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace) -> None:
+def _print_addresses(pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace) -> None:
+    """Print where the PACS and its page can be reached, and what learners must type."""
     node = (
         pacs.node
         if options.host != "0.0.0.0"
         else replace(pacs.node, host=address_of_this_computer())
     )
     if is_loopback(options.host):
-        _say(
+        _print(
             f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only."
         )
     else:
-        _say(f"{node.ae_title} listens on {options.host}, port {node.port}. {_exposure(options)}")
-    _say(
+        _print(
+            f"{node.ae_title} listens on {options.host}, port {node.port}. "
+            f"{_describe_exposure(options)}"
+        )
+    _print(
         "",
         "In the notebook of each learner:",
-        *instructions(node, options.allow, **_tls_of_learners(options)),
+        *list_instructions(node, options.allow, **_tls_of_learners(options)),
     )
     if options.allow:
-        _say(f"Who may call: {', '.join(options.allow)}.")
+        _print(f"Who may call: {', '.join(options.allow)}.")
     if page is not None:
         url = page.url if options.host != "0.0.0.0" else f"http://{node.host}:{page.port}/"
-        _say("", f"To look into it with a browser: {url}")
+        _print("", f"To look into it with a browser: {url}")
         if not is_loopback(options.host):
-            _say(WEB_BEYOND_LOOPBACK)
+            _print(WEB_BEYOND_LOOPBACK)
 
 
 def _tls_of_learners(options: argparse.Namespace) -> dict[str, bool]:
     return {"tls": options.tls_cert is not None, "mutual_tls": options.tls_ca is not None}
 
 
-def _hold(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
-    """Put the studies into the PACS, and say who has which."""
+def _add_studies(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
+    """Put the studies into the PACS, and print who has which."""
     for number, study in enumerate(studies, start=1):
         if not study.is_held(pacs.folder):
-            _say(f"Computing study {number} of {len(studies)}, for {study.name} ...")
+            _print(f"Computing study {number} of {len(studies)}, for {study.name} ...")
             pacs.add(study.compute(progress=sys.stderr.isatty()))
     if studies:
-        _say("", *table(studies, pacs.folder))
-        _say(
-            "An accession number is made from the learner's name; the name itself is written into no object."
+        _print("", *list_learners(studies, pacs.folder))
+        _print(
+            "An accession number is made from the learner's name; the name itself is written into "
+            "no object."
         )
-    _say("", f"Ready; Ctrl-C stops it. Files lie in {pacs.folder.resolve()}.")
+    _print("", f"Ready; Ctrl-C stops it. Files lie in {pacs.folder.resolve()}.")
 
 
-def _where_files_lie(options: argparse.Namespace) -> str:
+def _fate_of_files(options: argparse.Namespace) -> str:
     if options.folder is None:
         return "Its files are gone with it; --folder would have kept them."
     return f"Files lie in {options.folder.resolve()}; the same --folder serves them again."
 
 
-def _say(*lines: str) -> None:
+def _print(*lines: str) -> None:
     print(*lines, sep="\n", flush=True)  # at once, also into a file
 
 

@@ -1,9 +1,8 @@
-"""Overlay images as they are easily made, by filling in what comes to mind: to practise repairing
-them.
+"""Careless overlay images: DICOM objects with errors, to practise finding and repairing them.
 
-This is the way in which many scripts make a DICOM object, the one of the article that the notebook
-follows among them. Orthanc and the practice PACS store these images with 0x0000. Never send them
-anywhere else: :func:`magician.results.make.make_results` makes proper ones.
+Many scripts make DICOM objects in this way: they fill in what comes to mind. The script of the
+article that the notebook follows does so, too. Orthanc and the practice PACS store these images
+with 0x0000. Never send them anywhere else: `make_results` makes proper ones.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ __all__ = ["careless_overlay"]
 def careless_overlay(
     volume: CTVolume, segmentation: LungSegmentation, *, images: int = 3
 ) -> list[Dataset]:
-    """Make Secondary Capture images of the middle slices, seven errors each, and more that no
-    validator sees.
+    """Make Secondary Capture images of the middle slices, with seven errors in each.
 
     Missing are PatientOrientation, a body part or a side, PlanarConfiguration, PixelRepresentation,
-    ConversionType, and two elements of the file meta information. The patient's name is no DICOM
-    name. Nothing names the CT: there is a new patient, a new study, and a time of the study that
-    differs from image to image.
+    ConversionType, and two elements of the file meta information.
+
+    More errors are there that no validator sees. The patient's name is no DICOM name. Nothing names
+    the CT: patient and study are new ones, and the time of the study differs from image to image.
 
     Parameters
     ----------

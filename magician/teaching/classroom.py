@@ -1,6 +1,4 @@
-"""What a class needs from its PACS: a teaching study for each learner, and the lines that learners
-must type.
-"""
+"""The teaching studies of a class, one for each learner, and the lines that learners must type."""
 
 from __future__ import annotations
 
@@ -16,15 +14,15 @@ from pydicom.dataset import Dataset
 from magician.errors import MagicianError
 from magician.files import instance_path
 from magician.node import Node
-from magician.teaching.phantom import REVISION, instance_uids, teaching_study
+from magician.teaching.phantom import instance_uids, teaching_study
+from magician.teaching.phantom_headers import REVISION
 
 
 @dataclass(frozen=True)
 class LearnersStudy:
-    """The teaching study of one learner: ``teaching_study(seed=name)`` under an accession number of
-    its own.
+    """The teaching study of one learner: ``teaching_study(seed=name)``, with an accession number.
 
-    The name is written into no object and no file.
+    The learner's name is written into no object and no file.
     """
 
     name: str
@@ -39,11 +37,11 @@ class LearnersStudy:
         return f"{int.from_bytes(digest) % 10**8:08d}"
 
     def is_held(self, folder: Path) -> bool:
-        """Tell whether all objects lie in the folder of a PACS."""
+        """Tell whether all objects of the study lie in the folder of a PACS."""
         return all(path.exists() for path in self._paths(folder))
 
     def compute(self, *, progress: bool) -> list[Dataset]:
-        """Make its data sets; this takes some seconds."""
+        """Compute the data sets of the study; this takes some seconds."""
         return teaching_study(
             seed=self.name, accession_number=self.accession_number, progress=progress
         ).datasets
@@ -58,7 +56,7 @@ class LearnersStudy:
 
 
 def learners_studies(names: Iterable[str]) -> list[LearnersStudy]:
-    """One study for each different name.
+    """Make a learner's study for each different name.
 
     Raises
     ------
@@ -71,13 +69,14 @@ def learners_studies(names: Iterable[str]) -> list[LearnersStudy]:
         other = holders.setdefault(study.accession_number, study.name)
         if other != study.name:
             raise MagicianError(
-                f"{other!r} and {study.name!r} would have the same accession number: spell one of them differently."
+                f"{other!r} and {study.name!r} would have the same accession number: "
+                "spell one of them differently."
             )
     return studies
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a text file, one in a line; empty lines do not count.
+    """Read the names in a text file, one in each line; empty lines do not count.
 
     Raises
     ------
@@ -89,15 +88,16 @@ def read_names(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MagicianError(
-            f"{path} can't be read ({error}): it must be a text file in UTF-8 with a name in each line."
+            f"{path} can't be read ({error}): "
+            "it must be a text file in UTF-8 with a name in each line."
         ) from error
     return [line.strip() for line in lines if line.strip()]
 
 
-def instructions(
+def list_instructions(
     node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = False, mutual_tls: bool = False
 ) -> list[str]:
-    """The lines of the notebook that a learner changes, to work with this PACS.
+    """List the lines of the notebook that a learner changes, to work with this PACS.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def instructions(
     allowed_ae_titles : sequence of str
         Who may call; empty for everybody.
     tls, mutual_tls : bool
-        Whether it takes encrypted connections only, and whether callers need a certificate of their
-        own.
+        Whether the PACS takes encrypted connections only, and whether callers need a certificate of
+        their own.
     """
     keywords = ""
     if allowed_ae_titles and node.local_ae_title not in allowed_ae_titles:
@@ -119,22 +119,22 @@ def instructions(
     if keywords:
         lines.append(f"            pacs = Node.parse(PACS{keywords})")
     if tls:
-        lines.append(
-            "            after `from magician import client_tls`; ca.pem is the authority that signed the"
-        )
-        lines.append(
-            "            certificate of this PACS, or that certificate if it has signed itself"
-        )
+        lines += [
+            "            after `from magician import client_tls`; "
+            "ca.pem is the authority that signed the",
+            "            certificate of this PACS, or that certificate if it has signed itself",
+        ]
     lines += [
         '  Cell 5    "accession_number": the learner\'s own',
-        "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; C-MOVE is for the notebook's own PACS",
+        "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; "
+        "C-MOVE is for the notebook's own PACS",
         "  Cell 12   target = pacs   # to send results here",
     ]
     return lines
 
 
-def table(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
-    """One line for each study: learner, accession number, patient."""
+def list_learners(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
+    """List the studies of a class, one line for each: learner, accession number, patient."""
     width = max([7, *(len(study.name) for study in studies)])
     rows = [(study.name, study.accession_number, study.patient_name(folder)) for study in studies]
     header = ("learner", "accession number", "patient")
@@ -144,7 +144,7 @@ def table(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
 
 
 def address_of_this_computer() -> str:
-    """The address under which this computer appears to others, as far as it can know itself."""
+    """Find the address under which others reach this computer, as far as it can know itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # an address for documentation; a UDP "connection" sends no packet

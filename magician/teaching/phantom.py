@@ -9,52 +9,23 @@ ones.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
-from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
+from magician.anatomy.chest import PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
+from magician.teaching.phantom_headers import (
+    Patient,
+    axial_image,
+    localizer,
+    patient_sex,
+    seeded_number,
+)
 
-# Raise this number whenever the pixels of a seed change: other pixels must never travel under the
-# same UIDs.
-REVISION = 2
-
-_NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
-_IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
-_FEET_Z_MM = -318.0
-_DATE = "20250303"
-_BAR = "{l_bar}{bar}| {elapsed}<{remaining}"  # steps mean nothing to whoever waits
-_NAMES = {
-    "F": (
-        "Dorothy",
-        "Marie",
-        "Grace",
-        "Rosalind",
-        "Ada",
-        "Lise",
-        "Emmy",
-        "Katherine",
-        "Mileva",
-        "Hedy",
-    ),
-    "M": (
-        "Wilhelm",
-        "Godfrey",
-        "Allan",
-        "Johann",
-        "Alan",
-        "Felix",
-        "Gottfried",
-        "Niels",
-        "Charles",
-        "Leopold",
-    ),
-}
+BAR_FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}"  # a count of steps tells the reader nothing
 
 
 @dataclass(frozen=True)
@@ -119,41 +90,44 @@ def teaching_study(
         raise ValueError(f"seed must be an int or a str, not {seed!r}.")
     if not accession_number.isprintable() or "\\" in accession_number or len(accession_number) > 16:
         raise ValueError(
-            f"An accession number has at most 16 printable characters and no backslash: {accession_number!r}."
+            "An accession number has at most 16 printable characters and no backslash: "
+            f"{accession_number!r}."
         )
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}.")
-    pixels = _pixels(str(seed), bool(disease), kernel, _Progress(progress))
-    patient = _Patient(str(seed), accession_number, disease, kernel)
+    pixels = compute_pixels(str(seed), bool(disease), kernel, _Progress(progress))
+    patient = Patient(str(seed), accession_number, disease, kernel)
     count = len(pixels.axial)
     images = [
-        _axial_image(patient, pixels.axial[index], index, instance_number=count - index)
+        axial_image(
+            patient,
+            pixels.axial[index],
+            index,
+            instance_number=count - index,
+            contrast=pixels.contrast,
+        )
         for index in reversed(range(count))
     ]
-    if pixels.contrast:
-        for image in images:
-            image.ContrastBolusAgent = "IODINATED CONTRAST"
-            image.ContrastBolusRoute = "IV"
     scouts = [
-        _localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)
+        localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)
     ]
     return TeachingStudy(datasets=images + scouts, truth=pixels.truth.copy())
 
 
 def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
-    """The SOP Instance UIDs of `teaching_study` with these arguments, in its order; no image is
-    computed.
+    """List the SOP Instance UIDs of `teaching_study` with these arguments, in its order.
+
+    No image is computed.
     """
-    patient = _Patient(str(seed), accession_number, disease=True, kernel="soft")
+    patient = Patient(str(seed), accession_number, disease=True, kernel="soft")
     axial = [patient.uid(f"axial {index}") for index in reversed(range(SLICES))]
     return axial + [patient.uid(f"localizer {number}") for number in (1, 2)]
 
 
-# ---------------------------------------------------------------------------------------------------- pixels
-
-
 @dataclass(frozen=True)
-class _Pixels:
+class StudyPixels:
+    """The pixels of a study: stored values of the images from feet to head, scouts and truth."""
+
     axial: tuple[bytes, ...]
     scouts: tuple[np.ndarray, np.ndarray]
     truth: np.ndarray
@@ -162,31 +136,31 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _Progress:
-    """Whether to show a bar; all are equal, so that it makes no difference to what is remembered."""
+    """Whether to show a bar. All values are equal, so that the cache does not tell them apart."""
 
     shown: bool = field(compare=False)
 
 
 @lru_cache(maxsize=2)
-def _pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> _Pixels:
+def compute_pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> StudyPixels:
     """Compute the images of a seed once; the accession number changes no pixel."""
     from tqdm.auto import tqdm
 
     with tqdm(
-        total=STEPS, desc="teaching patient", bar_format=_BAR, disable=not progress.shown
+        total=STEPS, desc="teaching patient", bar_format=BAR_FORMAT, disable=not progress.shown
     ) as bar:
         chest = make_chest(
-            _number(seed, "anatomy"),
-            sex=_sex(seed),
+            seeded_number(seed, "anatomy"),
+            sex=patient_sex(seed),
             disease=disease,
             kernel=kernel,
             advance=bar.update,
         )
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
-    return _Pixels(axial, _scouts(chest.hu), chest.labels, chest.contrast)
+    return StudyPixels(axial, _project_scouts(chest.hu), chest.labels, chest.contrast)
 
 
-def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _project_scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Project the volume from the front and from the side, as a scanner does before the scan.
 
     Parameters
@@ -215,163 +189,3 @@ def _scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
         views.append(np.clip(view, 0, 4095).astype(np.int16))
     return views[0], views[1]
-
-
-# --------------------------------------------------------------------------------------------------- headers
-
-
-def _number(seed: str, role: str, revision: int = 1) -> int:
-    # Who a patient is does not change with the revision of the pixels: a class keeps its patients,
-    # with new UIDs.
-    return uuid.uuid5(_NAMESPACE, f"{revision}\x1f{seed}\x1f{role}").int
-
-
-def _sex(seed: str) -> str:
-    return "FM"[_number(seed, "sex") % 2]
-
-
-class _Patient:
-    """Identity of a seed: everything that must be the same in all objects of its study."""
-
-    def __init__(self, seed: str, accession_number: str, disease: bool, kernel: str) -> None:
-        self.kernel = kernel.upper()
-        self.sex = _sex(seed)
-        names = _NAMES[self.sex]
-        self.name = f"Phantom^{names[_number(seed, 'name') % len(names)]}"
-        self.age = f"{35 + _number(seed, 'age') % 45:03d}Y"
-        self.patient_id = f"PHANTOM-{_number(seed, 'patient id') % 10**8:08d}"
-        self.accession_number = accession_number
-        self._key = (
-            f"{seed}\x1f{accession_number}"
-            + "\x1fhealthy" * (not disease)
-            + "\x1fsharp" * (kernel == "sharp")
-        )
-
-    def uid(self, role: str) -> str:
-        return f"2.25.{_number(self._key, role, REVISION)}"
-
-
-def _ct_image(patient: _Patient, role: str, stored: bytes, rows: int, columns: int) -> Dataset:
-    """Everything that an axial image and a localizer have in common (CT Image IOD, PS3.3 A.3)."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationGroupLength = 0  # counted when it is written
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = patient.uid(role)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = "MAGICIAN"
-
-    image = Dataset()
-    image.file_meta = meta
-    image.SpecificCharacterSet = "ISO_IR 192"
-    image.SOPClassUID = CTImageStorage
-    image.SOPInstanceUID = patient.uid(role)
-    _patient_and_study(image, patient)
-    _equipment(image)
-    image.FrameOfReferenceUID = patient.uid("frame of reference")
-    image.PositionReferenceIndicator = ""
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME2"
-    image.Rows = rows
-    image.Columns = columns
-    image.PixelSpacing = [PIXEL_MM, PIXEL_MM]
-    image.BitsAllocated = 16
-    image.BitsStored = 16
-    image.HighBit = 15
-    image.PixelRepresentation = 1
-    image.BurnedInAnnotation = "NO"
-    image.LossyImageCompression = "00"
-    image.RescaleIntercept = -1024
-    image.RescaleSlope = 1
-    image.PixelData = stored
-    return image
-
-
-def _patient_and_study(image: Dataset, patient: _Patient) -> None:
-    image.PatientName = patient.name
-    image.PatientID = patient.patient_id
-    image.PatientBirthDate = ""
-    image.PatientSex = patient.sex
-    image.PatientAge = patient.age
-    image.PatientIdentityRemoved = "YES"
-    image.DeidentificationMethod = "Computed phantom: no patient was ever scanned"
-    image.StudyInstanceUID = patient.uid("study")
-    image.StudyID = "1"
-    image.StudyDate = _DATE
-    image.StudyTime = "101500"
-    image.AccessionNumber = patient.accession_number
-    image.ReferringPhysicianName = ""
-    image.StudyDescription = "CT CHEST TEACHING PHANTOM"
-    image.Modality = "CT"
-    image.BodyPartExamined = "CHEST"
-    image.PatientPosition = "HFS"
-    image.SeriesDate = image.AcquisitionDate = image.ContentDate = _DATE
-
-
-def _equipment(image: Dataset) -> None:
-    image.Manufacturer = "Magician"
-    image.ManufacturerModelName = "Procedural chest phantom"
-    image.SoftwareVersions = f"phantom {REVISION}"
-    image.KVP = 120
-    image.DataCollectionDiameter = 500
-    image.GantryDetectorTilt = 0
-    image.TableHeight = 150
-    image.RotationDirection = "CW"
-    image.FilterType = "BODY"
-    image.ConvolutionKernel = "SOFT"
-
-
-def _axial_image(patient: _Patient, stored: bytes, index: int, *, instance_number: int) -> Dataset:
-    """Make the image of slice ``index``, counted from the feet."""
-    size = MATRIX
-    image = _ct_image(patient, f"axial {index}", stored, size, size)
-    z = _FEET_Z_MM + index * SLICE_MM
-    corner = -(size - 1) / 2 * PIXEL_MM
-    image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    image.SeriesInstanceUID = patient.uid("axial series")
-    image.SeriesNumber = 2
-    image.SeriesDescription = f"CHEST 3.0 {patient.kernel}"
-    image.ConvolutionKernel = patient.kernel
-    image.ProtocolName = "CHEST ROUTINE"
-    image.SeriesTime = image.AcquisitionTime = image.ContentTime = "101730"
-    image.AcquisitionNumber = 2
-    image.InstanceNumber = instance_number
-    image.ScanOptions = "HELIX"
-    image.SliceThickness = SLICE_MM
-    image.ReconstructionDiameter = size * PIXEL_MM
-    image.XRayTubeCurrent = 210
-    image.ExposureTime = 500
-    image.Exposure = 105
-    image.ImagePositionPatient = [corner, corner, z]
-    image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    image.SliceLocation = z
-    image.RescaleType = "HU"
-    image.WindowCenter = [40, -600]
-    image.WindowWidth = [400, 1500]
-    image.WindowCenterWidthExplanation = ["SOFT TISSUE", "LUNG"]
-    return image
-
-
-def _localizer(patient: _Patient, stored: np.ndarray, number: int) -> Dataset:
-    """Make localizer 1 (from the front) or 2 (from the side); the plane goes through the middle of
-    the volume.
-    """
-    rows, columns = stored.shape
-    image = _ct_image(patient, f"localizer {number}", stored.astype("<i2").tobytes(), rows, columns)
-    corner = -(columns - 1) / 2 * PIXEL_MM
-    top = _FEET_Z_MM - SLICE_MM / 2 + (rows - 0.5) * PIXEL_MM
-    image.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    image.SeriesInstanceUID = patient.uid("localizer series")
-    image.SeriesNumber = 1
-    image.SeriesDescription = "SCOUT"
-    image.SeriesTime = image.AcquisitionTime = image.ContentTime = "101612"
-    image.AcquisitionNumber = 1
-    image.InstanceNumber = number
-    image.SliceThickness = columns * PIXEL_MM
-    image.XRayTubeCurrent = 35
-    image.ImagePositionPatient = [corner, 0, top] if number == 1 else [0, corner, top]
-    image.ImageOrientationPatient = [1, 0, 0, 0, 0, -1] if number == 1 else [0, 1, 0, 0, 0, -1]
-    image.WindowCenter = -200
-    image.WindowWidth = 1500
-    return image

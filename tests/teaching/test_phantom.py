@@ -10,7 +10,7 @@ from helpers import dcentvfy, dciodvfy
 from scipy import ndimage
 
 from magician.ct.volume import read_series
-from magician.teaching import phantom
+from magician.teaching import phantom, phantom_headers
 from magician.teaching.phantom import teaching_study
 
 AXIAL_IMAGES = 93
@@ -217,7 +217,7 @@ def test_seed_that_is_neither_number_nor_name(wrong):
 
 def test_same_seed_gives_the_same_bytes(study):
     before = [file_bytes(image) for image in study.datasets]
-    phantom._pixels.cache_clear()
+    phantom.compute_pixels.cache_clear()
     again = teaching_study(seed="0")
     assert [file_bytes(image) for image in again.datasets] == before
     assert np.array_equal(again.truth, study.truth)
@@ -231,7 +231,7 @@ def test_another_seed_is_another_patient(study, another_study):
 
 
 def test_other_pixels_never_travel_under_the_same_uids(study, monkeypatch):
-    monkeypatch.setattr(phantom, "REVISION", phantom.REVISION + 1)
+    monkeypatch.setattr(phantom_headers, "REVISION", phantom_headers.REVISION + 1)
     revised = teaching_study()
     for keyword in (
         "StudyInstanceUID",

@@ -27,7 +27,12 @@ from magician.client.store import store
 from magician.errors import AssociationRejected, MagicianError
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
-from magician.teaching.classroom import LearnersStudy, instructions, learners_studies, read_names
+from magician.teaching.classroom import (
+    LearnersStudy,
+    learners_studies,
+    list_instructions,
+    read_names,
+)
 from magician.tls import client_tls
 
 LEARNER = "Änne Xanthippe"
@@ -189,11 +194,13 @@ def test_only_allowed_titles_may_call_and_the_notebook_line_says_which():
 
 
 def test_learners_hear_that_c_move_is_not_for_this_pacs():
-    assert any("C-GET only" in line for line in instructions(Node("CLASS", "127.0.0.1", 11112), []))
+    assert any(
+        "C-GET only" in line for line in list_instructions(Node("CLASS", "127.0.0.1", 11112), [])
+    )
 
 
 def test_notebooks_that_are_allowed_as_they_are_need_no_other_line():
-    lines = instructions(Node("CLASS", "127.0.0.1", 11112), ["BEN", "MAGICIAN"])
+    lines = list_instructions(Node("CLASS", "127.0.0.1", 11112), ["BEN", "MAGICIAN"])
     assert not any("local_ae_title" in line for line in lines)
 
 
@@ -368,7 +375,7 @@ def test_a_key_without_its_certificate(tmp_path):
 def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
     # rather than to listen to the world
     monkeypatch.setattr(command_line, "is_loopback", lambda host: False)
-    monkeypatch.setattr(command_line, "wait_for_the_end", lambda: None)
+    monkeypatch.setattr(command_line, "wait_for_interrupt", lambda: None)
     options = [
         "pacs",
         "--host",
