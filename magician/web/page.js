@@ -1,4 +1,5 @@
-// Scrolls through one series. Its images are fetched ahead, the nearest first, and kept, so that a step needs no network.
+// Scrolls through one series. Its images are fetched ahead, the nearest first, and kept, so that a
+// step needs no network.
 "use strict";
 
 const AT_ONCE = 4; // requests: as many as the server has threads
@@ -7,12 +8,12 @@ const KEEP = 400; // images in memory; the farthest are given up
 const viewer = document.getElementById("viewer");
 const stage = document.getElementById("stage");
 const slider = document.getElementById("image");
-const where = document.getElementById("where");
+const caption = document.getElementById("where");
 const loading = document.getElementById("loading");
 const radios = [...document.querySelectorAll("input[name=window]")];
 const edges = [...document.querySelectorAll("#frame abbr")]; // left, right, upper
 const uids = viewer ? viewer.dataset.instances.split(" ") : [];
-const letters = viewer ? viewer.dataset.letters.split(" ") : []; // of each image those of its edges
+const letters = viewer ? viewer.dataset.letters.split(" ") : []; // of each image, by edge
 
 let wanted = 0; // the image that was asked for, from 0
 let window_ = ""; // the name of the window
@@ -24,7 +25,8 @@ function show(index) {
   picture.alt = `Image ${index + 1} of ${uids.length}, ${viewer.dataset.name}`;
   if (stage.firstElementChild !== picture) stage.replaceChildren(picture);
   edges.forEach((edge, i) => { edge.textContent = letters[index].split(",")[i] ?? ""; });
-  where.textContent = `Image ${index + 1} of ${uids.length}`; // what is seen, not what is waited for
+  // the image that is seen, not the one that is waited for
+  caption.textContent = `Image ${index + 1} of ${uids.length}`;
   viewer.dataset.shown = `${index + 1} ${window_}`;
 }
 
@@ -32,7 +34,8 @@ function nearestMissing() {
   const reach = Math.min(uids.length, KEEP / 2);
   for (let distance = 0; distance < reach; distance++) {
     for (const index of [wanted + distance, wanted - distance]) {
-      if (index >= 0 && index < uids.length && !images.has(index) && !coming.has(index)) return index;
+      const exists = index >= 0 && index < uids.length;
+      if (exists && !images.has(index) && !coming.has(index)) return index;
     }
   }
   return -1;
@@ -62,7 +65,8 @@ function fetchAhead() {
 
 function forget() {
   if (images.size <= KEEP) return;
-  const farthest = [...images.keys()].reduce((a, b) => (Math.abs(a - wanted) > Math.abs(b - wanted) ? a : b));
+  const distance = (index) => Math.abs(index - wanted);
+  const farthest = [...images.keys()].reduce((a, b) => (distance(a) > distance(b) ? a : b));
   images.delete(farthest);
 }
 
@@ -76,7 +80,8 @@ function go(index) {
 
 let later;
 function remember() {
-  // the address follows, so that "Look again" and a bookmark show the same; browsers limit how often
+  // the address follows, so that "Look again" and a bookmark show the same image; browsers limit
+  // how often it may change
   clearTimeout(later);
   later = setTimeout(() => {
     const query = new URLSearchParams({ image: wanted + 1, ...(window_ && { window: window_ }) });
@@ -92,7 +97,10 @@ function chooseWindow(radio) {
   go(wanted);
 }
 
-const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, End: Infinity, Home: -Infinity };
+const STEPS = {
+  ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1,
+  PageUp: 10, PageDown: -10, End: Infinity, Home: -Infinity,
+};
 
 function key(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -120,6 +128,7 @@ if (viewer) {
   for (const radio of radios) radio.addEventListener("change", () => chooseWindow(radio));
   document.addEventListener("keydown", key);
   stage.addEventListener("wheel", wheel, { passive: false });
-  document.querySelector("#viewer form").addEventListener("submit", (event) => event.preventDefault());
+  const form = document.querySelector("#viewer form");
+  form.addEventListener("submit", (event) => event.preventDefault());
   go(slider.valueAsNumber - 1);
 }

@@ -1,8 +1,8 @@
-"""A web page of a practice PACS: its studies and series, with pictures to scroll through.
+"""The web page of a practice PACS: its studies and series, with pictures to scroll through.
 
-It is there to look at, and nothing can be changed through it: only GET and HEAD are answered. It
-asks nobody who they are, so it listens on loopback, and beyond it only for a PACS that does, too.
-Werkzeug reads requests and finds the page, waitress holds the connections.
+Nothing can be changed through it: it answers only GET and HEAD. It asks nobody who they are, so it
+listens on loopback, and beyond it only for a PACS that does, too. Werkzeug reads requests and finds
+the page, waitress holds the connections.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import logging
 import os
 import socket
 import threading
+from dataclasses import dataclass
+from typing import ClassVar
 
 from markupsafe import Markup
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, create_server
 
 from magician.errors import MagicianError
 from magician.node import explain_bind_error, require_host
@@ -23,6 +25,16 @@ from magician.web.site import Site, on_colab
 
 HEIGHT = 760  # of the page within a notebook, in pixels
 THREADS = 4
+
+
+@dataclass(frozen=True)
+class _Running:
+    """What there is of a page only while it listens."""
+
+    server: BaseWSGIServer
+    thread: threading.Thread
+    ae_title: str
+    port: int
 
 
 class WebPage:
@@ -48,53 +60,63 @@ class WebPage:
         If the page could be reached from other computers, and its PACS can't.
     """
 
+    _shared: ClassVar[dict[PracticePacs, WebPage]] = {}
+
     def __init__(self, pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> None:
         if not may_hold_identified(host) and not pacs.beyond_loopback:
             raise ValueError(
-                f"A page on {host or 'every address'} could be seen from other computers, and this PACS may hold "
-                f"objects that name a patient: it listens on this computer only. Leave the host out."
+                f"A page on {host or 'every address'} could be seen from other computers, and this "
+                f"PACS may hold objects that name a patient: it listens on this computer only. "
+                f"Leave the host out."
             )
         self._pacs, self._host, self._port = pacs, host, port
-        self._server = None
+        self._running: _Running | None = None
 
     def start(self) -> WebPage:
         """Begin to listen; harmless when it does already."""
-        if self._server is None:
-            self._ae_title = self._pacs.node.ae_title
+        if self._running is None:
+            ae_title = self._pacs.node.ae_title
             listening = self._listen()
-            self._bound_to = listening.getsockname()[1]
+            port = listening.getsockname()[1]
             # a request is an address and has no body
-            self._server = create_server(
-                Site(self._pacs, self._host), sockets=[listening], threads=THREADS, ident=None,
-                max_request_header_size=16 * 1024, max_request_body_size=1024, channel_timeout=60,
-            )  # fmt: skip
+            server = create_server(
+                Site(self._pacs.archive, ae_title, self._host),
+                sockets=[listening],
+                threads=THREADS,
+                ident=None,
+                max_request_header_size=16 * 1024,
+                max_request_body_size=1024,
+                channel_timeout=60,
+            )
             # It would warn when requests have to wait, and when they are given up at the end;
             # neither is a fault
             logging.getLogger("waitress").setLevel(logging.ERROR)
-            self._thread = threading.Thread(
-                target=self._server.run, name=f"Web page of {self._ae_title}", daemon=True
+            thread = threading.Thread(
+                target=server.run, name=f"Web page of {ae_title}", daemon=True
             )
-            self._thread.start()
+            thread.start()
+            self._running = _Running(server, thread, ae_title, port)
             self._pacs.when_stopped(self.stop)
         return self
 
     def stop(self) -> None:
         """Stop listening, and close what is open; harmless when it is stopped already."""
-        server, self._server = self._server, None
-        if server is not None:
+        running, self._running = self._running, None
+        if running is not None:
+            server = running.server
             # before the rest: a thread at work wakes the server when it is done
             server.task_dispatcher.shutdown()
             server.trigger.pull_trigger(lambda: _close(server))
-            self._thread.join()
+            running.thread.join()
 
     @classmethod
     def shared(cls, pacs: PracticePacs) -> WebPage:
         """Return the one page of a PACS on loopback, started, however often a notebook cell asks
         for it.
         """
-        if pacs not in _SHARED:
-            _SHARED[pacs] = cls(pacs)
-        return _SHARED[pacs].start()
+        if pacs not in cls._shared:
+            cls._shared[pacs] = cls(pacs)
+        return cls._shared[pacs].start()
 
     def __enter__(self) -> WebPage:
         return self.start()
@@ -105,20 +127,17 @@ class WebPage:
     @property
     def port(self) -> int:
         """The port on which it listens."""
-        self._require_started()
-        return self._bound_to
-
-    @property
-    def url(self) -> str:
-        """Where a browser on this computer finds it."""
-        host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
-
-    def _require_started(self) -> None:
-        if self._server is None:
+        if self._running is None:
             raise MagicianError(
                 "This web page is stopped: call .start(), or use it in a with block."
             )
+        return self._running.port
+
+    @property
+    def url(self) -> str:
+        """The address at which a browser on this computer finds it."""
+        host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def _listen(self) -> socket.socket:
         require_host(self._host)
@@ -132,14 +151,12 @@ class WebPage:
             ) from error
 
     def __repr__(self) -> str:
-        return (
-            f"The web page of the practice PACS {self._ae_title}"
-            if self._server
-            else "A web page that is stopped"
-        )
+        if self._running is None:
+            return "A web page that is stopped"
+        return f"The web page of the practice PACS {self._running.ae_title}"
 
     def _repr_html_(self) -> str:
-        if self._server is None:
+        if self._running is None:
             return Markup("<p>{}</p>").format(repr(self))
         hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
         url = f"{hub}proxy/{self.port}/" if hub else self.url
@@ -149,14 +166,15 @@ class WebPage:
             else ""
         )
         return Markup(
-            '<iframe src="{url}" title="{title}" width="100%" height="{height}" loading="lazy"></iframe>'
+            '<iframe src="{url}" title="{title}" width="100%" height="{height}" loading="lazy">'
+            "</iframe>"
             '<p><a href="{url}" target="_blank" rel="noopener">Open it in a tab of its own</a>. '
             "It is there as long as its PACS runs. {remark}</p>"
-        ).format(url=url, title=repr(self), height=HEIGHT, remark=remark)  # fmt: skip
+        ).format(url=url, title=repr(self), height=HEIGHT, remark=remark)
 
     def _ipython_display_(self) -> None:
-        """Show the frame; on Colab only Google's own proxy leads from the browser to this computer."""
-        if on_colab() and self._server is not None:
+        """Show the frame; on Colab only Google's own proxy leads to it from a browser."""
+        if on_colab() and self._running is not None:
             from google.colab import output
 
             output.serve_kernel_port_as_iframe(self.port, height=HEIGHT)
@@ -164,9 +182,6 @@ class WebPage:
             from IPython.display import display
 
             display({"text/plain": repr(self), "text/html": self._repr_html_()}, raw=True)
-
-
-_SHARED: dict[PracticePacs, WebPage] = {}
 
 
 def serve(pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> WebPage:
@@ -180,7 +195,7 @@ def serve(pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> WebP
     return WebPage(pacs, host=host, port=port).start()
 
 
-def _close(server) -> None:
+def _close(server: BaseWSGIServer) -> None:
     """Close a server and its connections; in its own thread, which ends when nothing is left to
     wait for.
     """

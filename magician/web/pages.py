@@ -1,4 +1,4 @@
-"""The pages of :mod:`magician.web.page`, as HTML.
+"""The pages of a practice PACS, as HTML: its studies, one study, one series, and an error.
 
 Everything that comes from DICOM goes through `Markup.format`, which escapes it: a patient's name
 may hold HTML. All addresses are relative, so that the pages work under whatever path a notebook
@@ -15,8 +15,9 @@ from pydicom.uid import UID, CTImageStorage
 from magician.web.pictures import WINDOWS, why_no_picture
 
 Held = dict[str, str]  # what the index of the PACS knows of a study, a series or an instance
+EDGES = ("left", "right", "upper")
 
-_PAGE = Markup("""<!DOCTYPE html>
+PAGE = Markup("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -28,7 +29,8 @@ _PAGE = Markup("""<!DOCTYPE html>
 <body>
 <header><nav aria-label="Where you are">{path}</nav><h1>{title}</h1></header>
 {body}
-<footer>A practice PACS, for teaching. Not for diagnosis. <a href="">Look again</a> for what has arrived since.</footer>
+<footer>A practice PACS, for teaching. Not for diagnosis.
+<a href="">Look again</a> for what has arrived since.</footer>
 </body>
 </html>
 """)
@@ -38,14 +40,21 @@ def _page(title: str, root: str, path: Sequence[tuple[str, str]], body: Markup) 
     links = Markup(" / ").join(
         Markup('<a href="{}">{}</a>').format(address, name) for address, name in path
     )
-    return _PAGE.format(title=title, root=root, path=links, body=body)
+    return PAGE.format(title=title, root=root, path=links, body=body)
 
 
-def studies(ae_title: str, held: list[Held]) -> str:
-    """All studies of the PACS, those that arrived last at the top."""
-    columns = {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date", "StudyDescription": "Study",
-               "AccessionNumber": "Accession number", "ModalitiesInStudy": "Modalities",
-               "NumberOfStudyRelatedSeries": "Series", "NumberOfStudyRelatedInstances": "Objects"}  # fmt: skip
+def list_studies(ae_title: str, held: list[Held]) -> str:
+    """Return the page of all studies of the PACS, those that arrived last at the top."""
+    columns = {
+        "PatientName": "Patient",
+        "PatientID": "Patient ID",
+        "StudyDate": "Date",
+        "StudyDescription": "Study",
+        "AccessionNumber": "Accession number",
+        "ModalitiesInStudy": "Modalities",
+        "NumberOfStudyRelatedSeries": "Series",
+        "NumberOfStudyRelatedInstances": "Objects",
+    }
     head = Markup().join(
         Markup('<th scope="col">{}</th>').format(name) for name in columns.values()
     )
@@ -78,23 +87,31 @@ def _row_of_study(study: Held, columns: dict[str, str]) -> Markup:
     return Markup("<tr>{}</tr>").format(Markup().join(cells))
 
 
-def study(ae_title: str, series: list[Held]) -> str:
-    """The series of one study, each with a thumbnail."""
+def list_series(ae_title: str, series: list[Held]) -> str:
+    """Return the page of one study: its series, each with a thumbnail."""
     first = series[0]
-    facts = _facts(first, {"PatientID": "Patient ID", "StudyDate": "Date", "StudyDescription": "Study",
-                           "AccessionNumber": "Accession number"})  # fmt: skip
-    cards = Markup().join(_card(one) for one in series)
+    facts = _facts(
+        first,
+        {
+            "PatientID": "Patient ID",
+            "StudyDate": "Date",
+            "StudyDescription": "Study",
+            "AccessionNumber": "Accession number",
+        },
+    )
+    cards = Markup().join(map(_card_of_series, series))
     body = Markup('<main>{}<ul class="series">{}</ul></main>').format(facts, cards)
     return _page(first["PatientName"] or "(no name)", "../../", [("../../", ae_title)], body)
 
 
-def _card(series: Held) -> Markup:
+def _card_of_series(series: Held) -> Markup:
     name = name_of_series(series)
-    if why := why_no_picture(series):
-        picture = Markup('<span class="none">{}</span>').format(why)
+    if reason := why_no_picture(series):
+        picture = Markup('<span class="none">{}</span>').format(reason)
     else:
         picture = Markup(
-            '<img src="series/{}/thumbnail.jpg" alt="An image from the middle of {}" loading="lazy">'
+            '<img src="series/{}/thumbnail.jpg" alt="An image from the middle of {}" '
+            'loading="lazy">'
         )
         picture = picture.format(series["SeriesInstanceUID"], name)
     objects = _count(int(series["NumberOfSeriesRelatedInstances"]), "object", "objects")
@@ -103,21 +120,22 @@ def _card(series: Held) -> Markup:
     )
 
 
-def images(
+def show_series(
     ae_title: str, held: list[Held], letters: list[Sequence[str]], number: int, window: str
 ) -> str:
-    """One series to scroll.
+    """Return the page of one series, to scroll through its images.
 
     Parameters
     ----------
     ae_title : str
+        The title of the PACS.
     held : list
-        Its instances, in the order in which they are shown.
+        The instances of the series, in the order in which they are shown.
     letters : list
-        Of each of them, which side of the patient is at its left, right and upper edge; empty if
-        that is not known.
+        For each instance, the sides of the patient at its left, right and upper edge; empty if they
+        are not known.
     number : int
-        The one to begin with, from 1.
+        The instance to begin with, from 1.
     window : str
         A name from `WINDOWS`, or empty for the window that the image itself names.
     """
@@ -126,12 +144,14 @@ def images(
     facts = _facts(
         first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"}
     )
-    if why := why_no_picture(first):
-        body = Markup('<main>{}<p class="none">{}: {}</p></main>').format(facts, _kind(first), why)
+    if reason := why_no_picture(first):
+        body = Markup('<main>{}<p class="none">{}: {}</p></main>').format(
+            facts, _kind(first), reason
+        )
     else:
-        body = _VIEWER.format(
+        body = VIEWER.format(
             facts=facts,
-            instances=" ".join(one["SOPInstanceUID"] for one in held),
+            instances=" ".join(instance["SOPInstanceUID"] for instance in held),
             name=name,
             uid=shown["SOPInstanceUID"],
             query=f"?window={window}" if window else "",
@@ -139,19 +159,22 @@ def images(
             count=len(held),
             keys="0, 1, 2 and 3: the windows, in this order." if is_ct else "",
             windows=_windows(window) if is_ct else "",
-            letters=" ".join(",".join(one) for one in letters),
+            letters=" ".join(",".join(sides) for sides in letters),
             edges=_edges(letters[number - 1]),
         )
     path = [("../../../../", ae_title), ("../../", first["PatientName"] or "(no name)")]
     return _page(name, "../../../../", path, body)
 
 
-_VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}" data-name="{name}">
+VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}"
+data-name="{name}">
 {facts}
 <figure>
-<div id="frame"><div id="stage"><img src="instances/{uid}.jpg{query}" alt="Image {number} of {count}, {name}"></div>
+<div id="frame">
+<div id="stage"><img src="instances/{uid}.jpg{query}" alt="Image {number} of {count}, {name}"></div>
 {edges}</div>
-<figcaption><output id="where" for="image">Image {number} of {count}</output> <span id="loading"></span></figcaption>
+<figcaption><output id="where" for="image">Image {number} of {count}</output>
+<span id="loading"></span></figcaption>
 </figure>
 <form>
 <p><label for="image">Image</label>
@@ -159,8 +182,8 @@ _VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters=
 {windows}
 <p><button>Show</button></p>
 </form>
-<p class="help">Arrow keys, the wheel over the picture, or the slider: image by image. Page Up and Page Down: ten.
-Home and End: first and last. {keys}</p>
+<p class="help">Arrow keys, the wheel over the picture, or the slider: image by image.
+Page Up and Page Down: ten. Home and End: first and last. {keys}</p>
 </main>
 <script src="../../../../page.js"></script>""")
 
@@ -168,7 +191,7 @@ Home and End: first and last. {keys}</p>
 def _edges(letters: Sequence[str]) -> Markup:
     return Markup().join(
         Markup('<abbr class="{}" title="{} edge">{}</abbr>').format(edge, edge, letter)
-        for edge, letter in zip(("left", "right", "upper"), letters or ("", "", ""), strict=True)
+        for edge, letter in zip(EDGES, letters or ("", "", ""), strict=True)
     )
 
 
@@ -188,13 +211,16 @@ def _windows(chosen: str) -> Markup:
     )
 
 
-def error(status: str, why: str) -> str:
-    """What went wrong, in words; no link, because nobody knows how deep the address was."""
-    return _page(status, "", [], Markup("<main><p>{}</p></main>").format(why))
+def show_error(status: str, reason: str) -> str:
+    """Return the page of an error, in words.
+
+    It has no link: a relative one would need to know how deep the address was.
+    """
+    return _page(status, "", [], Markup("<main><p>{}</p></main>").format(reason))
 
 
 def name_of_series(series: Held) -> str:
-    """What to call a series: its description, else its number."""
+    """Return the name of a series: its description, else its number."""
     return series["SeriesDescription"] or f"Series {series['SeriesNumber'] or 'without a name'}"
 
 
@@ -211,5 +237,5 @@ def _facts(held: Held, keywords: dict[str, str]) -> Markup:
     return Markup("<dl>{}</dl>").format(facts)
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"

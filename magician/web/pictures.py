@@ -1,4 +1,7 @@
-"""From a stored object to a picture that a browser shows; a part of :mod:`magician.web.page`."""
+"""The picture of a stored object, as a browser shows it: grey or RGB, with square pixels.
+
+Whoever may send to a PACS chooses what is decoded here, so all sizes have a bound.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ from magician.errors import SeriesError
 from magician.rendering.orientation import patient_orientation
 from magician.rendering.windowing import PRESETS, window
 
-# Whoever may send to a PACS chooses what is decoded here
 MOST_BYTES = 64 * 1024**2
 MOST_PIXELS = 4096 * 4096
 THUMBNAIL = 160  # pixels, the longer side
 WINDOWS = {name.replace(" ", "-"): values for name, values in PRESETS.items()}
-_HOW_IT_LIES = ["ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation"]
-_OPPOSITE = str.maketrans("RLAPFH", "LRPAHF")
-_SIZE_OF_JPEG = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
+POSITION_KEYWORDS = ["ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation"]
+OPPOSITE = str.maketrans("RLAPFH", "LRPAHF")
+# The markers of the segments that hold the size: SOF of JPEG, SOF55 of JPEG-LS
+JPEG_SIZE_MARKER = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
 
 
 class NoPicture(Exception):
@@ -38,9 +41,7 @@ class NoPicture(Exception):
 
 
 def why_no_picture(held: dict[str, str]) -> str:
-    """Say why an object is none that can be shown, as far as the index knows; empty if it may be
-    one.
-    """
+    """Say why an object has no picture, as far as the index can tell; empty if it may have one."""
     if held["SOPClassUID"] == SegmentationStorage:
         return "A mask, which has no picture of its own: see it in the overlay series."
     if not held["Rows"]:
@@ -50,7 +51,7 @@ def why_no_picture(held: dict[str, str]) -> str:
     return ""
 
 
-def show(
+def make_picture(
     held: dict[str, str], center_and_width: tuple[float, float] | None, *, thumbnail: bool = False
 ) -> Image.Image:
     """Make the picture of one object.
@@ -60,11 +61,11 @@ def show(
     held : dict
         What the index of the PACS knows of it.
     center_and_width : tuple of float, optional
-        The window of a CT, in HU. Left out, and for all other grey images, it is the first that the
-        image itself names (PS3.3 C.11.2.1.2), else a preset for CT, and from the darkest to the
-        brightest pixel for others.
+        The window of a CT, in HU. Without it, and for all other grey images, the window is the
+        first one that the image itself names (PS3.3 C.11.2.1.2). An image that names none gets a
+        preset if it is a CT; any other is shown from its darkest to its brightest pixel.
     thumbnail : bool
-        Whether its longer side is cut down to `THUMBNAIL` pixels.
+        Whether its longer side is reduced to `THUMBNAIL` pixels.
 
     Returns
     -------
@@ -74,18 +75,17 @@ def show(
     Raises
     ------
     NoPicture
-        If the object holds none, a damaged or an oversized one.
+        If the object has no picture, is damaged, or is too large.
     """
     if why := why_no_picture(held):
         raise NoPicture(why)
     try:
-        image = _read(Path(held["path"]))
+        image = _read_image(Path(held["path"]))
         pixels = _colours(image) if image.SamplesPerPixel == 3 else _greys(image, center_and_width)
         picture = _with_square_pixels(Image.fromarray(pixels), image)
     except NoPicture:
         raise
-    # pydicom and the decoders raise what they like about damaged objects
-    except Exception as error:
+    except Exception as error:  # a damaged object can raise any error in pydicom and the decoders
         raise NoPicture(
             "This object is damaged, or of a kind that this page does not show."
         ) from error
@@ -100,12 +100,12 @@ def encode(picture: Image.Image, kind: str) -> bytes:
     if kind == "png":
         picture.save(content, "PNG", compress_level=1)
     else:
-        picture.save(content, "JPEG", quality=90, subsampling=0)  # or a thin coloured outline fades
+        picture.save(content, "JPEG", quality=90, subsampling=0)  # keeps thin coloured outlines
     return content.getvalue()
 
 
-def tile(why: str) -> bytes:
-    """A picture, in SVG, that says why there is none."""
+def draw_tile(why: str) -> bytes:
+    """Draw the tile, in SVG, that stands for a missing picture and says why it is missing."""
     words, lines = why.split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) > 24:
@@ -117,24 +117,25 @@ def tile(why: str) -> bytes:
         )
         for i, line in enumerate(lines)
     )
-    return Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" font-family="sans-serif" font-size="16" '
-        'fill="#fff"><rect width="256" height="256" fill="#333"/>{}</svg>'
-    ).format(text).encode()  # fmt: skip
+    svg = Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" font-family="sans-serif" '
+        'font-size="16" fill="#fff"><rect width="256" height="256" fill="#333"/>{}</svg>'
+    )
+    return svg.format(text).encode()
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How the images of one series lie.
+    """The order of the images of one series, and the sides of the patient in each.
 
     Attributes
     ----------
     order : tuple of int
-        Their indices along the slice normal, from feet to head if they are axial; in order of their
-        numbers if they do not lie in one direction.
+        The indices of the images along the slice normal, from feet to head if they are axial; in
+        order of their numbers if they do not lie in one direction.
     letters : tuple of tuple of str
-        Of each of them, which side of the patient is at its left, right and upper edge; empty if
-        that is not known.
+        For each image, the sides of the patient at its left, right and upper edge; empty if they
+        are not known.
     """
 
     order: tuple[int, ...]
@@ -142,16 +143,17 @@ class Arrangement:
 
 
 @lru_cache(maxsize=64)
-def arrange(paths: tuple[str, ...]) -> Arrangement:
-    """Find out how the images of one series lie, from their headers."""
+def arrange_images(paths: tuple[str, ...]) -> Arrangement:
+    """Put the images of one series into order by their positions (PS3.3 C.7.6.2.1)."""
     as_numbered = tuple(range(len(paths)))
     try:
         for path in paths:
             _refuse_deflated(Path(path))
         headers = [
-            dcmread(path, stop_before_pixels=True, specific_tags=_HOW_IT_LIES) for path in paths
+            dcmread(path, stop_before_pixels=True, specific_tags=POSITION_KEYWORDS)
+            for path in paths
         ]
-        letters = tuple(map(_edges, headers))
+        letters = tuple(map(_edge_letters, headers))
     except Exception:  # damaged
         return Arrangement(as_numbered, ((),) * len(paths))
     try:
@@ -165,34 +167,32 @@ def arrange(paths: tuple[str, ...]) -> Arrangement:
         return Arrangement(as_numbered, letters)
     if np.ptp(directions, axis=0).max() > 1e-3:
         return Arrangement(as_numbered, letters)
-    along = positions @ np.cross(directions[0, :3], directions[0, 3:])
-    return Arrangement(tuple(np.argsort(along, kind="stable").tolist()), letters)
+    distances = positions @ np.cross(directions[0, :3], directions[0, 3:])
+    return Arrangement(tuple(np.argsort(distances, kind="stable").tolist()), letters)
 
 
-def _edges(header: Dataset) -> tuple[str, ...]:
-    """Letters of the left, right and upper edge; empty if the header does not tell (PS3.3
-    C.7.6.1.1.1).
+def _edge_letters(header: Dataset) -> tuple[str, ...]:
+    """Return the letters of the left, right and upper edge (PS3.3 C.7.6.1.1.1); empty if the header
+    does not tell.
 
-    At the lower edge an overlay has its strip of text.
+    The lower edge has no letter: there an overlay has its strip of text.
     """
     if "ImageOrientationPatient" in header:
-        towards = patient_orientation(header)
+        orientation = patient_orientation(header)
     else:
-        towards = header.get("PatientOrientation") or ()
+        orientation = header.get("PatientOrientation") or ()
     if (
-        isinstance(towards, str)
-        or len(towards) != 2
-        or not all(re.fullmatch("[RLAPFH]{1,3}", one) for one in towards)
+        isinstance(orientation, str)
+        or len(orientation) != 2
+        or not all(re.fullmatch("[RLAPFH]{1,3}", side) for side in orientation)
     ):
         return ()
-    right, lower = towards
-    return right.translate(_OPPOSITE), right, lower.translate(_OPPOSITE)
+    right, lower = orientation
+    return right.translate(OPPOSITE), right, lower.translate(OPPOSITE)
 
 
-def _read(path: Path) -> Dataset:
-    """Read an image, and refuse it before it is decoded if that would take much more memory than a
-    picture.
-    """
+def _read_image(path: Path) -> Dataset:
+    """Read an image; raise `NoPicture` if decoding it would take too much memory."""
     too_large = NoPicture("This object is larger than this page shows.")
     if path.stat().st_size > MOST_BYTES:
         raise too_large
@@ -202,11 +202,11 @@ def _read(path: Path) -> Dataset:
     if image.file_meta.TransferSyntaxUID.is_compressed:
         frame = get_frame(image.PixelData, 0, number_of_frames=1)
         if image.file_meta.TransferSyntaxUID == RLELossless:
-            bytes_of_all = (
+            pixel_bytes = (
                 image.Rows * image.Columns * image.SamplesPerPixel * image.BitsAllocated // 8
             )
-            # noise takes 1.01 bytes for each byte; 2 can stand for 128
-            if len(frame) > 2 * bytes_of_all + 1024:
+            # noise needs 1.01 coded bytes for each byte; but 2 coded bytes can stand for 128
+            if len(frame) > 2 * pixel_bytes + 1024:
                 raise too_large
         else:
             sizes += _coded_sizes(frame)
@@ -216,29 +216,27 @@ def _read(path: Path) -> Dataset:
 
 
 def _refuse_deflated(path: Path) -> None:
-    """A deflated data set can become a thousand times larger, and pydicom inflates all of it to
-    read any of it.
+    """Raise `NoPicture` for a deflated data set: it can become a thousand times larger, and pydicom
+    inflates all of it to read any of it.
     """
     if read_file_meta_info(path).TransferSyntaxUID.is_deflated:
         raise NoPicture("A deflated object, which this page does not show.")
 
 
 def _coded_sizes(frame: bytes) -> list[tuple[int, int]]:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream claims; a decoder makes room
-    for so many.
+    """Return the rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream claims: a decoder
+    makes room for so many.
     """
     start = frame.find(b"\xff\x4f\xff\x51")  # JPEG 2000: start of code stream, SIZ
     if start >= 0:
         columns, rows = (int.from_bytes(frame[start + i : start + i + 4]) for i in (8, 12))
         return [(rows, columns)]
-    sizes, at = [], 2
-    # segments, as far as the first scan
-    while frame[at : at + 1] == b"\xff" and frame[at + 1 : at + 2] != b"\xda":
-        if _SIZE_OF_JPEG.match(frame, at):
-            sizes.append(
-                (int.from_bytes(frame[at + 5 : at + 7]), int.from_bytes(frame[at + 7 : at + 9]))
-            )
-        at += 2 + int.from_bytes(frame[at + 2 : at + 4])
+    sizes, position = [], 2
+    # the segments before the first scan
+    while (segment := frame[position : position + 9])[:1] == b"\xff" and segment[1:2] != b"\xda":
+        if JPEG_SIZE_MARKER.match(segment):
+            sizes.append((int.from_bytes(segment[5:7]), int.from_bytes(segment[7:9])))
+        position += 2 + int.from_bytes(segment[2:4])
     return sizes
 
 
@@ -263,10 +261,11 @@ def _greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.n
 
 
 def _own_window(image: Dataset) -> tuple[float, float] | None:
-    """The first window that an image names, if it names one."""
+    """Return the first window that an image names; None if it names none."""
     try:
         center, width = (
-            float(np.atleast_1d(image[k].value)[0]) for k in ("WindowCenter", "WindowWidth")
+            float(np.atleast_1d(image[keyword].value)[0])
+            for keyword in ("WindowCenter", "WindowWidth")
         )
     except (KeyError, TypeError, ValueError, IndexError):
         return None
@@ -274,14 +273,13 @@ def _own_window(image: Dataset) -> tuple[float, float] | None:
 
 
 def _whole_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the window from the lowest to the highest value."""
     low, high = float(values.min()), float(values.max())
     return (low + high + 1) / 2, high - low + 1
 
 
 def _with_square_pixels(picture: Image.Image, image: Dataset) -> Image.Image:
-    """Stretch the shorter side of a picture whose pixels are not square, so that circles stay
-    round.
-    """
+    """Stretch a picture so that its pixels are square, and circles stay round."""
     try:
         row_mm, column_mm = read_numbers(image, "PixelSpacing", 2)
     except SeriesError:

@@ -1,6 +1,4 @@
-"""What the web page of a practice PACS answers to which request; a part of
-:mod:`magician.web.page`.
-"""
+"""The site of a practice PACS: which request of a browser gets which answer (WSGI, PEP 3333)."""
 
 from __future__ import annotations
 
@@ -18,24 +16,30 @@ from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
     NotFound,
-    ServiceUnavailable,
 )
 from werkzeug.routing import Map, RequestRedirect, Rule, UnicodeConverter, ValidationError
 from werkzeug.wrappers import Request, Response
 
-from magician.errors import MagicianError
 from magician.files import is_uid
 from magician.node import is_loopback
-from magician.practice_pacs.pacs import PracticePacs
+from magician.practice_pacs.archive import Archive
 from magician.web import pages
-from magician.web.pictures import WINDOWS, NoPicture, arrange, encode, show, tile, why_no_picture
+from magician.web.pictures import (
+    WINDOWS,
+    NoPicture,
+    arrange_images,
+    draw_tile,
+    encode,
+    make_picture,
+    why_no_picture,
+)
 
 logger = logging.getLogger(__name__)
 
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
-# A notebook of this computer shows the page in a frame, whatever its port; on Colab, Google's pages
-# do
+# Who may show the page in a frame: a notebook of this computer, whatever its port, and on Colab
+# Google's pages
 NOTEBOOKS = "'self' http://127.0.0.1:* http://localhost:* vscode-webview:"
 COLAB = "https://colab.research.google.com https://*.googleusercontent.com"
 
@@ -56,17 +60,17 @@ class _Uid(UnicodeConverter):
         return value
 
 
-_SERIES = "/studies/<uid:study>/series/<uid:series>/"  # named as in DICOMweb (PS3.18 10.1)
-_MAP = Map(
+SERIES = "/studies/<uid:study>/series/<uid:series>/"  # named as in DICOMweb (PS3.18 10.1)
+URL_MAP = Map(
     [
         Rule(path, endpoint=endpoint, methods=["GET"])  # Werkzeug adds HEAD
         for path, endpoint in {
             "/": "studies",
             f"/<any({', '.join(map(repr, STATIC))}):name>": "static",
             "/studies/<uid:study>/": "study",
-            _SERIES: "series",
-            f"{_SERIES}thumbnail.<any(jpg, png):kind>": "thumbnail",
-            f"{_SERIES}instances/<uid:instance>.<any(jpg, png):kind>": "instance",
+            SERIES: "series",
+            f"{SERIES}thumbnail.<any(jpg, png):kind>": "thumbnail",
+            f"{SERIES}instances/<uid:instance>.<any(jpg, png):kind>": "instance",
         }.items()
     ],
     converters={"uid": _Uid},
@@ -75,13 +79,24 @@ _MAP = Map(
 
 
 class Site:
-    """Answers requests: a WSGI application (PEP 3333)."""
+    """Answers requests: a WSGI application (PEP 3333).
 
-    def __init__(self, pacs: PracticePacs, host: str) -> None:
-        self._pacs, self._host = pacs, host
+    Parameters
+    ----------
+    archive : Archive
+        What it shows.
+    ae_title : str
+        The title of its PACS, for the headings.
+    host : str
+        The address at which it listens.
+    """
+
+    def __init__(self, archive: Archive, ae_title: str, host: str) -> None:
+        self._archive, self._ae_title, self._host = archive, ae_title, host
         colab = f" {COLAB}" if on_colab() else ""
         self._headers = {
-            "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+            "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; "
+            "style-src 'self'; script-src 'self'; "
             f"base-uri 'none'; form-action 'self'; frame-ancestors {NOTEBOOKS}{colab}",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
@@ -96,65 +111,66 @@ class Site:
 
     def _respond(self, request: Request) -> Response:
         try:
-            if not _is_ours(request.headers.get("Host", ""), self._host):
+            if not is_meant_for_us(request.headers.get("Host", ""), self._host):
                 raise Forbidden(
-                    "This page goes by the address of its computer only, and not by the name in the request."
+                    "This page goes by the address of its computer only, and not by the name in "
+                    "the request."
                 )
-            endpoint, values = _MAP.bind("localhost").match(request.path, request.method)
+            endpoint, values = URL_MAP.bind("localhost").match(request.path, request.method)
             return getattr(self, f"_{endpoint}")(request, **values)
         except RequestRedirect:
-            # an address is written with its last slash, or it leads nowhere
-            return _failed(NotFound())
+            # an address without its last slash leads nowhere
+            return _error_response(NotFound())
         except HTTPException as error:
-            return _failed(error)
-        except MagicianError as error:
-            return _failed(ServiceUnavailable(str(error)))
+            return _error_response(error)
         except Exception:
             logger.exception("The web page could not answer %s", request.path)
-            return _failed(InternalServerError())
+            return _error_response(InternalServerError())
 
     def _static(self, request: Request, name: str) -> Response:
         return Response(Path(__file__).with_name(name).read_bytes(), mimetype=STATIC[name])
 
     def _studies(self, request: Request) -> Response:
-        return _html(pages.studies(self._pacs.node.ae_title, self._pacs.held("STUDY")))
+        return _html_response(pages.list_studies(self._ae_title, self._archive.held("STUDY")))
 
     def _study(self, request: Request, study: str) -> Response:
-        series = _found(self._pacs.held("SERIES", StudyInstanceUID=study))
-        return _html(pages.study(self._pacs.node.ae_title, series))
+        series = _require_found(self._archive.held("SERIES", StudyInstanceUID=study))
+        return _html_response(pages.list_series(self._ae_title, series))
 
     def _series(self, request: Request, study: str, series: str) -> Response:
         held = self._images(study, series)
         number = request.args.get("image", (len(held) + 1) // 2, type=int)
         window = request.args.get("window", "")
-        _window(window)
-        arrangement = arrange(tuple(one["path"] for one in held))
+        _find_window(window)
+        arrangement = arrange_images(tuple(instance["path"] for instance in held))
         held = [held[i] for i in arrangement.order]
         letters = [arrangement.letters[i] for i in arrangement.order]
         number = min(max(number, 1), len(held))
-        return _html(pages.images(self._pacs.node.ae_title, held, letters, number, window))
+        return _html_response(pages.show_series(self._ae_title, held, letters, number, window))
 
     def _thumbnail(self, request: Request, study: str, series: str, kind: str) -> Response:
         held = self._images(study, series)
-        held = [one for one in held if not why_no_picture(one)] or held
-        return _picture(held[len(held) // 2], request, kind, thumbnail=True)
+        held = [instance for instance in held if not why_no_picture(instance)] or held
+        return _picture_of(held[len(held) // 2], request, kind, thumbnail=True)
 
     def _instance(
         self, request: Request, study: str, series: str, instance: str, kind: str
     ) -> Response:
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
-        return _picture(_found(self._pacs.held("IMAGE", **keys))[0], request, kind)
+        return _picture_of(_require_found(self._archive.held("IMAGE", **keys))[0], request, kind)
 
     def _images(self, study: str, series: str) -> list[dict[str, str]]:
-        return _found(self._pacs.held("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series))
+        return _require_found(
+            self._archive.held("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series)
+        )
 
 
-def _is_ours(header: str, host: str) -> bool:
+def is_meant_for_us(header: str, host: str) -> bool:
     """Tell whether a request is meant for this computer, by its Host header.
 
-    A page of somebody else's can let its own name point at 127.0.0.1, and so make a browser read
-    ours for it ("DNS rebinding"). Addresses can't be bent like that, only names. Behind the proxy
-    of Colab or a JupyterHub every name is possible, and no browser runs on this computer.
+    Somebody else's page can let its own name point at 127.0.0.1, and so make a browser read our
+    page for it ("DNS rebinding"). That works with names only, never with addresses. Behind the
+    proxy of Colab or a JupyterHub every name is possible, and no browser runs on this computer.
     """
     if on_colab() or "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
         return True
@@ -174,35 +190,35 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _window(name: str) -> tuple[float, float] | None:
+def _find_window(name: str) -> tuple[float, float] | None:
     if name and name not in WINDOWS:
         raise BadRequest(f"There is no such window; there is: {', '.join(WINDOWS)}.")
     return WINDOWS.get(name)
 
 
-def _found(held: list[dict[str, str]]) -> list[dict[str, str]]:
+def _require_found(held: list[dict[str, str]]) -> list[dict[str, str]]:
     if not held:
         raise NotFound
     return held
 
 
-def _picture(
+def _picture_of(
     held: dict[str, str], request: Request, kind: str, *, thumbnail: bool = False
 ) -> Response:
-    window = _window(request.args.get("window", ""))
+    window = _find_window(request.args.get("window", ""))
     try:
-        content = encode(show(held, window, thumbnail=thumbnail), kind)
+        content = encode(make_picture(held, window, thumbnail=thumbnail), kind)
     except NoPicture as why:
         logger.info("No picture of %s: %s", held["SOPInstanceUID"], why.__cause__ or why)
-        return Response(tile(str(why)), 406, mimetype="image/svg+xml")
+        return Response(draw_tile(str(why)), 406, mimetype="image/svg+xml")
     return Response(content, mimetype=TYPES[kind])
 
 
-def _html(page: str, status: int = 200) -> Response:
+def _html_response(page: str, status: int = 200) -> Response:
     return Response(page, status, mimetype="text/html")
 
 
-def _failed(error: HTTPException) -> Response:
+def _error_response(error: HTTPException) -> Response:
     response = error.get_response()  # has the headers of its status: Allow, for one
-    response.set_data(pages.error(f"{error.code} {error.name}", error.description))
+    response.set_data(pages.show_error(f"{error.code} {error.name}", error.description))
     return response
