@@ -12,6 +12,7 @@ import logging
 import queue
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from pynetdicom import _handlers, evt
@@ -106,30 +107,39 @@ def _send_message(association: Association, primitive, context_id: int) -> None:
     """Queue a DIMSE message, all its fragments at once (PS3.7 6.3.1)."""
     whole = P_DATA()
     if _is_plain_store_response(primitive) and not association.get_handlers(evt.EVT_DIMSE_SENT):
-        command = c_store_response(
-            primitive.MessageIDBeingRespondedTo,
-            primitive.AffectedSOPClassUID,
-            primitive.AffectedSOPInstanceUID,
-            primitive.Status,
-        )
-        whole.presentation_data_value_list.append((context_id, LAST_OF_COMMAND + command))
-        association.dul.send_pdu(whole)
-        return
+        whole.presentation_data_value_list.append((context_id, _store_response(primitive)))
+    else:
+        for fragment in _fragments(association, primitive, context_id):
+            whole.presentation_data_value_list.extend(fragment.presentation_data_value_list)
+    association.dul.send_pdu(whole)
+
+
+def _fragments(association: Association, primitive, context_id: int) -> Iterator[P_DATA]:
+    """Encode a message as pynetdicom does."""
     kinds = _RQ_TO_MESSAGE if primitive.MessageIDBeingRespondedTo is None else _RSP_TO_MESSAGE
     message = kinds[type(primitive)]()
     message.primitive_to_message(primitive)
     message.context_id = context_id
     evt.trigger(association, evt.EVT_DIMSE_SENT, {"message": message})
-    fragments = message.encode_msg(context_id, association.dimse.maximum_pdu_size)
-    for fragment in fragments:
-        whole.presentation_data_value_list.extend(fragment.presentation_data_value_list)
-    association.dul.send_pdu(whole)
+    yield from message.encode_msg(context_id, association.dimse.maximum_pdu_size)
+
+
+def _store_response(primitive: C_STORE) -> bytes:
+    """Encode our answer to a C-STORE request in one step.
+
+    During a C-GET there is one for each object; encoded element by element they cost our process
+    a tenth of its time.
+    """
+    return LAST_OF_COMMAND + c_store_response(
+        primitive.MessageIDBeingRespondedTo,
+        primitive.AffectedSOPClassUID,
+        primitive.AffectedSOPInstanceUID,
+        primitive.Status,
+    )
 
 
 def _is_plain_store_response(primitive) -> bool:
-    """Tell whether it is the answer to one of many C-STORE requests, with nothing in it but the
-    status.
-    """
+    """Tell whether a primitive is the answer to a C-STORE request, with nothing but a status."""
     return (
         isinstance(primitive, C_STORE)
         and primitive.MessageIDBeingRespondedTo is not None
