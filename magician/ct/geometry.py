@@ -1,4 +1,4 @@
-"""Geometry of a series: checks whether its images form one exact volume, and says where each lies.
+"""The geometry of a series: whether its images form one exact volume, and the place of each.
 
 Many readers assume that slices are evenly spaced, parallel and straight above each other. Where
 that is wrong, a volume in millilitres is wrong too, and the picture does not show it. Each of these
@@ -94,9 +94,8 @@ def stack_slices(headers: Sequence[Dataset]) -> Stack:
     _check_grey_scale(by_position)
     for keyword, words in MUST_AGREE.items():
         _check_agreement(by_position, keyword, words)
-    axes = _common_values(by_position, "ImageOrientationPatient", 6, 1e-4, "orientations").reshape(
-        2, 3
-    )
+    axes = _common_values(by_position, "ImageOrientationPatient", 6, 1e-4, "orientations")
+    axes = axes.reshape(2, 3)
     pixel = _common_values(by_position, "PixelSpacing", 2, 1e-4, "pixel spacings")
     if abs(axes @ axes.T - np.eye(2)).max() > 1e-3 or pixel.min() <= 0:
         raise SeriesError(
@@ -155,12 +154,10 @@ def _positions(headers: Sequence[Dataset]) -> np.ndarray:
         except SeriesError as error:
             errors.append(str(error))
     if errors:
-        more = (
-            f" The same holds for {len(errors)} of {len(headers)} images."
-            if len(errors) > 1
-            else ""
-        )
-        raise SeriesError(min(errors) + more)
+        message = min(errors)
+        if len(errors) > 1:
+            message += f" The same holds for {len(errors)} of {len(headers)} images."
+        raise SeriesError(message)
     return np.array(found)
 
 
