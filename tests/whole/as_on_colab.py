@@ -1,11 +1,10 @@
-"""Run the notebook in an environment of its own with the versions that Google Colab brings, and
-what Cell 1 adds.
+"""The notebook with the versions that Google Colab brings, and with what Cell 1 adds to them.
 
     make colab-test
 
-On Colab numpy is loaded before the first cell, so an installation that replaces it breaks the
-notebook until a restart. This needs the package index, as Cell 1 does. It takes about three
-minutes, and is no part of `make test`.
+The environment is made for this. On Colab numpy is loaded before the first cell, so an installation
+that replaces it breaks the notebook until a restart. The package index is needed, as by Cell 1.
+It takes about three minutes, and is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def main() -> None:
 
     report = json.loads(run(*pip, "install", "--dry-run", "--quiet", "--report", "-", REPOSITORY))
     installed = {
-        one["metadata"]["name"].lower(): one["metadata"]["version"] for one in report["install"]
+        item["metadata"]["name"].lower(): item["metadata"]["version"] for item in report["install"]
     }
     print(
         "Cell 1 installs",
@@ -76,9 +75,10 @@ def main() -> None:
     startup = FOLDER / "ipython" / "profile_default" / "startup" / "before_cell_1.py"
     startup.parent.mkdir(parents=True, exist_ok=True)
     startup.write_text("import numpy, scipy, skimage.measure, matplotlib\n", encoding="utf-8")
-    nbval = "--nbval --nbval-current-env --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 notebooks"
-    pytest = (python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".", *nbval.split())
-    print(run(*pytest, IPYTHONDIR=str(FOLDER / "ipython"), TQDM_DISABLE="1"))
+    options = "--nbval --nbval-current-env --nbval-sanitize-with tests/whole/sanitize.cfg"
+    nbval = f"{options} --nbval-cell-timeout 300 notebooks".split()
+    pytest = (python, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", ".")
+    print(run(*pytest, *nbval, IPYTHONDIR=str(FOLDER / "ipython"), TQDM_DISABLE="1"))
     for name in MUST_STAY & VERSIONS.keys():
         found = run(
             python, "-c", f"from importlib.metadata import version; print(version({name!r}))"

@@ -3,6 +3,7 @@
 That it runs, offline, and gives its stored outputs is tested by nbval: ``make notebook-test``.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -126,12 +127,69 @@ def test_the_solution_of_the_exercise_leaves_no_complaint(tmp_path):
     assert names["left"] == ()
 
 
+def run_first_cell(folder):
+    """Run Cell 1 in a Python of its own that finds what lies in a folder before all else."""
+    return subprocess.run(
+        [sys.executable, "-c", source(CODE[0])],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder), "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_first_cell_finds_the_library(tmp_path):
+    result = run_first_cell(tmp_path)
+    assert result.stdout == stored("1"), result.stderr
+
+
+@pytest.mark.parametrize(
+    "foreign", ["magician/__init__.py", "magician.py"], ids=["package", "module"]
+)
+def test_the_first_cell_does_not_take_a_foreign_magician_for_ours(tmp_path, foreign):
+    (tmp_path / foreign).parent.mkdir(exist_ok=True)
+    (tmp_path / foreign).write_text("")
+    result = run_first_cell(tmp_path)
+    assert result.returncode == 1
+    assert "RuntimeError: Another magician is installed" in result.stderr
+    assert "pip uninstall -y magician, then run this" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "place", [".", "notebooks", "notebooks/own"], ids=["in", "below", "two below"]
+)
+def test_the_first_cell_installs_from_the_folder_of_the_project(place, tmp_path, monkeypatch):
+    project = tmp_path / "magician"
+    for folder in ("magician", "notebooks/own"):
+        (project / folder).mkdir(parents=True)
+    (project / "magician" / "errors.py").write_text("")
+    monkeypatch.chdir(project / place)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    commands = []
+    done = subprocess.CompletedProcess((), 0)
+    monkeypatch.setattr(subprocess, "run", lambda command: commands.append(command) or done)
+    exec(source(CODE[0]), {})
+    assert [(command[1:4], command[-1]) for command in commands] == [
+        (["-m", "pip", "install"], project)
+    ]
+
+
+def test_the_first_cell_says_when_it_can_t_install(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command: subprocess.CompletedProcess((), 1))
+    with pytest.raises(RuntimeError, match="put the project beside this notebook"):
+        exec(source(CODE[0]), {})
+
+
 def run_nbval(path):
-    command = [
-        sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider",
-        "--nbval-sanitize-with", str(ROOT / "tests" / "whole" / "sanitize.cfg"), "--nbval-cell-timeout", "120",
-        "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), str(path),
-    ]  # fmt: skip
+    sanitize = ROOT / "tests" / "whole" / "sanitize.cfg"
+    options = f"--nbval-sanitize-with {sanitize} --nbval-cell-timeout 120 -c {ROOT}/pyproject.toml"
+    nbval = ["pytest", "--nbval", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", *nbval, *options.split(), "--rootdir", path.parent, path]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "whole" / "offline")}
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, check=False, timeout=300

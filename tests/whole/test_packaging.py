@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOK = json.loads((ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb").read_text())
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def requirement_lines(name):
@@ -65,14 +66,34 @@ def test_the_public_address_is_the_same_everywhere():
     address = PROJECT["urls"]["Repository"]
     owner_and_name = "/".join(address.split("/")[-2:])
     sources = ["".join(cell["source"]) for cell in NOTEBOOK["cells"]]
-    assert (
-        f'ADDRESS = "{address}"'
-        in sources[[i for i, x in enumerate(sources) if x.startswith("# Cell 1:")][0]]
-    )
-    badge = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/01_connect_ai_to_pacs.ipynb"
+    (first_cell,) = [text for text in sources if text.startswith("# Cell 1:")]
+    assert f'ADDRESS = "{address}"' in first_cell
+    notebook = f"{owner_and_name}/blob/main/notebooks/01_connect_ai_to_pacs.ipynb"
+    badge = f"https://colab.research.google.com/github/{notebook}"
     assert badge in sources[0]
     assert badge in README
     assert not re.search(r"github\.com/(?!\")[\w-]+/magician", README + "".join(sources))
+
+
+def test_the_distribution_has_a_name_of_its_own_on_the_index():
+    assert PROJECT["name"] == "magician-pacs"
+    assert "`magician-pacs`" in README
+
+
+def test_every_picture_that_is_shown_is_there():
+    texts = {
+        ROOT: [README, CONTRIBUTING],
+        ROOT / "notebooks": [x["source"] for x in NOTEBOOK["cells"]],
+    }
+    shown = [
+        folder / link
+        for folder, sources in texts.items()
+        for link in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", "\n".join(map("".join, sources)))
+    ]
+    assert {path.parent for path in shown} == {ROOT / "notebooks" / "images"}
+    assert [path for path in shown if not path.is_file()] == []
+    pictures = {path.name for path in (ROOT / "notebooks" / "images").iterdir()}
+    assert pictures == {path.name for path in shown}
 
 
 def test_no_path_of_somebodys_machine_is_in_the_notebook():
