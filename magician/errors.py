@@ -1,26 +1,26 @@
-"""What can go wrong, in words.
+"""The errors of this package, each of which says what happened and what to do.
 
-Every function of this package either does what it says or raises one of these:
+Every function either does what it says or raises one of these:
 
     MagicianError
     ├── PacsUnreachable         no TCP connection: nothing listens there, or a wrong host
     ├── PacsTimeout             something is there and does not answer in time
-    ├── TlsFailure              connected, but not encrypted: a certificate, or only one side speaks TLS
+    ├── TlsFailure              connected, not encrypted: a certificate, or one side speaks no TLS
     ├── AssociationRejected     it answered, and refused: an AE title it does not accept
     ├── AssociationAborted      the connection ended without an answer: perhaps no DICOM port
     ├── ServiceNotAccepted      associated, but it does not offer the service that we need
     ├── DimseFailure            a request came back with a failure status (.status)
     │   └── UnknownMoveDestination   the PACS does not know where to send a C-MOVE
     ├── StudyNotFound           the query was answered, with no match
-    ├── IncompleteRetrieve      fewer images came than were promised (.received, .expected, .missing)
-    ├── NotDeidentified         the privacy guard: identified data were about to leave this computer
+    ├── IncompleteRetrieve      fewer images came than promised (.received, .expected, .missing)
+    ├── NotDeidentified         the privacy rule: identified data were about to leave this computer
     ├── SeriesError             a CT series that can't be read as one exact volume
     ├── WeightsUnavailable      the network's weights are not there, or not the ones expected
     ├── SegmentationError       the input or the outcome of a segmentation is not plausible
     │   └── NoLungsFound             a plausible CT, and no lungs in it
     └── ResultError             a DICOM result can't be made or read
 
-Catch the one that you can do something about, or all of them:
+Catch the error that you can do something about, or all of them:
 
     try:
         echo(node)
@@ -36,18 +36,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a connection, and who can mend it.
+    """The cause of a failed connection, and who can remove it.
 
     Attributes
     ----------
     layer : str
-        Where it stopped: one of `LAYERS`.
+        The layer at which it stopped: one of `LAYERS`.
     seen : str
         What happened.
     side : str
-        Who must change something: ``"we"``, ``"the PACS"``, ``"the network"``, or two of them.
+        Who must change something: ``"we"``, ``"the PACS"``, ``"the network"``, or two of these.
     change : str
-        What they must change.
+        What must be changed.
     """
 
     layer: str
@@ -56,9 +56,10 @@ class Finding:
     change: str
 
 
-# From the cable upwards; each needs the ones before it
+# From the lowest upwards; each layer needs those before it
 LAYERS = (
-    "host name", "TCP", "TLS", "association", "presentation contexts", "C-ECHO", "C-FIND", "C-GET", "C-MOVE", "C-STORE",
+    "host name", "TCP", "TLS", "association", "presentation contexts",
+    "C-ECHO", "C-FIND", "C-GET", "C-MOVE", "C-STORE",
 )  # fmt: skip
 
 
@@ -68,17 +69,14 @@ class MagicianError(Exception):
     Attributes
     ----------
     finding : Finding or None
-        For an error of a connection: its cause in parts, from which
-        `magician.client.diagnosis.diagnose` makes a table.
+        For an error of a connection: its cause in parts. `diagnose` makes a table of them.
     """
 
     finding: Finding | None = None
 
     @classmethod
     def of(cls, finding: Finding, *arguments) -> MagicianError:
-        """Make an error of this kind whose message is the finding; `arguments` are those after the
-        message.
-        """
+        """Make an error of this kind from a finding; `arguments` follow the message."""
         error = cls(f"{finding.seen} {finding.change}", *arguments)
         error.finding = finding
         return error
@@ -93,7 +91,7 @@ class PacsTimeout(MagicianError):
 
 
 class TlsFailure(MagicianError):
-    """The two sides could not agree on encryption, or on each other's certificate (PS3.15 Annex B)."""
+    """The two sides do not agree on encryption, or on a certificate (PS3.15 Annex B)."""
 
 
 class AssociationRejected(MagicianError):
@@ -101,11 +99,11 @@ class AssociationRejected(MagicianError):
 
 
 class AssociationAborted(MagicianError):
-    """The association ended without a proper answer (A-ABORT, PS3.8 9.3.8, or a closed connection)."""
+    """The association ended without an answer: A-ABORT (PS3.8 9.3.8) or a closed connection."""
 
 
 class ServiceNotAccepted(MagicianError):
-    """The association stands, but the peer accepted no presentation context for the service."""
+    """The peer accepted the association, and no presentation context for the service."""
 
 
 class DimseFailure(MagicianError):
@@ -138,7 +136,7 @@ class IncompleteRetrieve(MagicianError):
     received, expected : int
         Numbers of instances.
     missing : tuple of str
-        SOP Instance UIDs that did not arrive, as far as they are known.
+        SOP Instance UIDs of those that did not arrive, as far as they are known.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The address of a DICOM peer (`Node`): AE title, host, port, waiting times and encryption."""
+"""The address of a DICOM peer (`Node`): AE title, host, port, time limits and encryption."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ def require_host(host: str) -> None:
     """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
     if not host:
         raise ValueError(
-            "An empty host would be every address of this computer: write '0.0.0.0' if that is meant."
+            "An empty host would be every address of this computer: write '0.0.0.0' if that is "
+            "meant."
         )
 
 
 def explain_bind_error(error: OSError) -> str:
-    """What to do about an address that can't be had."""
+    """Tell what to do if this computer can't listen on an address, from the error of `bind`."""
     if error.errno == errno.EADDRINUSE:
         return "Stop what uses this port, or choose another: port 0 finds a free one."
     if error.errno == errno.EACCES:
@@ -34,14 +35,16 @@ def check_ae_title(title: str) -> str:
         or not title.strip()
     ):
         raise ValueError(
-            f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only spaces (PS3.5 6.2)."
+            f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only "
+            f"spaces (PS3.5 6.2)."
         )
     return title
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1. Other names are not
-    looked up.
+    """Tell whether `host` is this computer: ``localhost``, 127.x.x.x or ::1.
+
+    Other host names are not looked up.
     """
     if host == "localhost":
         return True
@@ -53,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Node:
-    """Everything that one needs to know to talk to a DICOM peer.
+    """The address of a DICOM peer, and all that is needed to talk to it.
 
     Parameters
     ----------
@@ -65,17 +68,17 @@ class Node:
         Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose
         their own.
     local_ae_title : str
-        What we call ourselves. Many PACS talk only to titles that their administrator has entered.
+        Our own title. Many PACS talk only to titles that their administrator has entered.
     connect_s, associate_s, dimse_s : float
-        How many seconds to wait for a TCP connection, for an answer to our association request, and
-        for the next answer to a request on the association.
+        The longest time to wait, in seconds: for a TCP connection, for an answer to our association
+        request, and for the next answer to a request on the association.
     tls : ssl.SSLContext, optional
-        Encrypt the connection with this context, see `magician.tls.client_tls` (PS3.15 Annex B).
+        Encrypt the connection with this context (PS3.15 Annex B): see `magician.tls.client_tls`.
 
     Raises
     ------
     ValueError
-        If a title, the port or a waiting time is not legal.
+        If a title, the host, the port or a time limit is not legal.
     """
 
     ae_title: str
@@ -99,7 +102,8 @@ class Node:
             raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
         if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
             raise ValueError(
-                "tls is a context for the side that listens; a node needs a caller's: client_tls(...)."
+                "tls is a context for the side that listens; a node needs a caller's: "
+                "client_tls(...)."
             )
 
     @classmethod

@@ -1,6 +1,4 @@
-"""Progress bars for what may take longer than a learner's patience, and none for what is done at
-once.
-"""
+"""Progress bars for work that may take longer than two seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-DELAY_S = 2  # what is done by then shows no bar
+DELAY_S = 2  # work that ends earlier shows no bar
 
 T = TypeVar("T")
 
@@ -30,19 +28,18 @@ def progress_bar(
     Parameters
     ----------
     items : iterable or None
-        What the bar goes through; None if its ``update`` is called instead.
+        The items to go through; None if the caller calls the bar's ``update``.
     what, unit : str
-        What is being done, and the name of one item.
+        The name of the work, and of one item.
     progress : bool
-        False: no bar. True: one, unless the environment says TQDM_DISABLE, as where a notebook's
-        outputs are compared.
+        False shows no bar. True shows one unless TQDM_DISABLE is set in the environment, as it is
+        where the outputs of a notebook are compared.
     total, done : int
-        How many items there are, where `items` does not tell, and how many of them are done
-        already.
+        The number of all items if `items` does not tell it, and of those that are done already.
     """
     from tqdm.auto import tqdm
 
-    # In a terminal tqdm looks at the variable itself, in a notebook it does not
+    # tqdm heeds the variable in a terminal and ignores it in a notebook
     silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
     return tqdm(
         items, desc=what, unit=unit, total=total, initial=done, delay=DELAY_S, disable=silent

@@ -1,9 +1,8 @@
-"""Certificates and encryption: the two contexts that a DICOM connection over TLS needs (PS3.15
-Annex B).
+"""The TLS contexts of a DICOM connection, one for each side (PS3.15 Annex B).
 
 The side that calls checks the certificate of the side that listens: who signed it, and whether it
-names the host that was called. With *mutual* TLS the listening side asks for the caller's
-certificate too. Both contexts follow the BCP 195 profile (PS3.15 B.12): TLS 1.2 or later, and what
+names the host that was called. With *mutual* TLS the listening side checks the caller's certificate
+too. Both contexts follow the BCP 195 profile (PS3.15 B.12): TLS 1.2 or later, and the ciphers that
 OpenSSL regards as safe.
 """
 
@@ -21,12 +20,12 @@ def client_tls(*, ca=None, certificate=None, key=None) -> ssl.SSLContext:
     Parameters
     ----------
     ca : path, optional
-        The authority that signed the PACS's certificate, or that certificate itself if it is
-        self-signed (PEM). Without one, the authorities of this computer are trusted, which seldom
-        know a hospital's.
+        The certificate of the authority that signed the PACS's certificate, or the PACS's
+        certificate itself if it is self-signed (PEM). Without it, the authorities of this computer
+        are trusted; a hospital's is seldom among them.
     certificate, key : path, optional
-        Our own certificate and its private key (PEM), for a PACS that asks who calls. The key may
-        lie in the certificate's file.
+        Our own certificate and its private key (PEM), for a PACS that checks its callers. The key
+        may lie in the certificate's file.
 
     Raises
     ------
@@ -54,8 +53,8 @@ def server_tls(certificate, key=None, *, ca=None) -> ssl.SSLContext:
     certificate, key : path
         The listener's certificate, which names its host, and its private key (PEM).
     ca : path, optional
-        Take callers only whose certificate this authority signed (mutual TLS). Without it everybody
-        may call, and sees an encrypted connection.
+        Accept only callers whose certificate this authority signed (mutual TLS). Without it, every
+        caller is accepted, over an encrypted connection.
 
     Raises
     ------
@@ -88,6 +87,7 @@ def _identify(context: ssl.SSLContext, certificate, key) -> None:
         )
     except (OSError, ssl.SSLError) as error:
         raise TlsFailure(
-            f"{certificate} and {key or 'the key in the same file'} can't be used ({error}). They must be a "
-            f"certificate and its own private key, both in PEM, the key without a password."
+            f"{certificate} and {key or 'the key in the same file'} can't be used ({error}). They "
+            f"must be a certificate and its own private key, both in PEM, the key without a "
+            f"password."
         ) from error

@@ -1,9 +1,10 @@
-"""C-STORE: objects go to a PACS (PS3.4 Annex B)."""
+"""Storage: sends objects to a PACS by C-STORE (PS3.4 Annex B)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
 from magician.dimse.association import associate
 from magician.dimse.contexts import contexts_for, kind_of
@@ -31,7 +34,7 @@ from magician.progress import track
 
 @dataclass(frozen=True)
 class Stored:
-    """What `store` did.
+    """The outcome of `store`.
 
     Attributes
     ----------
@@ -47,7 +50,16 @@ class Stored:
 
 @dataclass(frozen=True)
 class AcceptedContext:
-    """One kind of object that we want to send, and whether the peer takes it."""
+    """One kind of object to send, and whether the peer accepts it.
+
+    Attributes
+    ----------
+    sop_class, transfer_syntax : str
+        Their names. Of several possible transfer syntaxes, the one that the peer accepts.
+    objects : int
+        How many of the objects are of this kind.
+    accepted : bool
+    """
 
     sop_class: str
     transfer_syntax: str
@@ -68,8 +80,8 @@ def store(
     ----------
     node : Node
     datasets_or_paths : iterable of Dataset or path
-        Data sets need a complete ``file_meta``, as those read from a file have. The hidden
-        ``.part`` files that a killed program has left in a folder are passed over.
+        A data set needs a complete ``file_meta``, as after reading it from a file. The hidden
+        ``.part`` files that a killed program leaves in a folder are skipped.
     allow_identified : bool
         Objects leave this computer only if each of them says PatientIdentityRemoved=YES, or if you
         say True here.
@@ -79,63 +91,66 @@ def store(
     Raises
     ------
     NotDeidentified
-        Before anything is sent, see `allow_identified`. The flag is a claim, not a proof, and a
+        Before anything is sent, see `allow_identified`. The flag is a claim and not a proof, and a
         tunnel that ends on this computer looks like this computer.
     ServiceNotAccepted
-        Before anything is sent, if the peer does not take one of the kinds of objects.
+        Before anything is sent, if the peer does not accept one of the kinds of objects.
     DimseFailure
         If some objects were refused; the others were sent. The message lists the refused ones.
     PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted
         See `magician.dimse.association.associate`.
     """
-    items = _listed(datasets_or_paths)
+    items = _list_items(datasets_or_paths)
     if not items:
         return Stored(0)
-    headers = [_header(item) for item in items]
+    headers = [_read_header(item) for item in items]
     refuse_identified(headers, node.host, f"{node}", allow_identified=allow_identified)
     with associate(node, contexts_for(headers)) as association:
-        refused = [row for row in _acceptance(association, headers) if not row.accepted]
-        if refused:
-            kinds = ", ".join(
-                f"{row.sop_class} as {row.transfer_syntax} ({row.objects})" for row in refused
-            )
-            raise ServiceNotAccepted(
-                f"{node} does not accept {kinds}; nothing was sent. Its administrator must allow these kinds of "
-                f"objects, or leave them out."
-            )
-        return _send(association, node, items, headers, progress)
+        _require_acceptance(association, node, headers)
+        return _send_objects(association, node, items, headers, progress)
 
 
 def accepted_contexts(node: Node, datasets_or_paths: Iterable) -> list[AcceptedContext]:
-    """Ask a PACS which of these kinds of objects it would take, without sending any.
+    """Ask a PACS which of these kinds of objects it accepts, without sending any.
+
+    Parameters
+    ----------
+    node, datasets_or_paths
+        As for `store`.
 
     Returns
     -------
     list of AcceptedContext
         One for each SOP class and transfer syntax among the objects, in the order of their first
         appearance.
+
+    Raises
+    ------
+    PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted
+        See `magician.dimse.association.associate`.
     """
-    headers = [_header(item) for item in _listed(datasets_or_paths)]
+    headers = [_read_header(item) for item in _list_items(datasets_or_paths)]
     if not headers:
         return []
     try:
         with associate(node, contexts_for(headers)) as association:
-            return _acceptance(association, headers)
+            return _compare_contexts(headers, association.accepted_contexts)
     except ServiceNotAccepted:
-        return _acceptance(None, headers)
+        return _compare_contexts(headers, [])
 
 
-def _listed(datasets_or_paths: Iterable) -> list:
+def _list_items(datasets_or_paths: Iterable) -> list:
     if isinstance(datasets_or_paths, (Dataset, str, Path)):
         raise TypeError(
-            "A list of data sets or files is needed: put the one into [ ], or list the folder's files."
+            "A list of data sets or files is needed: put the one into [ ], or list the folder's "
+            "files."
         )
     items = list(datasets_or_paths)
     return [item for item in items if isinstance(item, Dataset) or not is_temporary(Path(item))]
 
 
-def _header(item) -> Dataset:
-    """A data set, or the few elements of a file that tell how it has to be sent."""
+def _read_header(item) -> Dataset:
+    """Return a data set as it is; of a file, the elements that tell how and whether to send it."""
     if isinstance(item, Dataset):
         header = item
     else:
@@ -145,7 +160,7 @@ def _header(item) -> Dataset:
             raise MagicianError(f"{item} is not a DICOM file; nothing was sent.") from error
         except OSError:
             raise
-        except Exception as error:  # a damaged file can fail in any of pydicom's ways
+        except Exception as error:  # a damaged file can raise any error in pydicom
             raise MagicianError(
                 f"{item} can't be read as a DICOM file ({error}); nothing was sent."
             ) from error
@@ -160,13 +175,27 @@ def _header(item) -> Dataset:
     return header
 
 
-def _acceptance(association, headers: list[Dataset]) -> list[AcceptedContext]:
-    counts: dict[tuple, int] = {}
-    for header in headers:
-        counts[kind_of(header)] = counts.get(kind_of(header), 0) + 1
+def _require_acceptance(association: Association, node: Node, headers: list[Dataset]) -> None:
+    rows = _compare_contexts(headers, association.accepted_contexts)
+    refused = [row for row in rows if not row.accepted]
+    if refused:
+        kinds = ", ".join(
+            f"{row.sop_class} as {row.transfer_syntax} ({row.objects})" for row in refused
+        )
+        raise ServiceNotAccepted(
+            f"{node} does not accept {kinds}; nothing was sent. Its administrator must allow these "
+            f"kinds of objects, or leave them out."
+        )
+
+
+def _compare_contexts(
+    headers: list[Dataset], contexts: Sequence[PresentationContext]
+) -> list[AcceptedContext]:
+    """Compare the kinds of objects with the presentation contexts that the peer has accepted."""
+    counts = Counter(map(kind_of, headers))
     accepted = {
         (context.abstract_syntax, syntax)
-        for context in (association.accepted_contexts if association else [])
+        for context in contexts
         for syntax in context.transfer_syntax
     }
     rows = []
@@ -177,39 +206,41 @@ def _acceptance(association, headers: list[Dataset]) -> list[AcceptedContext]:
     return rows
 
 
-def _send(association, node: Node, items: list, headers: list[Dataset], progress: bool) -> Stored:
-    warnings, failures, status = [], [], SUCCESS
-    each = zip(items, track(headers, "C-STORE", "object", progress=progress), strict=True)
-    for number, (item, header) in enumerate(each):
-        answer = _send_one(
-            association, node, item, header, f"{number} of {len(items)} objects were sent"
-        )
-        words = f"{header.SOPInstanceUID}: {describe_status(answer, 'C-STORE')}"
-        if is_warning(answer):
-            warnings.append(words)
-        elif answer != SUCCESS:
-            failures.append(words)
-            status = answer
+def _send_objects(
+    association: Association, node: Node, items: list, headers: list[Dataset], progress: bool
+) -> Stored:
+    """Send every object; raises `DimseFailure` at the end if the peer has refused some of them."""
+    warnings, failures, last_failure = [], [], SUCCESS
+    pairs = zip(items, track(headers, "C-STORE", "object", progress=progress), strict=True)
+    for number, (item, header) in enumerate(pairs):
+        sent_before = f"{number} of {len(items)} objects were sent"
+        status = _send_object(association, node, item, header, sent_before)
+        answer = f"{header.SOPInstanceUID}: {describe_status(status, 'C-STORE')}"
+        if is_warning(status):
+            warnings.append(answer)
+        elif status != SUCCESS:
+            failures.append(answer)
+            last_failure = status
     if failures:
         listed = "; ".join(failures[:5]) + ("; ..." if len(failures) > 5 else "")
         raise DimseFailure(
-            f"{node} stored {len(items) - len(failures)} of {len(items)} objects and refused {len(failures)}: "
-            f"{listed}. Its log says why.",
-            status,
+            f"{node} stored {len(items) - len(failures)} of {len(items)} objects and refused "
+            f"{len(failures)}: {listed}. Its log says why.",
+            last_failure,
         )
     return Stored(len(items), tuple(warnings))
 
 
-def _send_one(association, node: Node, item, header: Dataset, sent_before: str) -> int:
+def _send_object(
+    association: Association, node: Node, item, header: Dataset, sent_before: str
+) -> int:
     """Send one object and return the status of the answer; an error says what was sent before."""
     started = time.monotonic()
     try:
-        response = association.send_c_store(
-            item if isinstance(item, Dataset) else _whole_file(item, sent_before)
-        )
+        dataset = item if isinstance(item, Dataset) else _read_object(item, sent_before)
+        response = association.send_c_store(dataset)
         return require_status(response, node, "C-STORE", started)
-    # pynetdicom's words for what it can't encode
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:  # from pynetdicom's encoder
         raise MagicianError(
             f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}."
         ) from error
@@ -218,12 +249,9 @@ def _send_one(association, node: Node, item, header: Dataset, sent_before: str) 
         raise
 
 
-def _whole_file(path, sent_before: str) -> Dataset:
-    """Read a file that is to be sent; one that is cut short would arrive as it is, and count as
-    sent.
-    """
+def _read_object(path, sent_before: str) -> Dataset:
+    """Read a file that is to be sent. A file that is cut short would arrive and count as sent."""
     try:
-        read_whole(Path(path))
-        return dcmread(path)
-    except Exception as error:  # a damaged file can fail in any of pydicom's ways
+        return read_whole(Path(path))
+    except Exception as error:  # a damaged file can raise any error in pydicom
         raise MagicianError(f"{path} is not whole ({error}); {sent_before}.") from error

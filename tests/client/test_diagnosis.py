@@ -76,7 +76,8 @@ def test_dcmtk_storescp_is_a_storage_destination(tmp_path):
 def test_dcmtk_dcmqrscp_is_healthy(tmp_path):
     (tmp_path / "db").mkdir()
     configuration = (
-        "MaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+        "MaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nHostTable END\n"
+        "VendorTable BEGIN\nVendorTable END\n"
         f"AETable BEGIN\nDCMQR {tmp_path / 'db'} RW (200, 1024mb) ANY\nAETable END\n"
     )
     (tmp_path / "dcmqrscp.cfg").write_text(configuration)

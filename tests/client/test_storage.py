@@ -2,7 +2,10 @@
 afterwards.
 """
 
+import builtins
+import io
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,7 @@ from magician.errors import (
     PacsUnreachable,
     ServiceNotAccepted,
 )
-from magician.files import instance_path, write_whole
+from magician.files import instance_path, read_whole, write_whole
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 
@@ -78,6 +81,28 @@ def test_files_are_sent_as_data_sets_are(receiver, small_folder, small_series):
     assert {path.stem for path in receiver.received} == {ds.SOPInstanceUID for ds in small_series}
 
 
+def test_a_file_is_opened_for_its_header_and_once_to_be_sent(receiver, small_folder, monkeypatch):
+    opened, original = Counter(), builtins.open
+
+    def count(file, *arguments, **keywords):
+        opened[str(file)] += 1
+        return original(file, *arguments, **keywords)
+
+    paths = sorted(small_folder.iterdir())
+    monkeypatch.setattr(builtins, "open", count)
+    monkeypatch.setattr(io, "open", count)
+    store(receiver.node, paths)
+    assert {opened[str(path)] for path in paths} == {2}
+
+
+def test_a_file_that_was_read_whole_can_be_sent_again(receiver, small_folder):
+    path = sorted(small_folder.iterdir())[0]
+    dataset = read_whole(path)
+    assert dataset == dcmread(path)
+    assert dataset.file_meta == dcmread(path).file_meta
+    assert store(receiver.node, [dataset]).sent == 1
+
+
 def test_sending_nothing_needs_no_pacs():
     assert store(Node("NOBODY", "127.0.0.1", 1), []) == Stored(0)
 
@@ -120,8 +145,10 @@ def test_peer_stores_with_a_warning(small_series):
     with Peer(0x0000, 0xB000) as node:
         stored = store(node, small_series[:3])
     assert stored.sent == 3
-    assert stored.warnings == (f"{small_series[1].SOPInstanceUID}: 0xB000 (Stored, with a warning: some values were "
-                               f"coerced)",)  # fmt: skip
+    assert stored.warnings == (
+        f"{small_series[1].SOPInstanceUID}: 0xB000 (Stored, with a warning: some values were "
+        f"coerced)",
+    )
 
 
 def test_peer_refuses_one_object_and_the_others_are_sent(small_series):
@@ -211,7 +238,7 @@ def test_receiver_gets_the_same_object_twice(receiver, small_series):
 
 
 def send_raw(node, dataset, *, affected=None):
-    """Send a data set as a hostile peer can: the UID of the request need not be that of the object."""
+    """Send a data set as a hostile peer can: the request may name another UID than the object."""
     with associate(node, [dataset.SOPClassUID]) as association:
         if affected is not None:
             original, association.dimse.send_msg = association.dimse.send_msg, None

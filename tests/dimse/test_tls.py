@@ -173,7 +173,8 @@ def test_we_show_no_certificate(certificates, version):
         fails(
             node,
             "we",
-            r"wants (to see )?a certificate of ours.*client_tls\(ca=..., certificate=..., key=...\)",
+            r"wants (to see )?a certificate of ours.*"
+            r"client_tls\(ca=..., certificate=..., key=...\)",
         )
 
 
