@@ -129,8 +129,8 @@ class Index:
         Returns
         -------
         list of Dataset
-            With the keys that the identifier holds, as far as they belong to its level or one above
-            it, and the unique key of its level.
+            With the unique key of the identifier's level, and those keys of the identifier that
+            belong to this level or to one above it.
         """
         level = identifier.QueryRetrieveLevel
         levels = list(LEVELS)[: list(LEVELS).index(level) + 1]

@@ -132,7 +132,7 @@ class PracticePacs:
     def node(self) -> Node:
         """How to reach this PACS.
 
-        A caller of one with TLS adds a client's context of its own:
+        If the PACS has TLS, a caller adds a context of its own:
         ``dataclasses.replace(pacs.node, tls=context)``.
         """
         return self._require_started().node

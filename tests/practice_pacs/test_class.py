@@ -1,5 +1,5 @@
-"""Thirty learners at once, who share one practice PACS: each gets the own study whole, and
-everything sent is there.
+"""Thirty learners at once, who share one practice PACS: each gets their study whole, and
+everything that they send arrives.
 """
 
 import logging
@@ -145,7 +145,7 @@ def test_thirty_learners_send_the_same_object_at_once(studies):
     assert found.NumberOfStudyRelatedInstances == 1
 
 
-# ------------------------------------------------------------------------------------- what the teacher sees
+# What the teacher sees
 
 
 @pytest.fixture

@@ -105,9 +105,15 @@ def test_a_study_query_matches_each_study_once(pacs, keys, accessions):
 
 def test_a_study_answer_holds_what_was_asked_for_and_nothing_else(pacs):
     asked = [
-        "PatientName", "StudyDescription", "PatientBirthDate", "ModalitiesInStudy", "SOPClassesInStudy",
-        "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "PatientComments",
-    ]  # fmt: skip
+        "PatientName",
+        "StudyDescription",
+        "PatientBirthDate",
+        "ModalitiesInStudy",
+        "SOPClassesInStudy",
+        "NumberOfStudyRelatedSeries",
+        "NumberOfStudyRelatedInstances",
+        "PatientComments",
+    ]
     (answer,), _ = query(pacs, "STUDY", PatientID="P2", **dict.fromkeys(asked, ""))
     assert answer.PatientName == "Müller^Änne"
     assert answer.SpecificCharacterSet == "ISO_IR 192"
