@@ -20,27 +20,28 @@ import json
 import os
 import platform
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "training")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
+
+from accuracy_cases import real_cases, teaching_studies, training_phantoms  # noqa: E402
 
 WEIGHTS = REPOSITORY / "magician" / "segmentation" / "weights" / "lung_unet.safetensors"
-AXIAL = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
 HELD_OUT = 1_000_000  # seeds of phantoms from here on are never trained on
 FEWEST_ML = 100  # of a lung that a partial scan shows less of, Dice says little
 
 
 @dataclass
 class Case:
-    """What was measured on one case; Dice of the network per lung and of both, of the threshold of
-    both.
+    """What was measured on one case, as Dice.
+
+    ``right``, ``left`` and ``both`` are the network's, ``threshold`` is the threshold's of both
+    lungs.
     """
 
     name: str
@@ -52,9 +53,7 @@ class Case:
 
 @dataclass
 class RealCase:
-    """Agreement with the reference, and the share of each lung that lies on its side of the
-    patient.
-    """
+    """Dice with the reference, and the share of each lung that lies on its side of the patient."""
 
     name: str
     slices: int
@@ -63,65 +62,8 @@ class RealCase:
     left_on_the_left: float
 
 
-# ------------------------------------------------------------------ cases
-
-
-def teaching_studies(
-    seeds: Iterable[int], disease: bool
-) -> Iterator[tuple[str, object, np.ndarray]]:
-    """(name, volume, truth) of teaching studies, read from DICOM as a learner does."""
-    from magician.ct.volume import read_series
-    from magician.files import save_dataset
-    from magician.teaching.phantom import teaching_study
-
-    for seed in seeds:
-        study = teaching_study(seed=seed, disease=disease, progress=False)
-        with tempfile.TemporaryDirectory() as folder:
-            for dataset in study.datasets:
-                save_dataset(dataset, Path(folder))
-            volume = read_series(folder)
-        yield f"teaching study {seed}, {'ill' if disease else 'healthy'}", volume, study.truth
-
-
-def training_phantoms(
-    seeds: Iterable[int], disease: bool
-) -> Iterator[tuple[str, object, np.ndarray]]:
-    """(name, volume, truth) of phantoms of the training generator: gross anatomy, gross disease,
-    partial scans.
-    """
-    from chest_phantoms import Phantom
-
-    for seed in seeds:
-        phantom = Phantom(seed)
-        hu, truth = phantom.render(disease=disease)
-        spacing = (phantom.slice_distance, phantom.pixel, phantom.pixel)
-        volume = SimpleNamespace(
-            hu=hu.astype(np.float32), affine=AXIAL * [*spacing, 1], spacing_mm=spacing
-        )
-        yield f"phantom {seed}, {'ill' if disease else 'healthy'}", volume, truth
-
-
-def real_cases(folder: Path) -> Iterator[tuple[str, object, np.ndarray]]:
-    """(name, volume, reference) of real cases; the reference is True in both lungs."""
-    import SimpleITK as sitk  # noqa: N813
-
-    from magician.ct.volume import read_series
-
-    for mask in sorted(folder.glob("*/reference_mask.nii.gz")):
-        yield (
-            mask.parent.name,
-            read_series(mask.parent),
-            sitk.GetArrayFromImage(sitk.ReadImage(str(mask))) > 0,
-        )
-
-
-# ------------------------------------------------------------------ measuring
-
-
 def segment(volume: object, weights: Path) -> np.ndarray:
-    """Labels by the network; all zero where it says that there are no lungs, as in some partial
-    scans.
-    """
+    """Label the lungs by the network; all is zero where it finds none, as in some partial scans."""
     from magician.errors import NoLungsFound
     from magician.segmentation.lungs import segment_lungs
 
@@ -154,9 +96,7 @@ def measure(cases: Iterator, weights: Path, draw: Callable | None = None) -> lis
 
 
 def threshold(volume: object) -> np.ndarray:
-    """Large pieces darker than -400 HU, but for those outside the body, such as the hollow of the
-    scanner's table.
-    """
+    """Find large pieces below -400 HU inside the body: the scanner's table has dark ones, too."""
     from scipy import ndimage
 
     from magician.segmentation.threshold import threshold_lungs
@@ -188,31 +128,30 @@ def measure_real(folder: Path, weights: Path, draw: Callable | None = None) -> l
 
 
 def body_middle(hu: np.ndarray, x: np.ndarray) -> float:
-    """The mid-line of the patient (mm to the left): halfway between the outermost bones of the
-    ribs, slice by slice.
-    """
+    """Find the mid-line of the patient, halfway between the outermost ribs (mm to the left)."""
     from scipy.ndimage import binary_opening
 
     middles = []
-    for plane, where in zip(hu, x, strict=True):
+    for plane, position in zip(hu, x, strict=True):
         bone = binary_opening(plane > 150, np.ones((2, 2)))
         if bone.any():
-            middles.append((where[bone].min() + where[bone].max()) / 2)
+            middles.append((position[bone].min() + position[bone].max()) / 2)
     return float(np.median(middles))
 
 
-# ------------------------------------------------------------------ saying it
-
-
-def summary(cases: list[Case]) -> str:
+def summarise(cases: list[Case]) -> str:
+    """Describe the Dice of some cases in one sentence."""
     lungs = np.array([[case.right, case.left] for case in cases]).ravel()
     lungs = lungs[~np.isnan(lungs)]
     better = sum(case.both > case.threshold for case in cases)
     worst = min(cases, key=lambda case: np.nanmin([case.right, case.left]))
+    both = np.median([case.both for case in cases])
+    threshold = np.median([case.threshold for case in cases])
     return (
-        f"{len(lungs)} lungs: median {np.median(lungs):.3f}, tenth percentile {np.quantile(lungs, 0.1):.3f}, worst "
-        f"{lungs.min():.3f} ({worst.name}); {(lungs >= 0.95).sum()} of {len(lungs)} at least 0.95. Both lungs: median "
-        f"{np.median([case.both for case in cases]):.3f}, threshold {np.median([c.threshold for c in cases]):.3f}; "
+        f"{len(lungs)} lungs: median {np.median(lungs):.3f}, "
+        f"tenth percentile {np.quantile(lungs, 0.1):.3f}, worst {lungs.min():.3f} ({worst.name}); "
+        f"{(lungs >= 0.95).sum()} of {len(lungs)} at least 0.95. "
+        f"Both lungs: median {both:.3f}, threshold {threshold:.3f}; "
         f"the network is better in {better} of {len(cases)} cases."
     )
 
@@ -237,9 +176,7 @@ def picture_name(case: str) -> str:
 
 
 def draw_worst(folder: Path, cases: list[dict], count: int = 4) -> Path:
-    """Put the pictures of the worst cases below each other, for the model card: a strip of slices
-    for each.
-    """
+    """Put the pictures of the worst cases below each other, for the model card."""
     from PIL import Image
 
     worst = sorted(cases, key=lambda case: min(case["right"], case["left"]))[:count]
@@ -253,9 +190,11 @@ def draw_worst(folder: Path, cases: list[dict], count: int = 4) -> Path:
     return path
 
 
-def drawer(folder: Path, count: int = 4) -> Callable:
-    """A function that draws the slices of a case with most wrong voxels: right lung red, left blue,
-    missed green, too much yellow."""
+def make_drawer(folder: Path, count: int = 4) -> Callable:
+    """Make a function that draws those slices of a case that have most wrong voxels.
+
+    The right lung is red, the left blue; what was missed is green, and what is too much is yellow.
+    """
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -267,14 +206,14 @@ def drawer(folder: Path, count: int = 4) -> Callable:
             grey = np.clip((volume.hu[index] + 1024) / 1400, 0, 1) * 255
             rgb = np.repeat(grey[..., None], 3, axis=2)
             found, true = labels[index], truth[index] > 0
-            for where, colour in (
+            for mask, colour in (
                 ((found == 1) & true, (255, 0, 0)),
                 ((found == 2) & true, (0, 80, 255)),
                 ((found == 0) & true, (0, 255, 0)),
                 ((found > 0) & ~true, (255, 255, 0)),
             ):
                 share = 0.7 if colour[1] == 255 else 0.35
-                rgb[where] = rgb[where] * (1 - share) + np.array(colour) * share
+                rgb[mask] = rgb[mask] * (1 - share) + np.array(colour) * share
             tiles.append(rgb.astype(np.uint8))
         Image.fromarray(np.hstack(tiles)).save(folder / picture_name(name))
 
@@ -282,7 +221,7 @@ def drawer(folder: Path, count: int = 4) -> Callable:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument(
         "--seeds", type=int, default=20, help="teaching studies, and phantoms, of each kind"
@@ -301,7 +240,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     real = Path(arguments.real) if arguments.real else None
-    draw = drawer(arguments.pictures) if arguments.pictures else None
+    draw = make_drawer(arguments.pictures) if arguments.pictures else None
     measured = measure_all(arguments.weights, arguments.seeds, real, draw)
     if arguments.pictures:
         print(
@@ -314,8 +253,9 @@ def main() -> None:
 def measure_all(
     weights: Path, seeds: int, real: Path | None = None, draw: Callable | None = None
 ) -> dict:
-    """Measure everything, print it as it comes, and return it as ``{"machine", "summaries", <kind>:
-    rows}``.
+    """Measure everything and print it as it comes.
+
+    Returns ``{"machine": ..., "summaries": ..., <kind of case>: rows}``.
     """
     print(machine(), flush=True)
     measured: dict = {"machine": machine(), "summaries": {}}
@@ -339,24 +279,25 @@ def measure_all(
         ),
     ):
         rows = measure(cases, weights, draw)
-        print(f"\n{title}\n  {summary(rows)}")
+        print(f"\n{title}\n  {summarise(rows)}")
         for row in rows:
             print(
-                f"  {row.name:34} right {row.right:.3f}  left {row.left:.3f}  both {row.both:.3f}  threshold "
-                f"{row.threshold:.3f}",
+                f"  {row.name:34} right {row.right:.3f}  left {row.left:.3f}  both {row.both:.3f}"
+                f"  threshold {row.threshold:.3f}",
                 flush=True,
             )
         measured[key] = [asdict(row) for row in rows]
-        measured["summaries"][title] = summary(rows)
+        measured["summaries"][title] = summarise(rows)
     measured["real"] = []
     if real:
         print(
-            "\nReal CT: Dice of both lungs with the reference, and the share of each lung on its side"
+            "\nReal CT: Dice of both lungs with the reference, "
+            "and the share of each lung on its side"
         )
         for row in measure_real(real, weights, draw):
             print(
-                f"  {row.name:24} {row.slices:3} slices  {row.both:.3f}  right {row.right_on_the_right:.2%}  left "
-                f"{row.left_on_the_left:.2%}"
+                f"  {row.name:24} {row.slices:3} slices  {row.both:.3f}"
+                f"  right {row.right_on_the_right:.2%}  left {row.left_on_the_left:.2%}"
             )
             measured["real"].append(asdict(row))
     return measured

@@ -1,6 +1,4 @@
-"""A JupyterLab and a Chromium of their own, both started and stopped here; for benchmarks and tests
-of the viewers.
-"""
+"""A JupyterLab and a Chromium for benchmarks and tests of the viewers, started and stopped here."""
 
 from __future__ import annotations
 
@@ -23,8 +21,8 @@ import nbformat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 LOADED_MS = 60_000
 
@@ -54,8 +52,9 @@ class Lab:
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[Lab]:
-    """Serve a folder of notebooks on a free port of 127.0.0.1, with settings of its own, to whoever
-    has the token.
+    """Serve a folder of notebooks on a free port of 127.0.0.1, to whoever has the token.
+
+    This JupyterLab has settings of its own.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,8 +73,9 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
             "TQDM_DISABLE": "1",
         }
         command = [
-            sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-            f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
+            sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+            "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={folder}",
             "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
         ]  # fmt: skip
         settings = Path(own, "JUPYTERLAB_SETTINGS_DIR", "@jupyterlab", "apputils-extension")
@@ -118,9 +118,7 @@ def _wait_until_it_answers(server: subprocess.Popen, url: str, log: Path) -> Non
 
 @contextmanager
 def chromium(*, size: tuple[int, int] = (1100, 1000)):
-    """Start a headless Chromium that knows nothing of any other, and give one page of it, a
-    playwright ``Page``.
-    """
+    """Start a headless Chromium with a profile of its own; yield a page of it (playwright)."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
@@ -163,7 +161,5 @@ def open_notebook(page, lab: Lab, notebook: str) -> None:
 
 
 def run_all(page) -> None:
-    """Do what the menu entry "Run All Cells" does, and come back when the last cell has run, or one
-    has failed.
-    """
+    """Run all cells, as the menu does; return when the last has run, or one has failed."""
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")

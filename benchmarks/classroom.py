@@ -37,7 +37,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from magician import (
+from magician import (  # noqa: E402
     Node,
     find_studies,
     get_study,
@@ -46,7 +46,7 @@ from magician import (
     save,
     store,
     teaching_study,
-)  # noqa: E402
+)
 from magician.segmentation.lungs import LungSegmentation  # noqa: E402
 
 PROCESSES = 4  # that the learners are spread over
@@ -62,8 +62,8 @@ class Learned:
     sent: float
 
 
-def relabelled(ds: Dataset, learner: int) -> Dataset:
-    """The same object as if it were this learner's: other UIDs, the same bytes of pixels."""
+def relabel(ds: Dataset, learner: int) -> Dataset:
+    """Copy an object for a learner: it has other UIDs, and the same bytes of pixels."""
     twin = Dataset()
     # the elements are shared, so that thirty learners do not need the memory of thirty
     twin.update(ds)
@@ -78,16 +78,14 @@ def relabelled(ds: Dataset, learner: int) -> Dataset:
 
 
 def prepare(learners: int, slices: int, folder: Path) -> None:
-    """Write a study for each learner into `folder`/held, and the results of one into
-    `folder`/results.
-    """
+    """Write a study for each learner into ``held``, and the results of one into ``results``."""
     study = teaching_study(progress=False)
     axial, localizers = study.datasets[:93], study.datasets[93:]
     first = (len(axial) - slices) // 2
     axial = axial[first : first + slices]
     (folder / "held").mkdir()
     for learner in range(learners):
-        save([relabelled(ds, learner) for ds in [*axial, *localizers]], folder / "held")
+        save([relabel(ds, learner) for ds in [*axial, *localizers]], folder / "held")
     save(axial, folder / "one")
     volume = read_series(folder / "one")
     truth = np.ascontiguousarray(study.truth[::-1][first : first + slices][::-1])
@@ -99,7 +97,7 @@ def prepare(learners: int, slices: int, folder: Path) -> None:
 
 def learn(learner: int, node: Node, results: list[Dataset]) -> Learned:
     """Be one learner: retrieve, then send."""
-    own = [relabelled(ds, learner) for ds in results]
+    own = [relabel(ds, learner) for ds in results]
     with tempfile.TemporaryDirectory() as folder:
         everybody.wait()
         began = time.time()
@@ -120,13 +118,13 @@ def learn_in_threads(learners: list[int], node: Node, folder: Path) -> list[Lear
 
 
 def meet(barrier: Barrier) -> None:
-    """Begin a process of learners: where they wait for each other."""
+    """Begin a process of learners, who wait for each other at a barrier."""
     global everybody
     everybody = barrier
 
 
 def work_at_once(learners: int, node: Node, folder: Path) -> list[Learned]:
-    """All learners at once, spread over several processes."""
+    """Let all learners work at once, spread over several processes."""
     spawn = multiprocessing.get_context("spawn")
     shares = [
         list(range(learners))[number::PROCESSES] for number in range(min(PROCESSES, learners))
@@ -162,7 +160,7 @@ def class_pacs(folder: Path) -> Iterator[tuple[Node, int]]:
             )
         finally:
             process.terminate()
-            process.communicate()  # hear it out: it says where its files lie
+            process.communicate()  # it says where its files lie: the pipe must be open
 
 
 def run_class(learners: int, folder: Path) -> None:
@@ -176,9 +174,9 @@ def run_class(learners: int, folder: Path) -> None:
     for path in sent:
         for learner in range(learners):
             (folder / "held" / f"{path.stem}.{learner}.dcm").unlink()
-    wall = max(one.sent for one in times) - min(one.began for one in times)
-    retrieving = [one.retrieved - one.began for one in times]
-    sending = [one.sent - one.began_to_send for one in times]
+    wall = max(learned.sent for learned in times) - min(learned.began for learned in times)
+    retrieving = [learned.retrieved - learned.began for learned in times]
+    sending = [learned.sent - learned.began_to_send for learned in times]
     figures = [
         f"{statistics.median(column):8.1f} {max(column):8.1f}" for column in (retrieving, sending)
     ]
@@ -194,7 +192,7 @@ def memory_mb(process_id: int, what: str) -> float:
 def main() -> None:
     from accuracy import machine
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--learners", type=int, nargs="+", default=[1, 10, 30])
     parser.add_argument(
         "--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all"

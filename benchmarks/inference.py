@@ -29,7 +29,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
 
 def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.ndarray]]:
-    """Each segments the same volume and returns its labels."""
+    """Make functions, each of which segments the same volume and returns its labels."""
     import torch
 
     from magician.ct.volume import CTVolume
@@ -46,7 +46,7 @@ def make_contestants(hu_file: Path, weights: Path) -> dict[str, Callable[[], np.
         return torch.as_tensor(prepare_batch(volume.hu)[0][:, None])
 
     def forward() -> np.ndarray:
-        """The network alone, on slices that are ready: the least that the bundled model can take."""
+        """Run the network alone, on slices that are ready: no bundled model can be faster."""
         module = load_network("bundled", None, torch.device("cpu"), False).module
         with torch.inference_mode():
             batches = (
@@ -106,7 +106,7 @@ def once(name: str, hu_file: str, weights: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--slices", type=int, default=93, help="the middle slices of the teaching study; 93 is all"
     )
@@ -118,7 +118,8 @@ def main() -> None:
         once(*arguments.once)
         return
     import torch
-    from accuracy import machine, teaching_studies
+    from accuracy import machine
+    from accuracy_cases import teaching_studies
     from stand_in import stand_in_weights
 
     print(machine())
@@ -132,7 +133,8 @@ def main() -> None:
         if not bf16_in_hardware():
             del contestants["R231, bf16"]
             print(
-                "This processor has neither avx512_bf16 nor AMX: bf16 would be emulated, and is left out."
+                "This processor has neither avx512_bf16 nor AMX: "
+                "bf16 would be emulated, and is left out."
             )
         labels = {name: run() for name, run in contestants.items()}  # and warm up
         same = np.array_equal(labels["R231"], labels["R231, stock lungmask"])

@@ -60,7 +60,7 @@ class Study:
         ]
 
     def fresh(self) -> tuple[str, str, Path]:
-        """Write the study anew; returns its study and series UID, and its folder."""
+        """Write the study anew; return its study and series UID, and its folder."""
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
@@ -87,31 +87,15 @@ class Study:
 
 def dcmtk(program: str, node: Node, *arguments) -> None:
     """Run one of DCMTK's clients."""
-    command = [
-        program,
-        "-aet",
-        "MAGICIAN",
-        "-aec",
-        node.ae_title,
-        *map(str, arguments),
-        node.host,
-        str(node.port),
-    ]
+    titles = ["-aet", "MAGICIAN", "-aec", node.ae_title]
+    command = [program, *titles, *map(str, arguments), node.host, str(node.port)]
     subprocess.run(command, check=True, capture_output=True, env=NODELAY, timeout=300)
 
 
 def storescu(node: Node, folder: Path) -> None:
-    command = [
-        "storescu",
-        "-aet",
-        "MAGICIAN",
-        "-aec",
-        node.ae_title,
-        node.host,
-        str(node.port),
-        "+sd",
-        str(folder),
-    ]
+    """Send a folder with DCMTK's client."""
+    titles = ["-aet", "MAGICIAN", "-aec", node.ae_title]
+    command = ["storescu", *titles, node.host, str(node.port), "+sd", str(folder)]
     subprocess.run(command, check=True, capture_output=True, env=NODELAY, timeout=300)
 
 
@@ -135,10 +119,10 @@ def timed(act: Callable, argument) -> float:
 
 
 def race(title: str, contestants: dict[str, tuple[Callable, Callable]], rounds: int) -> None:
-    """Let contestants take turns, and print a row.
+    """Let contestants take turns, and print a row for each.
 
-    Each is a function that prepares its argument, which is not timed, and one that takes it. The
-    last is the peer.
+    A contestant has two functions: one prepares an argument and is not timed, the other takes it.
+    The last contestant is the peer.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
@@ -228,16 +212,18 @@ def practice_pacs(folder: Path, destination: int) -> Iterator[Node]:
 
 @contextmanager
 def qrscp(folder: Path, destination: int) -> Iterator[Node]:
-    """pynetdicom's, in a process of its own: importing it changes settings of pydicom for the whole
-    process.
+    """Start pynetdicom's qrscp in a process of its own.
+
+    Importing it changes settings of pydicom for the whole process.
     """
     from orthanc import free_port
 
     port, home = free_port(), folder / "qrscp"
     home.mkdir()
     (home / "settings.ini").write_text(
-        f"[DEFAULT]\nae_title: SERVER\nport: {port}\nmax_pdu: 16382\nacse_timeout: 30\ndimse_timeout: 30\n"
-        f"network_timeout: 30\nbind_address: 127.0.0.1\ninstance_location: {home}/instances\n"
+        f"[DEFAULT]\nae_title: SERVER\nport: {port}\nmax_pdu: 16382\n"
+        "acse_timeout: 30\ndimse_timeout: 30\nnetwork_timeout: 30\n"
+        f"bind_address: 127.0.0.1\ninstance_location: {home}/instances\n"
         f"database_location: {home}/instances.sqlite\nlog_identifier: False\n\n"
         f"[MAGICIAN]\naddress: 127.0.0.1\nport: {destination}\n"
     )
@@ -303,12 +289,13 @@ def main() -> None:
     from accuracy import machine
     from orthanc import free_port, running_orthanc
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     print(machine())
     print(
-        f"{SLICES} slices; medians of {rounds} rounds in ms, and the ratio to the last contestant of a row"
+        f"{SLICES} slices; medians of {rounds} rounds in ms, "
+        "and the ratio to the last contestant of a row"
     )
     with tempfile.TemporaryDirectory() as name:
         folder, destination = Path(name), free_port()

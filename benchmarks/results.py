@@ -32,7 +32,7 @@ def cpu_seconds() -> float:
 
 
 def timed(step: Callable, rounds: int = 1) -> tuple[float, object]:
-    """CPU-seconds of a step, the median of some rounds, and what the last one returned."""
+    """Measure a step: the median CPU-seconds of some rounds, and what the last one returned."""
     seconds = []
     for _ in range(rounds):
         start = cpu_seconds()
@@ -52,7 +52,7 @@ def machine() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
 
@@ -99,7 +99,8 @@ def main() -> int:
     print(machine())
     print(f"importing highdicom            {import_s:6.1f} CPU-seconds")
     print(
-        f"making SEG, SR, {len(results.overlay)} overlays    {make_s:6.1f}   (goal: at most {GOAL_S})"
+        f"making SEG, SR, {len(results.overlay)} overlays    {make_s:6.1f}   "
+        f"(goal: at most {GOAL_S})"
     )
     print(f"  and a learner's copy of CT   {copies_s:6.1f}")
     print(f"saving them                    {save_s:6.1f}")

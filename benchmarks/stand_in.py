@@ -1,5 +1,7 @@
-"""Weights of R231's size that find lungs, made from the bundled ones. They are not R231's: speed
-and memory are the same, accuracy is not."""
+"""Weights of R231's size that find lungs, made from the bundled ones.
+
+They are not R231's weights: speed and memory are the same, accuracy is not.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ from pathlib import Path
 
 
 def stand_in_weights(folder: Path) -> Path:
-    """Write a state dict of R231's size whose first channels are the bundled network's and whose
-    others are zero.
+    """Write a state dict of R231's size.
+
+    Its first channels are those of the bundled network, its others are zero.
 
     Returns
     -------

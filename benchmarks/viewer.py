@@ -39,7 +39,8 @@ labels = stored["labels"]
 RICH = "viewer = ct_viewer(volume, labels)\nviewer"
 CORE = "core = window_viewer(volume, labels)\ncore"
 PEER = """
-@ipywidgets.interact(slice=ipywidgets.IntSlider(value=47, min=1, max=93), center=(-1200, 1200), width=(1, 3000))
+slider = ipywidgets.IntSlider(value=47, min=1, max=93)
+@ipywidgets.interact(slice=slider, center=(-1200, 1200), width=(1, 3000))
 def show(slice=47, center=40, width=400):
     plt.figure(figsize=(5.12, 5.12))
     plt.imshow(volume.hu[slice - 1], cmap="gray", vmin=center - width / 2, vmax=center + width / 2)
@@ -67,7 +68,8 @@ WATCH = """([cell, shown]) => {
     const context = small.getContext("2d", {willReadFrequently: true});
     const look = () => {
         const found = document.querySelectorAll(".jp-Cell")[cell].querySelector(shown);
-        if (!found || (found.tagName === "IMG" && !(found.complete && found.naturalWidth))) return null;
+        if (!found) return null;
+        if (found.tagName === "IMG" && !(found.complete && found.naturalWidth)) return null;
         context.drawImage(found, 0, 0, 64, 64);
         return context.getImageData(0, 0, 64, 64).data.join();
     };
@@ -88,7 +90,7 @@ def key_to_pixels(page, name: str, key: str) -> float:
     """Press a key once, and return after how many ms the page shows another picture."""
     cell, gets, shows = PLACES[name]
     place = page.locator(".jp-Cell").nth(cell).locator(gets).first
-    place.evaluate("one => { one.scrollIntoView({block: 'center'}); one.focus(); }")
+    place.evaluate("node => { node.scrollIntoView({block: 'center'}); node.focus(); }")
     page.wait_for_timeout(150)  # for what the last step may still have to do
     page.evaluate(WATCH, [cell, shows])
     page.keyboard.press(key)
@@ -96,12 +98,10 @@ def key_to_pixels(page, name: str, key: str) -> float:
 
 
 def drag(page, frames: list) -> tuple[int, int]:
-    """Drag over the rich viewer for a while: how many messages go to or from the kernel meanwhile,
-    and after it?
-    """
+    """Drag over the rich viewer; count the messages to and from the kernel, meanwhile and after."""
     page.wait_for_timeout(2000)
     stage = page.locator(".magician-viewer .stage")
-    stage.evaluate("one => one.scrollIntoView({block: 'center'})")
+    stage.evaluate("node => node.scrollIntoView({block: 'center'})")
     box = stage.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -117,10 +117,11 @@ def drag(page, frames: list) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--keys", type=int, default=25, help="how often each is asked")
     arguments = parser.parse_args()
-    from accuracy import machine, teaching_studies
+    from accuracy import machine
+    from accuracy_cases import teaching_studies
 
     print(f"{machine()}; load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else machine())
     _, volume, truth = next(teaching_studies([0], disease=True))
