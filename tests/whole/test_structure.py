@@ -108,6 +108,20 @@ def test_no_module_imports_itself_through_others():
         climb(name, [])
 
 
+def all_that_is_loaded_by(name):
+    """A module, what it imports, what that imports, and so on."""
+    found, waiting = set(), {name}
+    while waiting:
+        found.add(module := waiting.pop())
+        waiting |= IMPORTS[module] - found
+    return found
+
+
+def test_what_reads_results_back_shares_nothing_with_what_writes_them():
+    rooms = {room_of(module) for module in all_that_is_loaded_by("checks.read_back")}
+    assert rooms & {"results", "client", "dimse", "upper_layer"} == set()
+
+
 def test_every_module_is_used():
     assert set(INSIDE) - set().union(*IMPORTS.values()) == set()
 
