@@ -1,8 +1,8 @@
-"""Look at it: tables, figures and a viewer with sliders, for notebooks.
+"""Figures of a CT and its lungs, and the viewer with sliders, for notebooks.
 
-Nothing here prints or draws by itself: each function returns something that a notebook shows when
-it is the last line of a cell. Figures are drawn from numpy arrays by `magician.window`, the same
-function that the viewer uses, and never change what a model sees.
+Nothing here prints or draws by itself. Each function returns an object that a notebook shows when
+it is the last line of a cell. Figures and viewers map HU to grey by the same function, `window`,
+and never change what a model sees.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from magician.rendering.planes import planes
 from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
-    from magician.display.slider_viewer import WindowViewer
+    from magician.display.slider_viewer import SliderViewer
     from magician.rendering.planes import Plane
 
 
@@ -32,10 +32,10 @@ def montage(
     width: float = 400,
     tiles: int = 24,
 ) -> Picture:
-    """Show slices side by side as they were made: axial ones from feet to head, seen from the feet.
+    """Show slices side by side, in the plane in which they were made.
 
-    Each is in true proportions, with its number, its position in the patient in mm, letters and a
-    scale bar.
+    Axial slices go from feet to head and are seen from the feet. Each is in true proportions, with
+    its number, its position in the patient in mm, letters and a scale bar.
 
     Parameters
     ----------
@@ -49,20 +49,19 @@ def montage(
     from magician.display.slice_figures import Slice, grid
 
     count = len(volume.hu)
-    shown = np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
-    labels, (name, plane) = checked_labels(segmentation, volume), _as_made(volume)
-    images = [Slice.cut(volume, labels, plane, index, center, width) for index in shown]
+    indices = _spread_evenly(tiles, count)
+    labels, (name, plane) = checked_labels(segmentation, volume), _acquired_plane(volume)
+    images = [Slice.cut(volume, labels, plane, index, center, width) for index in indices]
     along = volume.affine[("sagittal", "coronal", "axial").index(name)]
-    captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in shown]
-    what = (
-        "the lungs in blue"
-        if segmentation is not None
-        else f"window centre {center:g}, width {width:g} HU"
-    )
+    captions = [f"{index + 1}   {along @ [index, 0, 0, 1]:+.0f} mm" for index in indices]
+    if segmentation is None:
+        colours = f"window centre {center:g}, width {width:g} HU"
+    else:
+        colours = "the lungs in blue"
     order, place = (" from feet to head", "height") if name == "axial" else ("", "position")
     description = (
-        f"Montage: {len(shown)} of {count} {name} slices{order}, {what}; each with its number and {place}; letters "
-        "mark the sides of the patient."
+        f"Montage: {len(indices)} of {count} {name} slices{order}, {colours}; each with its number "
+        f"and {place}; letters mark the sides of the patient."
     )
     return Picture(grid(images, captions, plane), description)
 
@@ -91,7 +90,7 @@ def compare(
     """
     from magician.display.slice_figures import Slice, grid
 
-    _, plane = _as_made(volume)
+    _, plane = _acquired_plane(volume)
     images = [
         Slice.cut(volume, checked_labels(mask, volume), plane, index, center, width)
         for mask in masks.values()
@@ -108,11 +107,10 @@ def three_planes(
     center: float = 40,
     width: float = 400,
 ) -> Picture:
-    """Show an axial, a coronal and a sagittal slice through one point, in true proportions and to
-    one scale.
+    """Show an axial, a coronal and a sagittal slice through one point.
 
-    Lines show where each of them cuts the others; they are drawn like the frame of the slice that
-    they stand for.
+    All are in true proportions and to one scale. Lines show where the slices cut each other; a line
+    has the style of the frame of the slice that it stands for.
 
     Parameters
     ----------
@@ -140,10 +138,11 @@ def three_planes(
         raise ValueError(
             f"The position (slice, row, column) is {voxel}; the volume has the shape {shape}."
         )
-    what = " with the lungs in blue" if segmentation is not None else ""
+    lungs = " with the lungs in blue" if segmentation is not None else ""
     description = (
-        f"An axial, a coronal and a sagittal slice through one point{what}, window centre {center:g}, width {width:g} "
-        f"HU, in true proportions; lines show where they cut each other, letters the sides of the patient."
+        f"An axial, a coronal and a sagittal slice through one point{lungs}, "
+        f"window centre {center:g}, width {width:g} HU, in true proportions; "
+        f"lines show where they cut each other, letters the sides of the patient."
     )
     figure = draw(volume, checked_labels(segmentation, volume), voxel, center, width)
     return Picture(figure, description, ", ".join(axes.get_title() for axes in figure.axes) + ".")
@@ -167,55 +166,50 @@ def lung_surface(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) 
 
     labels, lungs = _lungs(volume, segmentation)
     description = (
-        f"The surface of the {' and the '.join(lungs)} lung in three dimensions, seen {' and '.join(VIEWS)}; the right "
-        f"lung is lighter than the left; letters show the directions in the patient."
+        f"The surface of the {' and the '.join(lungs)} lung in three dimensions, "
+        f"seen {' and '.join(VIEWS)}; the right lung is lighter than the left; "
+        f"letters show the directions in the patient."
     )
     return Picture(draw(labels, volume.affine), description, drawn=True)
 
 
 def density_histogram(volume: CTVolume, segmentation: LungSegmentation | np.ndarray) -> Picture:
-    """Show how dense each lung is: a histogram of its Hounsfield units, with mean, median, and two
-    ranges.
+    """Show the density of each lung: a histogram in HU, with mean, median and two ranges.
 
-    Below -950 HU lies what counts as emphysema (Gevenois 1995, thin slices in full inspiration);
-    from -600 to -250 HU what is denser than lung with air in it and not solid, ground glass among
-    others (Podolanczuk 2016).
-
-    Parameters
-    ----------
-    volume : CTVolume
-    segmentation : LungSegmentation, or array of uint8 on the grid of ``volume.hu``
-        1 is the right lung, 2 the left one.
-
-    Raises
-    ------
-    ValueError
-        If the mask has another shape than the volume, doesn't tell right from left, or is empty.
+    Lung below -950 HU counts as emphysema (Gevenois 1995, thin slices in full inspiration). Lung
+    from -600 to -250 HU is denser than lung with air in it, and not solid: ground glass, among
+    others (Podolanczuk 2016). Arguments and errors are those of `lung_surface`.
     """
     from magician.display.histogram import Density, draw
 
     labels, lungs = _lungs(volume, segmentation)
     densities = {name: Density.of(volume.hu[labels == label]) for name, label in lungs.items()}
     description = (
-        "Histogram of the density of each lung in HU, with mean and median, and with the ranges of emphysema (below "
-        "-950 HU) and of ground glass and other high attenuation (-600 to -250 HU) marked."
+        "Histogram of the density of each lung in HU, with mean and median, and with the ranges "
+        "of emphysema (below -950 HU) and of ground glass and other high attenuation (-600 to "
+        "-250 HU) marked."
     )
     numbers = "; ".join(f"{name} lung: {density}" for name, density in densities.items()) + "."
     return Picture(draw(densities), description, numbers, drawn=True)
 
 
 def contact_sheet(datasets: Sequence[Dataset], *, tiles: int = 12) -> Picture:
-    """Show the pixels of DICOM images as they are, for instance those of an overlay series fetched
-    from a PACS.
+    """Show the pixels of DICOM images as they are, such as an overlay series fetched from a PACS.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+        Images with pixel data, in the order in which to show them.
+    tiles : int
+        How many images to show, evenly spread over the series.
     """
     from magician.display.slice_figures import Slice, grid
 
-    shown = np.unique(
-        np.linspace(0, len(datasets) - 1, min(tiles, len(datasets))).round().astype(int)
-    )
-    images = [Slice(datasets[index].pixel_array) for index in shown]
-    captions = [f"image {datasets[index].get('InstanceNumber', '')}" for index in shown]
-    description = f"{len(shown)} of {len(datasets)} images of the series {datasets[0].get('SeriesDescription', '')!r}."
+    indices = _spread_evenly(tiles, len(datasets))
+    images = [Slice(datasets[index].pixel_array) for index in indices]
+    captions = [f"image {datasets[index].get('InstanceNumber', '')}" for index in indices]
+    series = datasets[0].get("SeriesDescription", "")
+    description = f"{len(indices)} of {len(datasets)} images of the series {series!r}."
     return Picture(grid(images, captions), description)
 
 
@@ -225,26 +219,31 @@ def window_viewer(
     *,
     center: float = 40,
     width: float = 400,
-) -> WindowViewer:
+) -> SliderViewer:
     """Show one slice with sliders for slice, window centre and window width.
 
-    Works wherever ipywidgets 7.7 or later does, Colab included. The widget's ``slice``, ``center``
-    and ``width`` are sliders; setting their ``.value`` in Python moves them too.
+    It works wherever ipywidgets 7.7 or later does, Colab included. The ``slice``, ``center`` and
+    ``width`` of the widget are sliders; setting their ``.value`` in Python moves them, too.
     """
-    from magician.display.slider_viewer import WindowViewer
+    from magician.display.slider_viewer import SliderViewer
 
-    return WindowViewer(volume, checked_labels(segmentation, volume), center, width)
+    return SliderViewer(volume, checked_labels(segmentation, volume), center, width)
 
 
-def _as_made(volume: CTVolume) -> tuple[str, Plane]:
-    """Return the plane in which the images were made, and its name."""
+def _spread_evenly(tiles: int, count: int) -> np.ndarray:
+    """Return indices below ``count``, at most so many as tiles, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(tiles, count)).round().astype(int))
+
+
+def _acquired_plane(volume: CTVolume) -> tuple[str, Plane]:
+    """Return the name of the plane in which the images were made, and the plane."""
     return next((name, plane) for name, plane in planes(volume).items() if plane.axes[0] == 0)
 
 
 def _lungs(
     volume: CTVolume, segmentation: LungSegmentation | np.ndarray
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return labels on the grid of a volume, and which lungs are among them, by name."""
+    """Return labels on the grid of a volume, and the label of each lung among them, by its side."""
     labels = np.asarray(checked_labels(segmentation, volume))
     if labels.dtype == bool:
         raise ValueError(

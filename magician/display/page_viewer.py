@@ -1,11 +1,13 @@
-"""The viewer that draws in the page; a file of its own because its class needs anywidget when it is
-defined.
+"""The viewer that draws in the page, with the script ``page_viewer.js``.
 
-What the page and the kernel say to each other: traits, and pixels. The page asks for some slices,
-nearest first, by the message ``{"first": 40, "count": 8}``, counted from 0. The answer is the same
-with two buffers: codes (uint16, little endian, slices x rows x columns) and labels (uint8, the same
-shape, deflated; empty if there are none). It asks for ``{"values": true}`` before, and gets the
-table of what the codes stand for (float64). Nothing else needs the kernel.
+Page and kernel exchange traits and pixels. At first the page sends the message ``{"values": true}``
+and gets the table of the HU that the codes stand for (float64). Then it asks for slices, the
+nearest first, by messages such as ``{"first": 40, "count": 8}``, counted from 0. The answer is the
+same message with two buffers: codes (uint16, little endian, slices x rows x columns) and labels
+(uint8, the same shape, deflated; empty if there are none). The page needs the kernel for nothing
+else.
+
+This module is imported when a viewer is made, because its class needs anywidget.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from magician.rendering.overlay import OUTLINE, TINT
 from magician.rendering.slice_renderer import SliceRenderer
 from magician.rendering.windowing import PRESETS, window
 
-_HERE = Path(__file__).parent
-_SIDE = 512  # width of the picture for pages that run nothing
+HERE = Path(__file__).parent
+STILL_PX = 512  # width of the picture for pages that run no scripts
 
 
-class RichViewer(anywidget.AnyWidget):
+class PageViewer(anywidget.AnyWidget):
     """A CT that the page draws: window, slices, planes and overlay without the kernel.
 
-    Every attribute below follows what is done in the page, and the page follows what Python sets.
+    Each attribute changes when the user works in the page, and the page follows what Python sets.
 
     Attributes
     ----------
@@ -41,15 +43,15 @@ class RichViewer(anywidget.AnyWidget):
         Counted from 1; in the axial plane from the feet.
     center, width : float, in HU
     position : list of int
-        The voxel (slice, row, column), counted from 0, that all three planes go through.
+        The voxel (slice, row, column), counted from 0, through which all three planes go.
     overlay : bool
         Whether the lungs are drawn.
     opacity : float
         How much of the blue covers the grey, 0 to 1.
     """
 
-    _esm = _HERE / "page_viewer.js"
-    _css = _HERE / "page_viewer.css"
+    _esm = HERE / "page_viewer.js"
+    _css = HERE / "page_viewer.css"
 
     plane = Enum(["axial", "coronal", "sagittal"], "axial").tag(sync=True)
     position = List(Int(), minlen=3, maxlen=3).tag(sync=True)
@@ -59,7 +61,7 @@ class RichViewer(anywidget.AnyWidget):
     overlay = Bool().tag(sync=True)
     opacity = Float(1, min=0, max=1).tag(sync=True)
     _study = Dict().tag(sync=True)
-    # shown until slices come: a kernel that runs other cells sends none
+    # shown until slices come, because a kernel that runs another cell sends none
     _still = Bytes().tag(sync=True)
 
     def __init__(
@@ -67,18 +69,19 @@ class RichViewer(anywidget.AnyWidget):
     ) -> None:
         window(volume.hu[:0], center, width)  # raises the same ValueError as everywhere
         self._volume, self._labels, self._renderer = volume, labels, SliceRenderer(volume, labels)
-        self._planes, self._coding = self._renderer.planes, self._renderer.value_table
+        self._planes = self._renderer.planes
+        self._value_table = self._renderer.value_table
         study = {
             "shape": volume.hu.shape,
             "affine": volume.affine.tolist(),
             "planes": {
                 name: {
-                    "axes": p.axes,
-                    "flips": p.flips,
-                    "spacing": p.spacing_mm,
-                    "letters": p.letters,
+                    "axes": plane.axes,
+                    "flips": plane.flips,
+                    "spacing": plane.spacing_mm,
+                    "letters": plane.letters,
                 }
-                for name, p in self._planes.items()
+                for name, plane in self._planes.items()
             },
             "labels": labels is not None,
             "start": [center, width],
@@ -88,35 +91,45 @@ class RichViewer(anywidget.AnyWidget):
         }
         middle = [(count - 1) // 2 for count in volume.hu.shape]
         super().__init__(
-            _study=study, position=middle, slice=middle[0] + 1, center=center, width=width,
+            _study=study,
+            position=middle,
+            slice=middle[0] + 1,
+            center=center,
+            width=width,
             overlay=labels is not None,
-        )  # fmt: skip
+        )
         self.on_msg(self._answer)
 
     def __repr__(self) -> str:
-        return f"Viewer: {len(self._volume.hu)} slices; wheel for the slice, drag for the window, ? for all keys"
+        count = len(self._volume.hu)
+        return f"Viewer: {count} slices; wheel for the slice, drag for the window, ? for all keys"
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
         """Add a picture, for pages that show notebooks without running them."""
-        self._still = self._png()
+        self._still = self._draw_still()
         data, metadata = super()._repr_mimebundle_(**kwargs)
         return {**data, "image/png": self._still}, metadata
 
-    def _png(self) -> bytes:
+    def _draw_still(self) -> bytes:
         from PIL import ImageDraw
 
-        place, look = tuple(self.position), {"overlay": self.overlay, "opacity": self.opacity}
-        picture = self._renderer.draw(self.plane, place, self.center, self.width, **look)
-        height = round(_SIDE * picture.height / picture.width)
-        picture = picture.convert("RGB").resize((_SIDE, height))
+        picture = self._renderer.draw(
+            self.plane,
+            tuple(self.position),
+            self.center,
+            self.width,
+            overlay=self.overlay,
+            opacity=self.opacity,
+        )
+        height = round(STILL_PX * picture.height / picture.width)
+        picture = picture.convert("RGB").resize((STILL_PX, height))
         pen = ImageDraw.Draw(picture)
-        x, y = _SIDE / 2, height / 2
-        places = {"lm": (8, y), "rm": (_SIDE - 8, y), "mt": (x, 8), "mb": (x, height - 8)}
-        for letter, (anchor, place) in zip(
-            self._planes[self.plane].letters, places.items(), strict=True
-        ):
+        x, y = STILL_PX / 2, height / 2
+        edges = {"lm": (8, y), "rm": (STILL_PX - 8, y), "mt": (x, 8), "mb": (x, height - 8)}
+        letters = self._planes[self.plane].letters
+        for letter, (anchor, edge) in zip(letters, edges.items(), strict=True):
             pen.text(
-                place,
+                edge,
                 letter,
                 "white",
                 anchor=anchor,
@@ -125,17 +138,17 @@ class RichViewer(anywidget.AnyWidget):
                 stroke_fill="black",
             )
         buffer = BytesIO()
-        # half the room of all colours
+        # with 64 colours the file has half the size
         picture.quantize(64).save(buffer, format="png", optimize=True)
         return buffer.getvalue()
 
     def _answer(self, _, content: dict, buffers: object) -> None:
         if content.get("values"):
-            self.send({"values": True}, [self._coding.values.astype("<f8").tobytes()])
+            self.send({"values": True}, [self._value_table.values.astype("<f8").tobytes()])
             return
         first, count = content["first"], content["count"]
         chunk = slice(first, first + count)
-        codes = self._coding.encode(self._volume.hu[chunk]).astype("<u2", copy=False).tobytes()
+        codes = self._value_table.encode(self._volume.hu[chunk]).astype("<u2", copy=False).tobytes()
         labels = (
             b""
             if self._labels is None

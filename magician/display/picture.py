@@ -1,4 +1,4 @@
-"""A picture: a figure that a notebook shows, with a sentence that says what is to be seen."""
+"""A picture: a figure that a notebook shows, with its description in words."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ if TYPE_CHECKING:
 
 
 class Picture:
-    """A figure that a notebook shows, with a sentence that says what is to be seen.
+    """A figure that a notebook shows, with its description in words.
 
     Attributes
     ----------
     figure : matplotlib.figure.Figure
     description : str
-        What the figure shows, whatever the numbers in it are.
+        What the figure shows, without the numbers in it.
     numbers : str
-        What it says in numbers. Together they are the text for those who can't see the figure
+        The numbers in the figure. Both together are the text for those who can't see the figure
         (``alt``).
     drawn : bool
-        Lines and few colours, and therefore a PNG; a JPEG otherwise, as for everything that holds
-        pixels of a CT.
+        Whether the figure consists of lines and few colours. It becomes a PNG then, and a JPEG if
+        it holds pixels of a CT.
     """
 
     def __init__(
         self, figure: Figure, description: str, numbers: str = "", *, drawn: bool = False
     ) -> None:
-        self.figure, self.description, self.numbers, self.drawn = (
-            figure,
-            description,
-            numbers,
-            drawn,
-        )
+        self.figure, self.drawn = figure, drawn
+        self.description, self.numbers = description, numbers
 
     def __repr__(self) -> str:
         return self.description

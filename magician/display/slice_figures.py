@@ -1,7 +1,6 @@
-"""What all figures of CT have in common: true proportions, letters of the patient's sides, a scale
-bar; and the slices.
+"""Figures of slices: true proportions, letters for the patient's sides, outlines and a scale bar.
 
-Imported when a figure is drawn, and not before: it needs matplotlib.
+This module is imported when a figure is drawn, because it needs matplotlib.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from magician.rendering.planes import Plane, planes
 from magician.rendering.windowing import window
 
 DPI = 100
-_HALO = [withStroke(linewidth=1.5, foreground="black")]  # white letters can be read on bone, too
-_OUTLINE = tuple(OUTLINE / 255)
-# Where each plane cuts the others: a line style for each, so that no colour is needed; the colours
-# are such that colour-blind readers tell them apart, and none of them is the blue of the lungs.
-_LINES = {
+HALO = [withStroke(linewidth=1.5, foreground="black")]  # white letters are legible on bone, too
+OUTLINE_COLOUR = tuple(OUTLINE / 255)
+# The line of each plane in the others. Each has a style of its own, so that no colour is needed.
+# Colour-blind readers can tell the colours apart, and none of them is the blue of the lungs.
+LINES = {
     "axial": ((0, (6, 3)), "#e69f00"),
     "coronal": ((0, (1.5, 2)), "#f0e442"),
     "sagittal": ((0, (8, 2, 1.5, 2)), "#e58fbd"),
 }
-_GAP_MM = 15.0  # the lines leave free what lies around their crossing
+GAP_MM = 15.0  # the lines leave a gap around the point in which they cross
 
 
-def plain() -> AbstractContextManager:
-    """Draw in matplotlib's own style, whatever the notebook around it uses."""
+def default_style() -> AbstractContextManager:
+    """Return a context in which matplotlib draws in its own style, whatever the notebook uses."""
     return style.context("default")
 
 
@@ -48,7 +47,7 @@ class Slice:
     ----------
     pixels : array of uint8, shape (rows, columns), or (rows, columns, 3) with the lungs in blue
     labels : array of uint8, shape (rows, columns), or None
-        What is outlined, each label by itself; 0 is outside.
+        Each label is outlined by itself; 0 is outside.
     """
 
     pixels: np.ndarray
@@ -64,11 +63,12 @@ class Slice:
         center: float,
         width: float,
     ) -> Slice:
+        """Cut one slice of a plane out of a volume, windowed, with its lungs in blue."""
         grey = window(plane.picture(volume.hu, index), center, width)
         if labels is None:
             return cls(grey)
-        shown = plane.picture(labels, index).astype(np.uint8)
-        return cls(palette()[(shown > 0).astype(np.uint8), grey], shown)
+        cut_labels = plane.picture(labels, index).astype(np.uint8)
+        return cls(palette()[(cut_labels > 0).astype(np.uint8), grey], cut_labels)
 
 
 def grid(
@@ -79,22 +79,34 @@ def grid(
     columns: int = 6,
     tile: float = 1.5,
 ) -> Figure:
-    """Draw pictures side by side; those of a plane in true proportions, with letters and a scale
-    bar.
+    """Draw pictures side by side.
+
+    Pictures of a plane are in true proportions, with letters and a scale bar.
+
+    Parameters
+    ----------
+    slices : list of Slice
+    captions : list of str
+        One for each slice.
+    plane : Plane, optional
+        The plane of all slices.
+    columns : int
+    tile : float
+        Side of each picture in inches.
     """
-    # the strip above each, for its caption, in inches
+    # the strip above each picture, for its caption, in inches
     rows, strip = -(-len(slices) // columns), 0.16
     size = (columns * tile, rows * (tile + strip))
-    with plain():
+    with default_style():
         figure = Figure(figsize=size, dpi=DPI, facecolor="white")
-        for i, (one, caption) in enumerate(zip(slices, captions, strict=True)):
+        for i, (picture, caption) in enumerate(zip(slices, captions, strict=True)):
             across, down = i % columns * tile, (rows - 1 - i // columns) * (tile + strip)
             axes = figure.add_axes(_box(size, across + 0.01, down + 0.01, tile - 0.02, tile - 0.02))
             axes.axis("off")
-            _show(axes, one, plane.spacing_mm if plane else (1, 1), outline=tile / 2.5)
+            _draw_slice(axes, picture, plane.spacing_mm if plane else (1, 1), outline=tile / 2.5)
             axes.set_title(caption, fontsize=7, pad=1, y=1)
             if plane:
-                _edges(axes, plane.letters, size=6)
+                _write_letters(axes, plane.letters, size=6)
                 scale_bar(axes, size=6)
         return figure
 
@@ -107,105 +119,104 @@ def three_planes(
     width: float,
 ) -> Figure:
     """Draw the three planes through a voxel beside each other, to one scale."""
-    shape, shown = volume.hu.shape, planes(volume)
+    shape, by_name = volume.hu.shape, planes(volume)
+    sides_and_mm = position_parts(volume, position)
     sizes = {
         name: [shape[axis] * mm for axis, mm in zip(plane.axes[1:], plane.spacing_mm, strict=True)]
-        for name, plane in shown.items()
+        for name, plane in by_name.items()
     }
     inch = 11.76 / sum(across for _, across in sizes.values())  # of one millimetre
     highest = max(down for down, _ in sizes.values()) * inch
-    # Whole pixels, and not a hair less: some versions of matplotlib round down
+    # A little more than whole pixels, because some versions of matplotlib round down
     size, left = (12, (round((highest + 0.36) * DPI) + 0.1) / DPI), 0.06
-    with plain():
+    with default_style():
         figure = Figure(figsize=size, dpi=DPI, facecolor="white")
-        for name, plane in shown.items():
+        for name, plane in by_name.items():
             tall, wide = (mm * inch for mm in sizes[name])
             axes = figure.add_axes(_box(size, left, 0.06 + (highest - tall) / 2, wide, tall))
             left += wide + 0.06
             index, *place = plane.place_of(position, shape)
             cut = Slice.cut(volume, labels, plane, index, center, width)
-            _show(axes, cut, plane.spacing_mm, outline=1)
-            _edges(axes, plane.letters, size=10)
+            _draw_slice(axes, cut, plane.spacing_mm, outline=1)
+            _write_letters(axes, plane.letters, size=10)
             scale_bar(axes, size=9)
             y, x = ((i + 0.5) * mm for i, mm in zip(place, plane.spacing_mm, strict=True))
-            for other, its in shown.items():
+            for other, other_plane in by_name.items():
                 if other != name:
-                    _line(axes, (x, y), its.axes[0] == plane.axes[1], *_LINES[other])
-            where = position_parts(volume, position)[("sagittal", "coronal", "axial").index(name)]
-            axes.set_title(
-                f"{name}: {index + 1} of {shape[plane.axes[0]]}, {where} mm",
-                fontsize=10,
-                pad=6,
-                y=1,
-            )
-            _frame(axes, *_LINES[name])
+                    _draw_line(axes, (x, y), other_plane.axes[0] == plane.axes[1], *LINES[other])
+            side_and_mm = sides_and_mm[("sagittal", "coronal", "axial").index(name)]
+            title = f"{name}: {index + 1} of {shape[plane.axes[0]]}, {side_and_mm} mm"
+            axes.set_title(title, fontsize=10, pad=6, y=1)
+            _draw_frame(axes, *LINES[name])
         return figure
 
 
 def _box(
     size: tuple[float, float], left: float, bottom: float, width: float, height: float
 ) -> list[float]:
-    """Return a place in inches as shares of a figure."""
+    """Return a box in inches as shares of the size of a figure."""
     return [left / size[0], bottom / size[1], width / size[0], height / size[1]]
 
 
-def _line(axes: Axes, point: tuple[float, float], level: bool, dashes: tuple, colour: str) -> None:
-    """Draw a level or an upright line from edge to edge of a picture, less what lies around the
-    point.
-    """
+def _draw_line(
+    axes: Axes, point: tuple[float, float], level: bool, dashes: tuple, colour: str
+) -> None:
+    """Draw a level or an upright line across a picture, with a gap around the point."""
     x, y = point
     for sign, edge in ((-1, 0), (1, axes.get_xlim()[1] if level else axes.get_ylim()[0])):
-        start = (x if level else y) + sign * _GAP_MM
+        start = (x if level else y) + sign * GAP_MM
         if (edge - start) * sign > 0:
             xs, ys = ([start, edge], [y, y]) if level else ([x, x], [start, edge])
-            axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=1.2, path_effects=_HALO)
+            axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=1.2, path_effects=HALO)
 
 
-def _frame(axes: Axes, dashes: tuple, colour: str) -> None:
-    """Frame a picture as the line is drawn that stands for it in the others."""
+def _draw_frame(axes: Axes, dashes: tuple, colour: str) -> None:
+    """Draw the frame of a picture like the line that stands for it in the other pictures."""
     axes.set(xticks=[], yticks=[])
     # under the frame, so that its dashes can be told apart
     axes.patch.set(edgecolor="black", linewidth=4)
     axes.spines[:].set(color=colour, linestyle=dashes, linewidth=1.8)
 
 
-def _show(axes: Axes, one: Slice, spacing_mm: Sequence[float], outline: float) -> None:
-    """Show a slice on axes that count in millimetres, from its upper left corner."""
-    down, across = (count * mm for count, mm in zip(one.pixels.shape, spacing_mm, strict=False))
+def _draw_slice(axes: Axes, picture: Slice, spacing_mm: Sequence[float], outline: float) -> None:
+    """Draw a slice on axes that count in millimetres, from its upper left corner."""
+    down, across = (count * mm for count, mm in zip(picture.pixels.shape, spacing_mm, strict=False))
     axes.imshow(
-        one.pixels,
+        picture.pixels,
         cmap="gray",
         vmin=0,
         vmax=255,
         interpolation="antialiased",
         extent=(0, across, down, 0),
     )
-    for label in np.unique(one.labels[one.labels > 0]) if one.labels is not None else ():
-        lung = np.pad(one.labels == label, 1)  # so that a lung at the very edge is outlined, too
+    labels = np.zeros((1, 1)) if picture.labels is None else picture.labels
+    for label in np.unique(labels[labels > 0]):
+        lung = np.pad(labels == label, 1)  # so that a lung at the very edge is outlined, too
         y, x = (
             (np.arange(count) - 0.5) * mm for count, mm in zip(lung.shape, spacing_mm, strict=True)
         )
-        axes.contour(x, y, lung, levels=[0.5], colors=[_OUTLINE], linewidths=outline)
+        axes.contour(x, y, lung, levels=[0.5], colors=[OUTLINE_COLOUR], linewidths=outline)
     axes.set(xlim=(0, across), ylim=(down, 0))
 
 
-def _edges(axes: Axes, letters: Sequence[str], size: float) -> None:
-    """Write the letters of the left, right, upper and lower edge."""
+def _write_letters(axes: Axes, letters: Sequence[str], size: float) -> None:
+    """Write the letters of the patient's sides at the left, right, upper and lower edge."""
     edges = [(0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center")]
     edges += [(0.5, 0.98, "center", "top"), (0.5, 0.02, "center", "bottom")]
     common = {
         "color": "white",
         "fontsize": size,
         "transform": axes.transAxes,
-        "path_effects": _HALO,
+        "path_effects": HALO,
     }
     for letter, (x, y, ha, va) in zip(letters, edges, strict=True):
         axes.text(x, y, letter, ha=ha, va=va, **common)
 
 
 def scale_bar(axes: Axes, size: float, *, dark: bool = False) -> None:
-    """Draw a bar of a round length, at most a third of the width, at the lower left; the axes count
-    in millimetres.
+    """Draw a bar of a round length at the lower left of axes that count in millimetres.
+
+    It takes at most a third of the width.
     """
     left, right = axes.get_xlim()
     lengths = [10.0**power * factor for power in range(-1, 4) for factor in (1, 2, 5)]
@@ -215,7 +226,7 @@ def scale_bar(axes: Axes, size: float, *, dark: bool = False) -> None:
     start, transform = left + 0.04 * (right - left), axes.get_xaxis_transform()
     common = {
         "color": "black" if dark else "white",
-        "path_effects": [] if dark else _HALO,
+        "path_effects": [] if dark else HALO,
         "transform": transform,
     }
     axes.plot(

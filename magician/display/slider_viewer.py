@@ -1,5 +1,6 @@
-"""The viewer with sliders; a file of its own because a class of widgets needs ipywidgets when it is
-defined.
+"""The viewer with sliders, which needs only ipywidgets and works on Colab, too.
+
+This module is imported when a viewer is made, because its class needs ipywidgets.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from magician.rendering.orientation import describe_position
 from magician.rendering.slice_renderer import SliceRenderer
 from magician.rendering.windowing import PRESETS
 
-SIDE = 512  # of the square that a picture fits into, in pixels of the screen
+SIDE_PX = 512  # side of the square into which a picture fits
 
 
-class WindowViewer(VBox):
+class SliderViewer(VBox):
     """Sliders, and a JPEG that is drawn anew whenever one of them moves.
 
-    Core widgets only: `interact` and Output widgets hang notebook runners, ipympl does not work on
-    Colab.
+    It consists of core widgets only: ``interact`` and Output widgets hang notebook runners, and
+    ipympl does not work on Colab.
 
     Attributes
     ----------
@@ -48,11 +49,11 @@ class WindowViewer(VBox):
     opacity : ipywidgets.FloatSlider
         How much of the blue covers the grey, 0 to 1.
     point : ipywidgets.Checkbox
-        Whether a cross marks a point, and its value is told.
+        Whether a cross marks a point, whose value is shown.
     down, across : ipywidgets.IntSlider
-        Where the point lies in the picture, counted from its upper left corner.
+        The place of the point in the picture, counted from the upper left corner.
     value : ipywidgets.HTML
-        The Hounsfield units there, and where that is in the patient.
+        The value of the point in HU, and its place in the patient.
     image : ipywidgets.Image
     letters : list of ipywidgets.Label
         The side of the patient at the left, right, upper and lower edge of the picture.
@@ -69,6 +70,7 @@ class WindowViewer(VBox):
     ) -> None:
         self._volume, self._renderer = volume, SliceRenderer(volume, labels)
         self._position = tuple((count - 1) // 2 for count in volume.hu.shape)
+        self._is_turning = False  # to another plane: then the sliders do not tell the position
         layout, style = Layout(width="480px"), {"description_width": "90px"}
         options = {"layout": layout, "style": style, "continuous_update": True}
         self.plane = ToggleButtons(
@@ -93,7 +95,9 @@ class WindowViewer(VBox):
         self.across = IntSlider(min=1, description="point, across", **options)
         self.value = HTML()
         self.image = Image(format="jpeg")
-        self._probe = VBox([self.down, self.across, self.value], layout=Layout(display="none"))
+        self._point_controls = VBox(
+            [self.down, self.across, self.value], layout=Layout(display="none")
+        )
         overlay = [] if labels is None else [self.overlay, self.opacity]
         controls = [
             self.slice,
@@ -103,14 +107,14 @@ class WindowViewer(VBox):
             *overlay,
             self.point,
         ]
-        said = [HTML(note)] if note else []
+        notes = [HTML(note)] if note else []
         self.letters = [Label() for _ in range(4)]
         left, right, top, bottom = self.letters
         middle = HBox([left, self.image, right], layout=Layout(align_items="center"))
         framed = VBox(
             [top, middle, bottom], layout=Layout(align_items="center", width="max-content")
         )
-        super().__init__([*said, self.plane, *controls, self._probe, framed])
+        super().__init__([*notes, self.plane, *controls, self._point_controls, framed])
 
         self._turn()
         self.plane.observe(self._turn, names="value")
@@ -122,30 +126,31 @@ class WindowViewer(VBox):
             control.observe(self._redraw, names="value")
 
     def __repr__(self) -> str:
-        return f"Viewer: {len(self._volume.hu)} slices; sliders for slice, window centre and window width"
+        count = len(self._volume.hu)
+        return f"Viewer: {count} slices; sliders for slice, window centre and window width"
 
     def _turn(self, change=None) -> None:
         """Show the other plane through the same point."""
         plane, shape = self._renderer.planes[self.plane.value], self._volume.hu.shape
-        self._turning = True  # the sliders move together, and only then say where the point is
+        self._is_turning = True
         places = plane.place_of(self._position, shape)
         for slider, axis, place in zip(
             (self.slice, self.down, self.across), plane.axes, places, strict=True
         ):
             slider.max = shape[axis]
             slider.value = place + 1
-        self._turning = False
+        self._is_turning = False
         height, width = (
             shape[axis] * spacing
             for axis, spacing in zip(plane.axes[1:], plane.spacing_mm, strict=True)
         )
         for label, letter in zip(self.letters, plane.letters, strict=True):
             label.value = letter
-        self.image.layout = Layout(width=f"{SIDE * width / max(height, width):.0f}px")
+        self.image.layout = Layout(width=f"{SIDE_PX * width / max(height, width):.0f}px")
         self._redraw()
 
     def _move(self, change) -> None:
-        if not self._turning:
+        if not self._is_turning:
             places = (self.slice.value - 1, self.down.value - 1, self.across.value - 1)
             self._position = self._renderer.planes[self.plane.value].voxel_at(
                 places, self._volume.hu.shape
@@ -166,7 +171,7 @@ class WindowViewer(VBox):
             opacity=self.opacity.value,
             cross=self.point.value,
         )
-        self._probe.layout.display = "" if self.point.value else "none"
+        self._point_controls.layout.display = "" if self.point.value else "none"
         if self.point.value:
             place = describe_position(self._volume, self._position)
             self.value.value = f"<b>{self._volume.hu[self._position]:.0f} HU</b> at {place}"

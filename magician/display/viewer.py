@@ -1,8 +1,8 @@
-"""A viewer to work with: wheel and mouse as at a workstation, where the notebook's page can run it.
+"""The CT viewer for notebooks: mouse and keys as at a workstation where the page can run scripts.
 
-The page gets the pixels once and then draws by itself, so that a window follows the mouse however
-far away the kernel is. Where that is not possible, the viewer with sliders takes its place and says
-why.
+The page gets the pixels once and then draws by itself, so that the window follows the mouse however
+far away the kernel is. Where the page can't do that, the viewer with sliders takes its place and
+says why.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from magician.rendering.overlay import checked_labels
 from magician.segmentation.lungs import LungSegmentation
 
 if TYPE_CHECKING:
-    from magician.display.page_viewer import RichViewer
-    from magician.display.slider_viewer import WindowViewer
+    from magician.display.page_viewer import PageViewer
+    from magician.display.slider_viewer import SliderViewer
 
 __all__ = ["ct_viewer"]
 
@@ -30,7 +30,7 @@ def ct_viewer(
     *,
     center: float = 40,
     width: float = 400,
-) -> RichViewer | WindowViewer:
+) -> PageViewer | SliderViewer:
     """Show a CT to scroll and window with the mouse or the keyboard, in three planes.
 
     Parameters
@@ -43,10 +43,10 @@ def ct_viewer(
 
     Returns
     -------
-    RichViewer or WindowViewer
-        The latter, that of :func:`magician.window_viewer`, without anywidget, on Colab and in VS
-        Code; it says why. The former's ``slice``, ``center``, ``width`` and ``plane`` follow the
-        page, and the page follows them.
+    PageViewer or SliderViewer
+        The `SliderViewer`, which `window_viewer` makes, too, where anywidget is missing, on Colab
+        and in VS Code; it says why. The ``slice``, ``center``, ``width`` and ``plane`` of a
+        `PageViewer` follow the page, and the page follows them.
 
     Raises
     ------
@@ -54,18 +54,24 @@ def ct_viewer(
         If the mask has another shape than the volume, or the width is less than 1.
     """
     labels = checked_labels(segmentation, volume)
-    if why := _why_not_rich():
-        from magician.display.slider_viewer import WindowViewer
+    if reason := _reason_for_sliders():
+        from magician.display.slider_viewer import SliderViewer
 
-        note = f"The viewer with sliders: {why} Windowing by mouse needs JupyterLab or Jupyter Notebook, and anywidget."
-        return WindowViewer(volume, labels, center, width, note=note)
-    from magician.display.page_viewer import RichViewer
+        note = (
+            f"The viewer with sliders: {reason} Windowing by mouse needs JupyterLab or "
+            f"Jupyter Notebook, and anywidget."
+        )
+        return SliderViewer(volume, labels, center, width, note=note)
+    from magician.display.page_viewer import PageViewer
 
-    return RichViewer(volume, labels, center, width)
+    return PageViewer(volume, labels, center, width)
 
 
-def _why_not_rich() -> str:
-    """Return why the page can't run the rich viewer, as far as a kernel can tell, or an empty text."""
+def _reason_for_sliders() -> str:
+    """Return the reason why the page can't run the page viewer, as far as a kernel can tell.
+
+    The text is empty if there is none.
+    """
     if importlib.util.find_spec("anywidget") is None:
         return "the package anywidget is not installed beside this kernel."
     if "google.colab" in sys.modules:

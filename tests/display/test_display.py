@@ -14,7 +14,7 @@ from pydicom import Dataset
 
 from magician.ct.volume import read_series
 from magician.display.figures import compare, contact_sheet, montage, window_viewer
-from magician.display.slider_viewer import WindowViewer
+from magician.display.slider_viewer import SliderViewer
 from magician.rendering.overlay import paint, pixel_kinds
 from magician.rendering.windowing import window
 from magician.tables import show_table
@@ -245,7 +245,7 @@ def test_a_window_that_moves_is_drawn_once_per_change(volume):
 
 
 def test_the_viewer_says_why_it_is_the_simple_one(volume):
-    viewer = WindowViewer(volume, None, 40, 400, note="Because.")
+    viewer = SliderViewer(volume, None, 40, 400, note="Because.")
     assert viewer.children[0].value == "Because."
     assert not any(isinstance(child, HTML) for child in window_viewer(volume).children)
 

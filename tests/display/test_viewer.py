@@ -15,8 +15,8 @@ from PIL import Image
 from traitlets import TraitError
 
 from magician.ct.volume import read_series
-from magician.display.page_viewer import RichViewer
-from magician.display.slider_viewer import WindowViewer
+from magician.display.page_viewer import PageViewer
+from magician.display.slider_viewer import SliderViewer
 from magician.display.viewer import ct_viewer
 from magician.rendering.windowing import window
 
@@ -140,9 +140,9 @@ def test_where_it_can_not_run_the_viewer_with_sliders_says_why(
 ):
     situation(monkeypatch)
     viewer = ct_viewer(volume)
-    assert isinstance(viewer, WindowViewer)
+    assert isinstance(viewer, SliderViewer)
     assert word in viewer.children[0].value
 
 
 def test_elsewhere_it_is_the_viewer_that_draws_in_the_page(volume):
-    assert isinstance(ct_viewer(volume), RichViewer)
+    assert isinstance(ct_viewer(volume), PageViewer)
