@@ -95,7 +95,7 @@ def body_boxes(hu: np.ndarray) -> np.ndarray:
 
 
 def _reach(coarse_of: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
-    """Return the first position of the body, and the last + 1, after a dilation by 2 coarse ones."""
+    """Return the first and the last + 1 position of the body, after a dilation by 2 coarse ones."""
     positions = np.flatnonzero(inside) + 1  # 3 or more: the erosion cleared the edge
     found = np.flatnonzero((coarse_of >= positions[0] - 2) & (coarse_of <= positions[-1] + 2))
     return int(found[0]), int(found[-1]) + 1
