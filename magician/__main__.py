@@ -36,13 +36,13 @@ WEB_BEYOND_LOOPBACK = (
     "Every computer that can reach this one can look at all that it holds there, unencrypted."
 )
 
-# Enough for a large class, and patient: all learners share one network, or one computer
+# Enough for a large class, with patience: all learners share one network, or one computer
 LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit status: 0, or 2 if the user has to change something."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
     # needed where a shell has started us in the background: it lets us ignore SIGINT
@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m magician", description="How to connect an AI algorithm to a PACS."
     )
@@ -162,7 +163,7 @@ def serve(options: argparse.Namespace) -> None:
         else None,
     )
     try:
-        with pacs, _web_page(pacs, options) as page:
+        with pacs, _make_page(pacs, options) as page:
             _print_addresses(pacs, page, options)
             _add_studies(pacs, studies)
             wait_for_interrupt()
@@ -170,12 +171,12 @@ def serve(options: argparse.Namespace) -> None:
         _print("", f"Stopped. {_fate_of_files(options)}")
 
 
-def _web_page(
+def _make_page(
     pacs: PracticePacs, options: argparse.Namespace
 ) -> AbstractContextManager[WebPage | None]:
-    return (
-        nullcontext() if options.web is None else WebPage(pacs, host=options.host, port=options.web)
-    )
+    if options.web is None:
+        return nullcontext()
+    return WebPage(pacs, host=options.host, port=options.web)
 
 
 def wait_for_interrupt() -> None:
@@ -194,7 +195,7 @@ def _check_titles(options: argparse.Namespace) -> None:
 
 
 def _check_exposure(options: argparse.Namespace) -> None:
-    """Refuse to be reached from other computers by accident."""
+    """Raise `MagicianError` if other computers could reach the PACS by accident."""
     if is_loopback(options.host):
         if options.beyond_loopback:
             raise MagicianError(

@@ -29,7 +29,7 @@ from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 
 @dataclass(frozen=True)
 class _Running:
-    """What there is of a practice PACS only while it listens."""
+    """The parts of a practice PACS that exist only while it listens."""
 
     archive: Archive
     server: ThreadedAssociationServer
@@ -149,7 +149,7 @@ class PracticePacs:
 
     @property
     def beyond_loopback(self) -> bool:
-        """Whether other computers may reach it; then all that it holds says
+        """Whether other computers may reach it. If so, all objects that it holds say
         PatientIdentityRemoved=YES.
         """
         return not may_hold_identified(self._host)
@@ -173,7 +173,7 @@ class PracticePacs:
         return self.archive.held(level, **unique_keys)
 
     def when_stopped(self, call: Callable[[], None]) -> None:
-        """Call this once when the PACS stops, before its files are gone; for what shows them."""
+        """Let the PACS call a function when it stops, once, before its files are gone."""
         self._calls_when_stopped.append(call)
 
     def know(self, node: Node) -> None:

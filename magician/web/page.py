@@ -29,7 +29,7 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class _Running:
-    """What there is of a page only while it listens."""
+    """The parts of a page that exist only while it listens."""
 
     server: BaseWSGIServer
     thread: threading.Thread
@@ -88,8 +88,8 @@ class WebPage:
                 max_request_body_size=1024,
                 channel_timeout=60,
             )
-            # It would warn when requests have to wait, and when they are given up at the end;
-            # neither is a fault
+            # it warns when requests have to wait, and when it drops them at the end: neither is a
+            # fault
             logging.getLogger("waitress").setLevel(logging.ERROR)
             thread = threading.Thread(
                 target=server.run, name=f"Web page of {ae_title}", daemon=True
@@ -104,7 +104,7 @@ class WebPage:
         running, self._running = self._running, None
         if running is not None:
             server = running.server
-            # before the rest: a thread at work wakes the server when it is done
+            # first of all, because a thread that has finished its work wakes the server
             server.task_dispatcher.shutdown()
             server.trigger.pull_trigger(lambda: _close(server))
             running.thread.join()
@@ -196,9 +196,7 @@ def serve(pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> WebP
 
 
 def _close(server: BaseWSGIServer) -> None:
-    """Close a server and its connections; in its own thread, which ends when nothing is left to
-    wait for.
-    """
+    """Close a server and its connections, in the server's own thread, which ends after that."""
     for channel in list(server.active_channels.values()):
         channel.handle_close()
     server.close()

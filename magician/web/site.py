@@ -219,6 +219,6 @@ def _html_response(page: str, status: int = 200) -> Response:
 
 
 def _error_response(error: HTTPException) -> Response:
-    response = error.get_response()  # has the headers of its status: Allow, for one
+    response = error.get_response()  # it has the headers of its status, such as Allow
     response.set_data(pages.show_error(f"{error.code} {error.name}", error.description))
     return response

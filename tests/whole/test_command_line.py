@@ -63,7 +63,7 @@ class Served:
         return Node.parse(re.search(r'PACS = "(.*)"', self.printed)[1])
 
     def stop(self, how=signal.SIGINT):
-        """Returns the exit status and what was printed last; `log` then holds what went to stderr."""
+        """Stop it; returns the exit status and its last output. `log` then holds its stderr."""
         self.process.send_signal(how)
         try:
             last, self.log = self.process.communicate(timeout=60)
@@ -208,7 +208,10 @@ def test_notebooks_that_are_allowed_as_they_are_need_no_other_line():
 def certificate(tmp_path):
     """A certificate that names this computer and has signed itself, and its key."""
     certificate, key = tmp_path / "class.pem", tmp_path / "class.key"
-    command = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=class -keyout {key} -out {certificate}"
+    command = (
+        f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=class "
+        f"-keyout {key} -out {certificate}"
+    )
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(
         [require_program("openssl"), *command.split(), *names],
@@ -260,7 +263,7 @@ def test_a_class_looks_into_it_with_a_browser(small_series):
         urllib.request.urlopen(url, timeout=20)
 
 
-# --------------------------------------------------------------------------------------- what has to be changed
+# What has to be changed
 
 
 def refused(*arguments):
@@ -322,7 +325,7 @@ def test_the_folder_belongs_to_somebody_else(tmp_path, monkeypatch):
 
     # root may write anywhere
     monkeypatch.setattr(command_line.tempfile, "TemporaryFile", nobody_writes_here)
-    options = command_line._parser().parse_args(["pacs", "--folder", str(tmp_path)])
+    options = command_line.make_parser().parse_args(["pacs", "--folder", str(tmp_path)])
     with pytest.raises(
         MagicianError, match=r"can't be written to \(Permission denied\): choose another --folder"
     ):
@@ -388,7 +391,7 @@ def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
         "--web",
         "0",
     ]
-    command_line.serve(command_line._parser().parse_args(options))
+    command_line.serve(command_line.make_parser().parse_args(options))
     printed = capsys.readouterr().out
     assert "Every computer that can reach this one can call this PACS" in printed
     assert (
@@ -398,7 +401,7 @@ def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
     assert "Nothing is encrypted" in printed
 
 
-# ----------------------------------------------------------------------------------------------- who gets which
+# Who gets which study
 
 
 def test_names_come_from_a_file_as_editors_write_it(tmp_path):
