@@ -669,3 +669,19 @@ def test_import_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "set()"
+
+
+def test_ct_is_read_and_rendered_where_pynetdicom_is_missing(small_folder):
+    code = (
+        "import sys\n"
+        "sys.modules['pynetdicom'] = None\n"  # an import of it now fails
+        "from magician.ct.volume import read_series\n"
+        "import magician.segmentation.lungs\n"
+        "from magician.rendering.slice_renderer import SliceRenderer\n"
+        "volume = read_series(sys.argv[1])\n"
+        "print(SliceRenderer(volume, None).draw('axial', (0, 0, 0), 40, 400).size)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code, small_folder], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "(72, 64)"
