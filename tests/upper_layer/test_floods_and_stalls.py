@@ -272,7 +272,7 @@ def test_a_stop_does_not_wait_for_a_caller_that_is_silent_in_the_handshake(tmp_p
     with nothing_leaks():
         receiver.__enter__()
         with socket.create_connection((receiver.node.host, receiver.node.port)):
-            assert eventually(lambda: receiver._server._shaking_hands)
+            assert eventually(lambda: receiver._server._pending_connections)
             stopping = threading.Thread(target=receiver.__exit__, args=[None, None, None])
             stopping.start()
             stopping.join(60)
