@@ -144,7 +144,7 @@ def _describe_peer(services: list[str], kinds: list[str]) -> str:
 
 
 def _check_retrieve_services(services: list[str], node: Node) -> Iterator[Row]:
-    """Say which retrieve services are offered. A missing one is a fault only where both are."""
+    """Say which retrieve services are offered. It is a fault only if both are missing."""
     can_be_asked = "C-FIND" in services
     if "C-GET" in services:
         yield Row("C-GET", OK, "offered")
