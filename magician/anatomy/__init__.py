@@ -1,4 +1,6 @@
-"""Anatomy: the computed chest behind the teaching study, one organ or tissue a file.
+"""Anatomy: the computed chest behind the teaching study, organ by organ, and the scanner.
 
-It turns a seed into Hounsfield units and a truth mask, and knows nothing of DICOM.
+`chest` puts a patient together. `section` holds one slice while it is drawn, `shapes` the tools that
+draw. Organs are in `wall`, `bones`, `spine`, `mediastinum`, `abdomen`, `lungs` and `trees`;
+`scanner` adds the table, the kernel and the noise.
 """

@@ -1,6 +1,4 @@
-"""The diaphragm and what lies under it in the teaching phantom: liver, spleen, stomach, colon,
-kidneys.
-"""
+"""The abdomen of the teaching phantom: diaphragm, liver, spleen, stomach, colon and kidneys."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from magician.anatomy.shapes import (
 from magician.anatomy.spine import Spine
 
 # How low the lungs reach at the wall (z, mm), by angle from the back to the front in steps of 0.01.
-_RECESS = np.float32(
+RECESS = np.float32(
     np.interp(np.arange(0, 3.2, 0.01), [0, 0.5, 1.2, 2, 2.6, 3.14], [26, 18, 30, 48, 66, 78])
 )
 
 
-def diaphragm(build: Build, s: Section) -> np.ndarray:
-    """Height z of the diaphragm over every pixel of a slice (mm)."""
+def diaphragm_height(build: Build, s: Section) -> np.ndarray:
+    """Compute the height z of the diaphragm over every pixel of a slice (mm)."""
     grid = s.grid
-    base = _RECESS[(s.around * 100).astype(np.int32)]
+    base = RECESS[(s.around * 100).astype(np.int32)]
     right, left = build.dome
     saddle = 87 - 0.05 * grid.x  # between the domes, falling to the left
     top = saddle + (right - saddle) * bump(grid.x, -72, 56) + (left - saddle) * bump(grid.x, 74, 44)
@@ -48,7 +46,8 @@ class Abdomen:
         self._liver_hu, self._spleen_hu = (100.0, 115.0) if build.contrast else (60.0, 50.0)
         # fmt: off
         self._liver_shapes = [
-            Ellipsoid((-68, -6, 42), (74, 92, 74)), Ellipsoid((10, -46, 60), (72, 42, 36), (1, -0.1, 0.25)),
+            Ellipsoid((-68, -6, 42), (74, 92, 74)),
+            Ellipsoid((10, -46, 60), (72, 42, 36), (1, -0.1, 0.25)),
         ]
         self._liver_veins = [
             Tube((-22, -2, 86, 5), (-50, 2, 78, 4), (-86, 6, 60, 2.5)),
@@ -58,11 +57,17 @@ class Abdomen:
             Tube((-38, -16, 34, 5), (-56, -40, 40, 3.5), (-70, -58, 40, 2)),
         ]
         self._stomach = [
-            Ellipsoid((62, 8, 66), (46, 54, 36)), Ellipsoid((50, -30, 34), (36, 38, 42), (1, -0.3, -0.3)),
+            Ellipsoid((62, 8, 66), (46, 54, 36)),
+            Ellipsoid((50, -30, 34), (36, 38, 42), (1, -0.3, -0.3)),
         ]
         self._spleen = Ellipsoid((104, 40, 54), (32, 56, 44), (0.8, -0.6, 0))
-        self._kidneys = [Ellipsoid((46, 46, -2), (24, 26, 34)), Ellipsoid((-48, 44, -14), (24, 26, 34))]
-        self._colon = Tube((110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15))
+        self._kidneys = [
+            Ellipsoid((46, 46, -2), (24, 26, 34)),
+            Ellipsoid((-48, 44, -14), (24, 26, 34)),
+        ]
+        self._colon = Tube(
+            (110, -18, 10, 15), (98, -36, 44, 17), (72, -58, 40, 16), (40, -72, 12, 15),
+        )
         crus = [(13, 4, -10, 5), (13, 8, 30, 4.5), (13, 14, 60, 4), (10, 22, 78, 3)]
         # fmt: on
         self._crura = [
@@ -71,7 +76,7 @@ class Abdomen:
         ]
 
     def draw(self, s: Section, height: np.ndarray) -> None:
-        """Draw what lies under the diaphragm."""
+        """Draw what lies under the diaphragm; ``height`` is the diaphragm's z over every pixel (mm)."""
         below = height - s.grid.z
         if float(below.max()) < -2:
             return
@@ -89,7 +94,7 @@ class Abdomen:
             if found:
                 box, distance = found
                 paint(s.hu[box], soft(np.maximum(distance + 2 * s.coarse[box], under[box])), value)
-        self._draw_hollow(s, inside)
+        self._draw_stomach_and_colon(s, inside)
         for crus in self._crura:
             paint_shape(s.hu, crus.distance(s.grid), MUSCLE)
 
@@ -116,10 +121,8 @@ class Abdomen:
                     135.0 if self.build.contrast else 40.0,
                 )
 
-    def _draw_hollow(self, s: Section, inside: np.ndarray) -> None:
-        """Stomach and colon: a wall, food or stool, and gas, which rises to the front of a lying
-        patient.
-        """
+    def _draw_stomach_and_colon(self, s: Section, inside: np.ndarray) -> None:
+        """Draw a wall, food or stool, and gas, which rises to the front of a lying patient."""
         stomach = np.full(s.hu.shape, np.float32(60))
         for shape in self._stomach:
             unite(stomach, shape.distance(s.grid, 26), 26)

@@ -1,4 +1,4 @@
-"""Ribs, breastbone, shoulder blades and collar bones of the teaching phantom."""
+"""The bones of the teaching phantom: ribs, breastbone, shoulder blades, collar bones, arms."""
 
 from __future__ import annotations
 
@@ -12,37 +12,23 @@ MARROW, CORTEX, CARTILAGE = 190.0, 850.0, 105.0  # HU
 
 
 class Skeleton:
-    """The bones of one patient, but for the spine."""
+    """The bones of one patient, without the spine."""
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self._girdle = self._shoulder_girdle()
+        self._girdle = self._shape_shoulder_girdle()
 
-    def _shoulder_girdle(self) -> list[Tube]:
+    def _shape_shoulder_girdle(self) -> list[Tube]:
         # (x, y, z, radius) along collar bone, spine and outer border of the shoulder blade,
-        # coracoid, humerus fmt: off
+        # coracoid, humerus
+        # fmt: off
         bones = (
-            [
-                (20, -62, 236, 8),
-                (36, -62, 242, 6.5),
-                (70, -52, 252, 5.5),
-                (105, -26, 264, 5.5),
-                (140, 2, 277, 7),
-            ],
-            [
-                (66, 96, 204, 3),
-                (92, 93, 222, 4.5),
-                (120, 78, 240, 5.5),
-                (148, 50, 262, 7),
-                (152, 26, 275, 7),
-            ],
-            [
-                (104, 64, 136, 3),
-                (113, 58, 170, 3.5),
-                (119, 50, 205, 5.5),
-                (127, 38, 232, 9),
-                (138, 24, 250, 14),
-            ],
+            [(20, -62, 236, 8), (36, -62, 242, 6.5), (70, -52, 252, 5.5), (105, -26, 264, 5.5),
+             (140, 2, 277, 7)],
+            [(66, 96, 204, 3), (92, 93, 222, 4.5), (120, 78, 240, 5.5), (148, 50, 262, 7),
+             (152, 26, 275, 7)],
+            [(104, 64, 136, 3), (113, 58, 170, 3.5), (119, 50, 205, 5.5), (127, 38, 232, 9),
+             (138, 24, 250, 14)],
             [(130, 18, 254, 7), (122, -2, 262, 6), (118, -20, 258, 5)],
             [(162, 4, 262, 22), (168, 2, 270, 23), (176, -4, 300, 14)],
         )
@@ -56,16 +42,16 @@ class Skeleton:
 
     def draw(self, s: Section) -> None:
         """Draw the bones around the cavity of the chest."""
-        self._scapulae(s)
-        self._scapular_spines(s)
+        self._draw_shoulder_blades(s)
+        self._draw_scapular_spines(s)
         for bone in self._girdle:
             found = bone.distance(s.grid)
             paint_shape(s.hu, found, CORTEX)
             paint_shape(s.hu, found, MARROW - 50, grow=-1.8)
-        self._ribs(s)
-        self._sternum(s)
+        self._draw_ribs(s)
+        self._draw_sternum(s)
 
-    def _scapulae(self, s: Section) -> None:
+    def _draw_shoulder_blades(self, s: Section) -> None:
         z = s.grid.z
         if not 118 < z < 252:
             return
@@ -81,10 +67,8 @@ class Skeleton:
         paint(blade.hu, soft(plate), 700.0)
         s.hu[mask] = blade.hu
 
-    def _scapular_spines(self, s: Section) -> None:
-        """The ridges on the shoulder blades: plates that stand on them and carry the tubes of
-        `_shoulder_girdle`.
-        """
+    def _draw_scapular_spines(self, s: Section) -> None:
+        """Draw the ridges on the shoulder blades: plates under tubes of `_shape_shoulder_girdle`."""
         z, w, d = s.grid.z, self.build.width, self.build.depth
         keys = [204, 218, 234, 249]
         if not keys[0] < z < keys[-1]:
@@ -103,7 +87,7 @@ class Skeleton:
             paint(s.hu[box], soft(plate), 650.0)
             paint(s.hu[box], soft(plate + 1.6), MARROW)
 
-    def _ribs(self, s: Section) -> None:
+    def _draw_ribs(self, s: Section) -> None:
         z = s.grid.z
         near = (s.rho > -2) & (s.rho < 13)
         around, rho, x = s.around[near], s.rho[near], s.grid.x[near]
@@ -146,7 +130,7 @@ class Skeleton:
         )
         s.hu[near] = values
 
-    def _sternum(self, s: Section) -> None:
+    def _draw_sternum(self, s: Section) -> None:
         z = s.grid.z
         if not 74 < z < 242:
             return

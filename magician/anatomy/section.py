@@ -1,4 +1,4 @@
-"""One patient's build, and one slice while it is being drawn."""
+"""The build of one patient, and one slice while it is drawn."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ class Build:
 
 @dataclass
 class Section:
-    """One slice of one patient while it is being drawn; all arrays have the shape of ``hu``.
+    """One slice of one patient while it is drawn; all arrays have the shape of ``hu``.
 
-    ``around`` is the angle from the back (0) to the breastbone (pi);
-    ``skin``, ``muscle`` and ``rho`` are distances (mm) to the skin, to the surface of the muscles
-    and to the cavity of the chest, negative inside; ``edge`` is the thickness of the cavity's
-    blurred edge. ``fine``, ``coarse`` and ``cleft`` are random textures, standard deviation about
-    1.
+    ``around`` is the angle from the back (0) to the breastbone (pi). ``skin``, ``muscle`` and
+    ``rho`` are distances (mm) to the skin, to the surface of the muscles and to the cavity of the
+    chest, negative inside. ``edge`` is the thickness of the cavity's blurred edge. ``fine``,
+    ``coarse`` and ``cleft`` are random textures, standard deviation about 1.
     """
 
     index: int
@@ -49,8 +48,9 @@ class Section:
     edge: float
 
     def crop(self, box: Box | np.ndarray) -> Section:
-        """A part of the slice. Drawing into a box draws into the whole; pixels picked by a mask are
-        copies.
+        """Take a part of the slice.
+
+        What is drawn into a box is drawn into the whole. Pixels that a mask picks are copies.
         """
         grid = Grid(self.grid.x[box], self.grid.y[box], self.grid.z)
         parts = {

@@ -1,4 +1,4 @@
-"""Tools to draw anatomy slice by slice: signed distances, soft edges, smooth random fields.
+"""The shapes of anatomy, drawn slice by slice: signed distances, soft edges, random fields.
 
 All lengths are in mm. A signed distance is negative inside. Axes: x grows to the patient's left, y
 to the back, z to the head; a slice is a 2-D array (rows, columns) of float32 with ``x`` along
@@ -33,14 +33,14 @@ def paint(hu: np.ndarray, share: np.ndarray, value: float | np.ndarray) -> None:
 
 
 def paint_shape(hu: np.ndarray, found: Found, value: float, *, grow: float = 0.0) -> None:
-    """Paint a shape that `Tube.distance` or `Ellipsoid.distance` found, made larger by ``grow`` mm."""
+    """Paint a shape that `Tube.distance` or `Ellipsoid.distance` found, ``grow`` mm larger."""
     if found is not None:
         box, distance = found
         paint(hu[box], soft(distance - grow), value)
 
 
 def smooth_minimum(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
-    """Union of two shapes whose crease is filled with a fillet of about ``radius`` mm."""
+    """Unite two shapes, and fill their crease with a fillet of about ``radius`` mm."""
     h = np.abs(a - b)
     np.subtract(radius, h, out=h)
     np.maximum(h, 0.0, out=h)
@@ -51,7 +51,7 @@ def smooth_minimum(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
 
 
 def unite(total: np.ndarray, found: Found, radius: float, *, grow: float = 0.0) -> None:
-    """Add a found shape to the signed distance ``total``, in place, with fillets of ``radius`` mm."""
+    """Add a found shape to the signed distance ``total``, in place; fillets have ``radius`` mm."""
     if found is not None:
         box, distance = found
         total[box] = smooth_minimum(total[box], distance - grow, radius)
@@ -72,7 +72,7 @@ def _interpolator(keys: tuple, values: tuple):
 
 
 def bump(t: np.ndarray | float, centre: float, width: float) -> np.ndarray:
-    """A Gaussian of height 1."""
+    """Compute a Gaussian of height 1."""
     return np.exp(-(((t - centre) / width) ** 2))
 
 
@@ -91,9 +91,7 @@ def double(half: np.ndarray) -> np.ndarray:
 
 
 class Grid:
-    """Coordinates of one slice: ``x``, ``y`` are arrays (rows, columns) and ``z`` a number, all in
-    mm.
-    """
+    """Coordinates of one slice in mm: ``x`` and ``y`` are arrays (rows, columns), ``z`` a number."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, z: float) -> None:
         self.x, self.y, self.z = x, y, z
@@ -104,8 +102,9 @@ class Grid:
         return self.x.min(axis=0), self.x.max(axis=0), self.y.min(axis=1), self.y.max(axis=1)
 
     def window(self, x0: float, x1: float, y0: float, y1: float) -> Box | None:
-        """The smallest box (rows, columns) that holds x0..x1 and y0..y1, or None if that is not on
-        the slice.
+        """Find the smallest box (rows, columns) that holds x0..x1 and y0..y1.
+
+        None if no part of that is on the slice.
         """
         left, right, front, back = self._ranges
         columns = np.flatnonzero((right >= x0) & (left <= x1))
@@ -116,8 +115,9 @@ class Grid:
 
 
 class Field:
-    """A smooth random field in space, mean 0 and standard deviation about 1 (cubic B-splines on
-    random nodes).
+    """A smooth random field in space: cubic B-splines on random nodes.
+
+    Its mean is 0, its standard deviation about 1.
     """
 
     def __init__(
@@ -128,8 +128,9 @@ class Field:
         y: np.ndarray,
         x: np.ndarray,
     ) -> None:
-        """``z``, ``y``, ``x``: positions of slices, rows, columns; ``spacing_mm`` of the nodes:
-        same order.
+        """``z``, ``y``, ``x``: positions of slices, rows, columns; ``spacing_mm``: of the nodes.
+
+        Spacings have the same order: between slices, rows, columns.
         """
         self._low = np.array([z[0], y[0], x[0]], float)
         self._spacing = np.asarray(spacing_mm, float)
@@ -149,13 +150,13 @@ class Field:
         return csr_array(weights.astype(np.float32))
 
     def plane(self, index: int) -> np.ndarray:
-        """The field on slice ``index``, shape (rows, columns)."""
-        # Sparse products: dense ones would start BLAS threads, which costs more than it gains on a
-        # busy machine.
+        """Compute the field on slice ``index``, shape (rows, columns)."""
+        # Sparse products: dense ones would start BLAS threads, which cost more than they gain on
+        # a busy machine.
         return self._rows @ np.ascontiguousarray((self._columns @ self._slices[index].T).T)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """The field at points, shape (n, 3) with axes (x, y, z)."""
+        """Compute the field at points, shape (n, 3) with axes (x, y, z)."""
         from scipy import ndimage
 
         place = (points[:, ::-1] - self._low) / self._spacing + 1.0
@@ -168,7 +169,7 @@ class Tube:
     """A vessel, an airway or a bone: a curve through points, round, of varying radius."""
 
     def __init__(self, *points: tuple[float, float, float, float]) -> None:
-        """``points``: (x, y, z, radius) each."""
+        """``points``: (x, y, z, radius) of each."""
         keys = np.asarray(points, np.float64)
         length = np.concatenate(
             [[0.0], np.cumsum(np.linalg.norm(np.diff(keys[:, :3], axis=0), axis=1))]
@@ -184,7 +185,7 @@ class Tube:
         self._low, self._high = float((heights - radii).min()), float((heights + radii).max())
 
     def distance(self, grid: Grid, margin: float = 2.0) -> Found:
-        """Signed distance in a box that holds all that is nearer than ``margin``."""
+        """Measure the signed distance, in a box that holds all that is nearer than ``margin``."""
         if not self._low - margin < grid.z < self._high + margin:
             return None
         height = np.abs(self._samples[:, 2] - grid.z)
@@ -210,8 +211,9 @@ class Tube:
 
     @staticmethod
     def _nearest(samples: np.ndarray, height: np.ndarray, margin: float) -> np.ndarray:
-        """Leave out the balls that are hidden behind the one nearest to the slice: most, where a
-        tube is upright.
+        """Leave out balls that are hidden behind the ball nearest to the slice.
+
+        Where a tube is upright, these are most of its balls.
         """
         first = samples[height.argmin()]
         aside = np.linalg.norm(samples[:, :2] - first[:2], axis=1) + np.abs(
@@ -222,7 +224,7 @@ class Tube:
 
 
 class Ellipsoid:
-    """A rotated ellipsoid; ``axis`` is where its first radius points."""
+    """A rotated ellipsoid; ``axis`` is the direction of its first radius."""
 
     def __init__(self, centre: tuple, radii: tuple, axis: tuple = (1.0, 0.0, 0.0)) -> None:
         first = np.asarray(axis, np.float64) / np.linalg.norm(axis)
@@ -233,7 +235,7 @@ class Ellipsoid:
         self._reach = np.sqrt(((self._turn * self._radii[:, None]) ** 2).sum(axis=0))
 
     def distance(self, grid: Grid, margin: float = 2.0) -> Found:
-        """As `Tube.distance`."""
+        """Measure the signed distance, as `Tube.distance` does."""
         reach = self._reach + margin
         if abs(grid.z - self._centre[2]) > reach[2]:
             return None

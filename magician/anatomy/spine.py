@@ -1,6 +1,4 @@
-"""The spine of the teaching phantom: vertebrae that follow the curve of the back, discs, and the
-canal.
-"""
+"""The spine of the teaching phantom: vertebrae along the curve of the back, discs and the canal."""
 
 from __future__ import annotations
 
@@ -15,19 +13,20 @@ from magician.anatomy.shapes import Grid, curve, paint, soft
 # L2.
 HEADS_Z = [288, 274, 258, 240, 221, 202, 183, 163, 142, 121, 99, 76, 51, 26, 0, -28]
 # Per vertebra: how far its spinous process falls for every mm that it goes back, and how far back
-# it ends (mm behind the middle of the canal, of an average spine): steep like roof tiles in the
-# middle of the chest, level below it.
-_FALL = [0.3, 0.35, 0.5, 0.8, 1.0, 1.2, 1.4, 1.5, 1.5, 1.4, 1.2, 0.8, 0.45, 0.25, 0.15, 0.15]
-_SPINOUS = [28, 33, 34, 32, 30, 28, 27, 26, 26, 26, 26, 26, 27, 28, 30, 31]
+# it ends (mm behind the middle of the canal, of an average spine). The processes are steep like
+# roof tiles in the middle of the chest, and level below it.
+FALL = [0.3, 0.35, 0.5, 0.8, 1.0, 1.2, 1.4, 1.5, 1.5, 1.4, 1.2, 0.8, 0.45, 0.25, 0.15, 0.15]
+SPINOUS = [28, 33, 34, 32, 30, 28, 27, 26, 26, 26, 26, 26, 27, 28, 30, 31]
 # how far its ends are from the mid-line
-_TRANSVERSE = [25, 28, 36, 36, 35, 35, 35, 35, 34, 33, 31, 28, 24, 22, 32, 36]
-_THICK = 0.6  # a slice is thicker than a pixel is wide, so edges that it cuts flat are softer
+TRANSVERSE = [25, 28, 36, 36, 35, 35, 35, 35, 34, 33, 31, 28, 24, 22, 32, 36]
+FLATNESS = 0.6  # a slice is thicker than a pixel is wide, so edges that it cuts flat are softer
 
 
 @dataclass(frozen=True)
 class _Vertebra:
-    """One vertebra; lengths in mm. It is tilted so that its plates stand across the curve of the
-    spine.
+    """One vertebra; lengths in mm.
+
+    It is tilted, so that its plates stand across the curve of the spine.
     """
 
     y: float
@@ -44,30 +43,31 @@ class _Vertebra:
         return 15 * self.size + 7.5
 
     def axes(self, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where pixels lie seen from the middle of the body: to a side, backwards, and upwards
-        along the spine.
+        """Measure where pixels lie, from the middle of the body: aside, backwards, and upwards.
+
+        Upwards is along the spine.
         """
         length = float(np.hypot(1, self.tilt))
         dy, dz = grid.y - self.y, grid.z - self.z
         return np.abs(grid.x), (dy - self.tilt * dz) / length, (dz + self.tilt * dy) / length
 
     def body(self, side: np.ndarray, back: np.ndarray, up: np.ndarray) -> np.ndarray:
-        """Signed distance to the body: a short column with a waist, and a plate at each end."""
+        """Measure the signed distance to the body: a column with a waist and a plate at each end."""
         wide, deep = 17.5 * self.size, 15.5 * self.size
         waist = 1 - 0.09 * np.cos(np.clip(up * (2 * np.pi / self.height), -np.pi, np.pi))
         column = (np.sqrt((side / wide) ** 2 + (back / deep) ** 2 + 1e-6) - waist) * deep
-        return np.maximum(column, (np.abs(up) - 0.5 * self.height + 2.4) * _THICK)
+        return np.maximum(column, (np.abs(up) - 0.5 * self.height + 2.4) * FLATNESS)
 
     def arch(self, side: np.ndarray, back: np.ndarray, up: np.ndarray) -> np.ndarray:
-        """Signed distance to pedicles, laminae, joints, transverse and spinous processes."""
+        """Measure the signed distance to pedicles, laminae, joints and all processes."""
         back = back - self.canal
         up = up * (21 / self.height)  # as if in the middle of the chest
         ring = np.abs(np.sqrt(side**2 + (back * 0.9) ** 2) - 12.0) - 2.4
         pedicle = np.maximum(
-            np.maximum(ring, (np.abs(up - 4) - 5) * _THICK), np.maximum(6 - side, back - 4)
+            np.maximum(ring, (np.abs(up - 4) - 5) * FLATNESS), np.maximum(6 - side, back - 4)
         )
         lamina = np.maximum(
-            np.maximum(ring, 1 - back), (np.abs(up + 1 + 0.5 * (back - 4)) - 7.5) * _THICK
+            np.maximum(ring, 1 - back), (np.abs(up + 1 + 0.5 * (back - 4)) - 7.5) * FLATNESS
         )
         joint = np.sqrt((side - 12) ** 2 + (back - 5) ** 2 + (0.42 * up) ** 2) - 4.4
         reach = np.clip((side - 12) / (self.transverse - 16), 0, 1)
@@ -82,11 +82,11 @@ class _Vertebra:
         )
 
     def _spinous_process(self, side: np.ndarray, back: np.ndarray, up: np.ndarray) -> np.ndarray:
-        """A blade that goes back and down from the laminae, with a thicker tip."""
+        """Measure the distance to a blade, back and down from the laminae, with a thicker tip."""
         along = np.clip((back - 9) / (self.spinous - 9), 0, 1)
         middle = -3 - self.fall * (back - 9)
         half = 8.5 - 3.0 * along
-        blade = (np.abs(up - middle) - half) / np.hypot(1, 0.6 * self.fall) * _THICK
+        blade = (np.abs(up - middle) - half) / np.hypot(1, 0.6 * self.fall) * FLATNESS
         width = 2.7 - 0.9 * along + 1.6 * np.clip(5 * along - 4, 0, 1)
         return np.maximum(
             np.maximum(blade, side - width), np.maximum(9 - back, back - self.spinous)
@@ -100,13 +100,13 @@ class Spine:
         self.build = build
         edges = [*HEADS_Z, -57]
         self._vertebrae = [
-            self._vertebra((top + bottom) / 2, top - bottom, *shape)
+            self._shape_vertebra((top + bottom) / 2, top - bottom, *shape)
             for top, bottom, *shape in zip(
-                edges, edges[1:], _FALL, _SPINOUS, _TRANSVERSE, strict=False
+                edges, edges[1:], FALL, SPINOUS, TRANSVERSE, strict=False
             )
         ]
 
-    def _vertebra(
+    def _shape_vertebra(
         self, z: float, height: float, fall: float, spinous: float, transverse: float
     ) -> _Vertebra:
         size = self._size(z)
@@ -115,15 +115,16 @@ class Spine:
         )
 
     def y(self, z: float) -> float:
-        """Where the middle of the vertebral bodies lies: the curve of the back, leaning forward to
-        the neck.
+        """Give the y of the middle of the vertebral bodies, along the curve of the back.
+
+        The curve leans forward to the neck.
         """
         return self.build.depth * float(
             curve([-10, 60, 130, 190, 240, 285], [40, 49, 54, 51, 37, 12], z)
         )
 
     def front(self, z: float) -> float:
-        """Where the front of the vertebral bodies lies."""
+        """Give the y of the front of the vertebral bodies."""
         return self.y(z) - 15.5
 
     def _tilt(self, z: float) -> float:
@@ -133,9 +134,7 @@ class Spine:
         return float(curve([0, 140, 280], [1.24, 1.1, 0.9], z)) * self.build.width
 
     def draw(self, s: Section) -> None:
-        """Draw the vertebrae that a slice cuts, the disc between their bodies and the canal behind
-        them.
-        """
+        """Draw the vertebrae that a slice cuts, the disc between their bodies, and the canal."""
         z, size, lean = s.grid.z, self._size(s.grid.z), float(np.hypot(1, self._tilt(s.grid.z)))
         y0 = self.y(z)
         canal_y = y0 + (15 * size + 7.5) * lean

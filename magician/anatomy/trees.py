@@ -1,4 +1,4 @@
-"""Branching trees of the teaching phantom's lungs: arteries, veins and bronchi."""
+"""The trees of the teaching phantom's lungs: arteries, veins and bronchi."""
 
 from __future__ import annotations
 
@@ -7,46 +7,47 @@ from dataclasses import dataclass
 import numpy as np
 
 # Where artery, bronchus and vein enter each lobe: (x, y, z) in mm, radius of the artery in mm.
-_HILA = {
+HILA = {
     "RUL": ((-54, -10, 184), (-46, -4, 181), (-52, -20, 164), 4.0),
     "RML": ((-50, -6, 142), (-54, -8, 132), (-48, -22, 158), 3.2),
     "RLL": ((-53, 14, 134), (-43, 28, 130), (-54, 22, 120), 5.0),
     "LUL": ((52, -4, 186), (57, 0, 171), (52, -18, 166), 4.3),
     "LLL": ((51, 28, 140), (49, 34, 137), (54, 24, 122), 5.0),
 }
-_INERTIA = 0.55  # how much of its stem's direction a branch keeps
+INERTIA = 0.55  # how much of its stem's direction a branch keeps
 
 
 @dataclass(frozen=True)
 class Tree:
     """A branching tree of n nodes.
 
-    ``parent`` indexes nodes (the root is its own), ``where`` is (n, 3) in mm, ``heading`` (n, 3)
-    the direction in which the branch arrives there, of length 1, and ``radius`` is in mm.
+    ``parent`` is the index of the node before (the root is its own), ``position`` is (n, 3) in mm,
+    and ``radius`` is in mm. ``heading`` (n, 3) is the direction in which the branch arrives, of
+    length 1.
     """
 
     parent: np.ndarray
-    where: np.ndarray
+    position: np.ndarray
     heading: np.ndarray
     radius: np.ndarray
 
 
-def grow(
+def grow_tree(
     rng: np.random.Generator,
     root: np.ndarray,
     ends: np.ndarray,
     root_radius: float,
     end_radius: float,
 ) -> Tree:
-    """Grow a tree from ``root`` to every one of ``ends`` (n, 3): divide the ends again and again,
-    as lungs do.
+    """Grow a tree from ``root`` to all ``ends`` (n, 3): divide the ends again and again, as lungs
+    do.
 
-    A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law), p chosen to
-    fit the root.
+    A branch that feeds n ends has the radius ``end_radius * n ** p`` (Murray's law); p is chosen so
+    that the root has ``root_radius``.
     """
     power = np.log(root_radius / end_radius) / np.log(len(ends))
     heading = _unit(ends.mean(axis=0) - root)[None]
-    parents, wheres, headings, loads = (
+    parents, positions, headings, loads = (
         [np.array([0])],
         [root[None]],
         [heading],
@@ -58,10 +59,10 @@ def grow(
         count = np.bincount(group)
         ahead = _mean(points, group) - position
         length = np.linalg.norm(ahead, axis=1) + 1e-6
-        # Vessels turn slowly: a branch keeps some of the direction of its stem, all the way but to
-        # its end.
+        # Vessels turn slowly: a branch keeps some of the direction of its stem, but for the last
+        # part to its end.
         ahead = _unit(
-            ahead / length[:, None] + np.where(count > 1, _INERTIA, 0.0)[:, None] * heading
+            ahead / length[:, None] + np.where(count > 1, INERTIA, 0.0)[:, None] * heading
         )
         # Branch before the nearest end is passed, so that no branch has to run back.
         progress = ((points - position[group]) * ahead[group]).sum(axis=1)
@@ -72,7 +73,7 @@ def grow(
         jitter = rng.normal(0, 0.03, ahead.shape) * (length * (count > 1))[:, None]
         node = position + ahead * step[:, None] + jitter
         parents.append(above)
-        wheres.append(node)
+        positions.append(node)
         headings.append(ahead)
         loads.append(count)
         index = made + np.arange(len(count))
@@ -84,7 +85,9 @@ def grow(
         group, branch = _divide(rng, points, group, ahead)
         above, position, heading = index[branch], node[branch], ahead[branch]
     radius = end_radius * np.concatenate(loads) ** power
-    return Tree(np.concatenate(parents), np.concatenate(wheres), np.concatenate(headings), radius)
+    return Tree(
+        np.concatenate(parents), np.concatenate(positions), np.concatenate(headings), radius
+    )
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -110,8 +113,7 @@ def _divide(rng, points, group, ahead):
     order = np.lexsort((along, group))
     rank = np.empty(len(points), int)
     rank[order] = np.arange(len(points)) - (np.cumsum(count) - count)[group[order]]
-    # Uneven parts: a stem goes on and gives off branches, rather than forking evenly again and
-    # again.
+    # Uneven parts: a stem goes on and gives off branches, and does not fork evenly all the time.
     uneven = rng.uniform(0.12, 0.5, size)
     uneven = np.where(rng.random(size) < 0.5, uneven, 1 - uneven)
     cut = np.clip(np.round(count * uneven), 1, np.maximum(count - 1, 1))
@@ -119,14 +121,15 @@ def _divide(rng, points, group, ahead):
     return new_group, used // 2
 
 
-def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) and radii (n) close together along all branches, bent so that branches leave
-    without a kink.
+def sample_branches(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Choose points (n, 3) and radii (n) close together along all branches.
+
+    Branches are bent, so that they leave their stems without a kink.
     """
     pick = np.flatnonzero(tree.radius >= smallest)
     pick = pick[pick > 0]
     parent = tree.parent[pick]
-    start, end = tree.where[parent], tree.where[pick]
+    start, end = tree.position[parent], tree.position[pick]
     length = np.linalg.norm(end - start, axis=1)
     leave, arrive = (tree.heading[node] * (0.33 * length)[:, None] for node in (parent, pick))
     steps = np.maximum((length / np.clip(tree.radius[pick] * 0.7, 0.9, 2)).astype(int), 2)
@@ -142,13 +145,12 @@ def sample(tree: Tree, smallest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     return points, radius
 
 
-def splat(
+def draw_balls(
     target: np.ndarray, points: np.ndarray, radius: np.ndarray, origin: np.ndarray, step: np.ndarray
 ) -> None:
     """Draw balls into ``target`` (uint8, axes z, y, x; 255 is full), keeping the larger value.
 
-    ``origin`` and ``step`` are (x, y, z) of the first voxel centre and of the voxel distance, in
-    mm.
+    ``origin`` is (x, y, z) of the first voxel centre, ``step`` the distance of voxels, both in mm.
     """
     flat = target.reshape(-1)
     shape = np.array(target.shape[::-1])
@@ -182,22 +184,21 @@ def splat(
 
 
 class LungTree:
-    """Arteries, veins and bronchi of both lungs, each as a list of (points (n, 3), radii (n)) in
-    mm.
-    """
+    """Vessels and bronchi of both lungs, each a list of (points (n, 3), radii (n)) in mm."""
 
-    def __init__(self, rng: np.random.Generator, ends: dict[str, np.ndarray], to_world) -> None:
-        """``ends``: points (n, 3) per lobe, mm; ``to_world`` says where points of the average chest
-        lie.
+    def __init__(self, rng: np.random.Generator, ends: dict[str, np.ndarray], to_patient) -> None:
+        """``ends``: points (n, 3) per lobe, mm.
+
+        ``to_patient`` turns points of the average chest into those of the patient.
         """
         self.vessels, self.walls, self.lumens, self.fine_lumens = [], [], [], []
         for lobe, points in ends.items():
-            artery, bronchus, vein, radius = _HILA[lobe]
-            roots = to_world(np.array([artery, bronchus, vein], float))
+            artery, bronchus, vein, radius = HILA[lobe]
+            roots = to_patient(np.array([artery, bronchus, vein], float))
             half = len(points) * 5 // 9
-            arteries = grow(rng, roots[0], points[:half], radius, 0.44)
-            veins = grow(rng, roots[2], points[half:], radius * 0.95, 0.44)
-            self.vessels += [sample(arteries), sample(veins)]
+            arteries = grow_tree(rng, roots[0], points[:half], radius, 0.44)
+            veins = grow_tree(rng, roots[2], points[half:], radius * 0.95, 0.44)
+            self.vessels += [sample_branches(arteries), sample_branches(veins)]
             self._bronchi(rng, arteries, roots)
 
     def _bronchi(self, rng: np.random.Generator, arteries: Tree, roots: np.ndarray) -> None:
@@ -205,19 +206,17 @@ class LungTree:
         shift = roots[1] - roots[0]
         aside = shift / max(np.linalg.norm(shift), 1e-6) + rng.normal(0, 0.2, 3)
         aside /= np.linalg.norm(aside)
-        where = arteries.where + aside * (arteries.radius * 1.9 + 0.9)[:, None]
-        where[0] = roots[1]
-        tree = Tree(arteries.parent, where, arteries.heading, arteries.radius * 0.78)
-        points, radius = sample(tree, 0.95)
+        position = arteries.position + aside * (arteries.radius * 1.9 + 0.9)[:, None]
+        position[0] = roots[1]
+        tree = Tree(arteries.parent, position, arteries.heading, arteries.radius * 0.78)
+        points, radius = sample_branches(tree, 0.95)
         self.lumens.append((points, radius))
         self.walls.append((points, radius + np.clip(0.25 * radius, 0.5, 1.0)))
-        points, radius = sample(tree, 0.4)
+        points, radius = sample_branches(tree, 0.4)
         self.fine_lumens.append((points, 1.3 * radius))
 
     def keep_near(self, centre: np.ndarray, distance: float) -> None:
-        """Forget the finest bronchi far from ``centre``: air shows them only where the lung around
-        is dense.
-        """
+        """Forget the finest bronchi far from ``centre``: only dense lung shows the air in them."""
         near = [
             np.linalg.norm(points - centre, axis=1) < distance for points, _ in self.fine_lumens
         ]

@@ -1,4 +1,4 @@
-"""Body outline, skin, fat and muscles of the teaching phantom.
+"""The chest wall of the teaching phantom: body outline, skin, fat and muscles.
 
 The chest wall is drawn in polar coordinates around the middle of the chest: ``phi`` is 0 at the
 back, pi at the breastbone, negative on the patient's right. ``rho`` is the distance outwards from
@@ -29,7 +29,7 @@ APEX_Z = 264.0
 
 
 def superellipse(phi: np.ndarray, half_width, front, back, power: float) -> np.ndarray:
-    """Radius (slices, angles) of an egg-like outline whose half-axes are given per slice."""
+    """Compute the radius (slices, angles) of an egg-like outline, its half-axes given per slice."""
     s, c = np.abs(np.sin(phi)), np.cos(phi)
     half_depth = np.where(c < 0, front[:, None], back[:, None])
     return ((s / half_width[:, None]) ** power + (np.abs(c) / half_depth) ** power) ** (
@@ -38,16 +38,16 @@ def superellipse(phi: np.ndarray, half_width, front, back, power: float) -> np.n
 
 
 class ChestWall:
-    """Outlines of one patient for all slices, and the drawing of skin, fat and muscles."""
+    """The wall of one patient: outlines for all slices; draws skin, fat and muscles."""
 
     def __init__(self, build: Build, z: np.ndarray, fields: dict[str, Field]) -> None:
         self.build, self._fields = build, fields
         self._phi = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtype=np.float32)
-        self._cavity_outline(z)
-        self._body_outline(z)
-        self._shoulder_outline()
+        self._outline_cavity(z)
+        self._outline_body(z)
+        self._outline_shoulders()
 
-    def _cavity_outline(self, z: np.ndarray) -> None:
+    def _outline_cavity(self, z: np.ndarray) -> None:
         w, d = self.build.width, self.build.depth
         keys = [-10, 20, 60, 100, 140, 175, 200, 220, 235, 246, 254, 259, 263]
         cavity = superellipse(
@@ -65,7 +65,7 @@ class ChestWall:
         self._cavity_slope = (1 / np.sqrt(1 + turn**2)).astype(np.float32)
         self._cavity_edge = np.hypot(1.5, 2.6 * np.median(np.abs(rise), axis=1))
 
-    def _body_outline(self, z: np.ndarray) -> None:
+    def _outline_body(self, z: np.ndarray) -> None:
         build, around = self.build, np.abs(self._phi)
         w, d = build.width, build.depth
         keys = [-10, 60, 120, 160, 190, 215, 240, 260, 280]
@@ -98,7 +98,7 @@ class ChestWall:
         # Lying on the table flattens the back.
         self.table_y = float((self._skin * np.cos(self._phi)).max()) + CENTRE_Y - 5.0
 
-    def _shoulder_outline(self) -> None:
+    def _outline_shoulders(self) -> None:
         w, d = self.build.width, self.build.depth
         shoulder = [(98, 24, 208, 30), (128, 22, 242, 46), (158, 14, 270, 52), (190, 5, 300, 50)]
         armpit = [(134, 0, 172, 6), (125, -5, 196, 14), (114, -12, 222, 19), (103, -14, 248, 15)]
@@ -108,7 +108,7 @@ class ChestWall:
         )
 
     def back_y(self, x: np.ndarray) -> np.ndarray:
-        """Where the patient's back touches the mattress: a shallow trough."""
+        """Give the y at which the patient's back touches the mattress: a shallow trough."""
         return self.table_y - 0.0008 * x**2
 
     def section(self, index: int, grid: Grid, hu: np.ndarray) -> Section:
@@ -135,7 +135,8 @@ class ChestWall:
             index=index, grid=grid, hu=hu, around=double(np.abs(around)),
             fine=self._fields["fine"].plane(index), coarse=self._fields["coarse"].plane(index),
             cleft=self._fields["cleft"].plane(index),
-            skin=double(skin), muscle=double(muscle), rho=double(rho), edge=float(self._cavity_edge[index]),
+            skin=double(skin), muscle=double(muscle), rho=double(rho),
+            edge=float(self._cavity_edge[index]),
         )  # fmt: skip
 
     def draw(self, s: Section) -> None:
@@ -146,26 +147,24 @@ class ChestWall:
         fat = FAT + 8 * wall.fine + 30 * np.clip(wall.fine - 1.3, 0, 1)
         paint(wall.hu, soft(wall.skin), 20.0)
         paint(wall.hu, soft(wall.skin + 2.0), fat)
-        self._breasts(wall)
-        self._muscles(wall)
+        self._draw_breasts(wall)
+        self._draw_muscles(wall)
         s.hu[mask] = wall.hu
-        self._armpit_fat(s)
+        self._draw_armpit_fat(s)
 
-    def _breasts(self, s: Section) -> None:
+    def _draw_breasts(self, s: Section) -> None:
         if self.build.sex != "F" or not 90 < s.grid.z < 185:
             return
-        where = (
+        share = (
             bump(s.around, 2.40, 0.26)
             * float(bump(s.grid.z, 136, 28))
             * np.clip(s.muscle / 4 - 0.5, 0, 1)
         )
         depth = np.clip((-s.skin - 4) / 6, 0, 1)
-        paint(s.hu, np.clip(0.6 * s.coarse + s.fine - 0.1, 0, 1) * where * depth, 30.0)
+        paint(s.hu, np.clip(0.6 * s.coarse + s.fine - 0.1, 0, 1) * share * depth, 30.0)
 
-    def _muscles(self, s: Section) -> None:
-        """Muscle, and the planes of fat between muscles: under the outer sheet, over the ribs, and
-        in clefts.
-        """
+    def _draw_muscles(self, s: Section) -> None:
+        """Draw muscle, and fat between muscles: under the outer sheet, over the ribs, in clefts."""
         paint(s.hu, soft(s.muscle + 1.2 * s.coarse + 0.5 * s.fine), MUSCLE + 5 * s.fine)
         thick = s.rho - s.muscle
         ribs = np.abs(s.rho - 11.5 - 0.8 * s.coarse) + np.clip(16 - thick, 0, 9)
@@ -176,7 +175,7 @@ class ChestWall:
         strength = np.clip(0.8 + 0.25 * s.fine, 0, 1) * soft(s.muscle + 3.0, 2.0)
         paint(s.hu, soft(plane, 1.7) * strength, FAT + 15)
 
-    def _armpit_fat(self, s: Section) -> None:
+    def _draw_armpit_fat(self, s: Section) -> None:
         for pit in self._armpits:
             found = pit.distance(s.grid, 20)
             if found:

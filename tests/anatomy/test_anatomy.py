@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from magician.anatomy.abdomen import diaphragm
+from magician.anatomy.abdomen import diaphragm_height
 from magician.anatomy.section import Build, Section
 from magician.anatomy.shapes import Grid
 from magician.anatomy.spine import HEADS_Z, Spine
-from magician.anatomy.trees import Tree, grow, sample
+from magician.anatomy.trees import Tree, grow_tree, sample_branches
 
 
 @pytest.fixture(scope="module")
 def tree():
     """A tree that grows from the corner of a block of lung into all of it."""
     rng = np.random.default_rng(3)
-    return grow(rng, np.zeros(3), rng.uniform(5, 105, (800, 3)), 4.0, 0.44)
+    return grow_tree(rng, np.zeros(3), rng.uniform(5, 105, (800, 3)), 4.0, 0.44)
 
 
 def test_vessels_taper_towards_the_periphery(tree):
     branches = np.arange(1, len(tree.parent))
     assert (tree.radius[branches] <= tree.radius[tree.parent[branches]]).all()
-    distance = np.linalg.norm(tree.where, axis=1)
+    distance = np.linalg.norm(tree.position, axis=1)
     assert tree.radius[distance < 40].max() > 3
     assert tree.radius[distance > 140].max() < 1.5
 
@@ -33,24 +33,26 @@ def test_vessels_reach_the_periphery_without_detours(tree):
     way = np.zeros(len(tree.parent))
     for node in branches:  # parents come before their children
         way[node] = way[tree.parent[node]] + np.linalg.norm(
-            tree.where[node] - tree.where[tree.parent[node]]
+            tree.position[node] - tree.position[tree.parent[node]]
         )
     ends = np.setdiff1d(branches, tree.parent)
     assert len(ends) == 800
-    assert np.median(way[ends] / np.linalg.norm(tree.where[ends], axis=1)) < 1.25
+    assert np.median(way[ends] / np.linalg.norm(tree.position[ends], axis=1)) < 1.25
 
 
 def test_branch_leaves_in_the_direction_in_which_its_stem_arrives():
     where = np.array([[0.0, 0, 0], [20, 0, 0], [30, 20, 0]])
     heading = np.array([[1.0, 0, 0], [0.8, 0.6, 0], [0, 1, 0]])
-    points, radius = sample(Tree(np.array([0, 0, 1]), where, heading, np.array([3.0, 2.0, 1.0])))
+    points, radius = sample_branches(
+        Tree(np.array([0, 0, 1]), where, heading, np.array([3.0, 2.0, 1.0]))
+    )
     second = points[np.flatnonzero((points == where[1]).all(axis=1))[0] :]
     step = second[1] - second[0]
     assert np.dot(step / np.linalg.norm(step), heading[1]) > 0.99
     assert (np.diff(radius) <= 0).all()
 
 
-# ------------------------------------------------------------------------------------------------- the spine
+# ---------------------------------------------------------------------------------------- the spine
 
 Y_MM, X_MM = (
     np.arange(0, 130, dtype=np.float32)[:, None],
@@ -82,7 +84,7 @@ def slice_at(z):
 
 
 def bone_of(spine, heights):
-    """Where there is bone, axes (z, y, x), one voxel a cubic millimetre."""
+    """Give the mask of bone, axes (z, y, x), one voxel a cubic millimetre."""
     slices = [slice_at(z) for z in heights]
     for s in slices:
         spine.draw(s)
@@ -116,7 +118,7 @@ def test_spinal_canal_is_open_from_neck_to_loin():
             assert np.bincount(runs)[1:].max() >= 10, z
 
 
-# ------------------------------------------------------------------------------------------------- the heart
+# ---------------------------------------------------------------------------------------- the heart
 
 
 def test_heart_lies_in_a_bed_of_the_diaphragm_left_of_the_mid_line():
@@ -125,7 +127,7 @@ def test_heart_lies_in_a_bed_of_the_diaphragm_left_of_the_mid_line():
     line = {name: np.zeros_like(x) for name in ("hu", "fine", "coarse", "cleft", "skin", "muscle")}
     line |= {"around": np.full_like(x, 2.0), "rho": np.full_like(x, -72.0)}
     section = Section(index=0, grid=Grid(x, np.full_like(x, -40.0), 90.0), edge=1.5, **line)
-    height = diaphragm(build(), section)[0]
+    height = diaphragm_height(build(), section)[0]
     between = slice(40, 140)  # from x = -40 to 60 mm
     right, bed, left = height[:40].max(), height[between].min(), height[140:].max()
     assert right > left > bed
