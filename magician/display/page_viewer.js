@@ -1,10 +1,11 @@
-// The page's half of the viewer (see page_viewer.py): keeps the volume, and draws one picture of it at a time.
-// Plain JavaScript for the browser as it stands: no build step, no library, nothing fetched.
+// The viewer in the page, the counterpart of page_viewer.py: keeps the volume, and draws one
+// picture of it at a time. Plain JavaScript: no build step, no library, nothing fetched.
 
 const AT_ONCE = 8; // slices asked for in one message
 const IN_FLIGHT = 2; // messages not yet answered: more would hold up what other cells print
-const QUIET_MS = 150; // after the last step, until Python is told
+const QUIET_MS = 150; // from the last step until Python gets the changes
 
+const EDGES = ["left", "right", "top", "bottom"];
 const KEYS = [
   ["wheel, ↑ ↓, Page Up/Down, Home/End", "slice"],
   ["drag, c C, w W", "window: up and down the centre, across the width"],
@@ -20,13 +21,14 @@ const KEYS = [
 
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
-// Halves to even, as numpy does
+// Rounds halves to even, as numpy does
 function rint(x) {
   const nearest = Math.round(x);
   return nearest - x === 0.5 && nearest % 2 ? nearest - 1 : nearest;
 }
 
-// Step by step the arithmetic of magician.volume.window in double precision, so that each level is the same
+// Step by step the arithmetic of `window` in rendering/windowing.py, in double precision, so that
+// each level is the same
 function greyLevels(values, center, width) {
   const grey = new Uint8Array(values.length);
   for (let i = 0; i < values.length; i++) {
@@ -37,7 +39,8 @@ function greyLevels(values, center, width) {
   return grey;
 }
 
-// Colours (RGBA) of grey levels outside the lungs, inside them, and on their outline: magician._overlay.palette
+// Colours (RGBA) of grey levels outside the lungs, inside them, and on their outline, as `palette`
+// in rendering/overlay.py gives them
 function palette(study, opacity) {
   const colours = new Uint8Array(3 * 256 * 4);
   for (let kind = 0; kind < 3; kind++) {
@@ -51,7 +54,7 @@ function palette(study, opacity) {
   return colours;
 }
 
-// ---- the volume, as far as it has come; one for each widget, however often it is shown
+// ---- the slices that have come; one store for each widget, however often it is shown
 
 function createStore(model) {
   const study = model.get("_study");
@@ -67,7 +70,7 @@ function createStore(model) {
   };
   const asked = new Uint8Array(Math.ceil(slices / AT_ONCE));
 
-  function ask() {
+  function askForSlices() {
     const middle = model.get("position")[0];
     let nearest = -1;
     const distance = (chunk) => Math.abs((chunk + 0.5) * AT_ONCE - 0.5 - middle);
@@ -81,15 +84,20 @@ function createStore(model) {
   }
 
   async function receive(message, buffers) {
-    const bytes = buffers.map((b) => (b instanceof DataView ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : new Uint8Array(b)));
+    const bytes = buffers.map((buffer) =>
+      buffer instanceof DataView
+        ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+        : new Uint8Array(buffer));
     if (message.values) {
-      store.values = new Float64Array(bytes[0].slice().buffer); // copied: a view must begin at a multiple of 8
+      // a copy, because a view must begin at a multiple of 8
+      store.values = new Float64Array(bytes[0].slice().buffer);
     } else if (!store.have[message.first]) {
-      ask();
+      askForSlices();
       const start = message.first * rows * columns;
       store.codes.set(new Uint16Array(bytes[0].slice().buffer), start);
       if (store.labels) {
-        const stream = new Blob([bytes[1]]).stream().pipeThrough(new DecompressionStream("deflate"));
+        const inflate = new DecompressionStream("deflate");
+        const stream = new Blob([bytes[1]]).stream().pipeThrough(inflate);
         store.labels.set(new Uint8Array(await new Response(stream).arrayBuffer()), start);
       }
       store.have.fill(1, message.first, message.first + message.count);
@@ -100,7 +108,7 @@ function createStore(model) {
 
   model.on("msg:custom", receive);
   model.send({ values: true });
-  for (let i = 0; i < IN_FLIGHT; i++) ask();
+  for (let i = 0; i < IN_FLIGHT; i++) askForSlices();
   return store;
 }
 
@@ -117,7 +125,8 @@ function cut(store, plane, index, wanted) {
   if (plane.flips[1]) [origin, across] = [origin + (width - 1) * across, -across];
   const gather = (source, target) => {
     for (let y = 0, i = 0; y < height; y++) {
-      for (let x = 0, at = origin + y * down; x < width; x++, at += across) target[i++] = source[at];
+      let at = origin + y * down;
+      for (let x = 0; x < width; x++, at += across) target[i++] = source[at];
     }
     return target;
   };
@@ -159,7 +168,8 @@ void main() {
 }`;
 
 function webglPainter(canvas) {
-  const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, preserveDrawingBuffer: true });
+  const options = { alpha: false, antialias: false, preserveDrawingBuffer: true };
+  const gl = canvas.getContext("webgl2", options);
   if (!gl) return null;
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, FRAGMENTS]]) {
@@ -195,7 +205,9 @@ function webglPainter(canvas) {
       table.set(levels);
       load(2, gl.R8UI, 256, 256, gl.RED_INTEGER, gl.UNSIGNED_BYTE, table);
     },
-    setPalette: (colours) => load(3, gl.RGBA8UI, 256, 3, gl.RGBA_INTEGER, gl.UNSIGNED_BYTE, colours),
+    setPalette(colours) {
+      load(3, gl.RGBA8UI, 256, 3, gl.RGBA_INTEGER, gl.UNSIGNED_BYTE, colours);
+    },
     paint: () => gl.drawArrays(gl.TRIANGLES, 0, 3),
     release: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
   };
@@ -206,21 +218,23 @@ function plainPainter(canvas) {
   let picture, levels, colours;
   return {
     name: "2D canvas",
-    setPicture: (one) => { picture = one; },
-    setLevels: (one) => { levels = one; },
-    setPalette: (one) => { colours = new Uint32Array(one.buffer); },
+    setPicture: (newPicture) => { picture = newPicture; },
+    setLevels: (newLevels) => { levels = newLevels; },
+    setPalette: (bytes) => { colours = new Uint32Array(bytes.buffer); },
     paint() {
       const { codes, kinds, width, height } = picture;
       const image = context.createImageData(width, height);
       const pixels = new Uint32Array(image.data.buffer);
-      for (let i = 0; i < pixels.length; i++) pixels[i] = colours[(kinds[i] << 8) | levels[codes[i]]];
+      for (let i = 0; i < pixels.length; i++) {
+        pixels[i] = colours[(kinds[i] << 8) | levels[codes[i]]];
+      }
       context.putImageData(image, 0, 0);
     },
     release() {},
   };
 }
 
-// ---- one place where the widget is shown
+// ---- one view of the widget; a page may have several
 
 function element(parent, tag, properties = {}, children = []) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -234,12 +248,18 @@ function buildPage(el, study) {
   root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab would take x for "cut this cell"
   const bar = element(root, "div", { className: "bar" });
   const plane = element(null, "select", { ariaLabel: "plane" });
-  for (const name of Object.keys(study.planes)) element(plane, "option", { value: name, textContent: name });
+  for (const name of Object.keys(study.planes)) {
+    element(plane, "option", { value: name, textContent: name });
+  }
   bar.append(plane);
-  const presets = Object.keys(study.presets).map((name) =>
-    element(bar, "button", { type: "button", textContent: name, title: `centre ${study.presets[name][0]}, width ${study.presets[name][1]} HU` }));
+  const presets = Object.entries(study.presets).map(([name, [center, width]]) => {
+    const title = `centre ${center}, width ${width} HU`;
+    return element(bar, "button", { type: "button", textContent: name, title });
+  });
   const overlay = element(null, "input", { type: "checkbox" });
-  const opacity = element(null, "input", { type: "range", min: 0, max: 1, step: 0.05, ariaLabel: "opacity of the overlay" });
+  const opacity = element(null, "input", {
+    type: "range", min: 0, max: 1, step: 0.05, ariaLabel: "opacity of the overlay",
+  });
   element(bar, "label", { hidden: !study.labels }, [overlay, "lungs in blue", opacity]);
   const point = element(null, "input", { type: "checkbox" });
   element(bar, "label", {}, [point, "point"]);
@@ -247,23 +267,30 @@ function buildPage(el, study) {
 
   const stage = element(root, "div", { className: "stage", tabIndex: 0 });
   stage.setAttribute("role", "application");
-  stage.setAttribute("aria-label", "CT. Arrow keys change the slice; the question mark opens the list of all keys.");
+  stage.setAttribute(
+    "aria-label",
+    "CT. Arrow keys change the slice; the question mark opens the list of all keys.",
+  );
   const texts = {};
-  for (const name of ["left", "right", "top", "bottom", "where", "window", "value", "scale", "coming"]) {
+  const names = [...EDGES, "where", "window", "value", "scale", "coming"];
+  for (const name of names) {
     texts[name] = element(stage, "div", { className: `text ${name}` });
   }
   texts.value.setAttribute("role", "status");
   const still = element(stage, "img", { className: "still", alt: "one slice of the CT" });
   const cross = element(stage, "div", { className: "cross", hidden: true });
-  const help = element(root, "details", {}, [element(null, "summary", { textContent: "mouse and keys" })]);
+  const summary = element(null, "summary", { textContent: "mouse and keys" });
+  const help = element(root, "details", {}, [summary]);
   const table = element(help, "table");
-  for (const [keys, what] of KEYS) {
-    element(table, "tr", {}, [element(null, "td", { textContent: keys }), element(null, "td", { textContent: what })]);
+  for (const [keys, action] of KEYS) {
+    const row = element(table, "tr");
+    element(row, "td", { textContent: keys });
+    element(row, "td", { textContent: action });
   }
   return { root, plane, presets, overlay, opacity, point, reset, stage, still, texts, cross, help };
 }
 
-function show(model, store, el) {
+function showView(model, store, el) {
   const study = store.study;
   const page = buildPage(el, study);
   const view = { zoom: 1, x: 0, y: 0, hover: null, dragging: false };
@@ -285,11 +312,11 @@ function show(model, store, el) {
     page.root.dataset.painter = painter.name;
     page.stage.prepend(canvas);
     stale = new Set(["picture", "levels", "palette"]);
-    later();
+    redrawSoon();
   }
 
-  function later(...what) {
-    for (const one of what) stale.add(one);
+  function redrawSoon(...what) {
+    for (const part of what) stale.add(part);
     frame ||= requestAnimationFrame(() => { frame = 0; draw(); });
   }
 
@@ -298,7 +325,7 @@ function show(model, store, el) {
     if (complete) page.root.dataset.complete = "true";
     const ready = store.values && (axis() === 0 ? store.have[index()] : store.count > 0);
     canvas.hidden = !ready;
-    if (ready) page.still.hidden = true; // for good: it shows one slice only
+    if (ready) page.still.hidden = true; // and it stays hidden, because it shows one slice only
     page.stage.classList.toggle("waiting", !page.still.hidden);
     if (ready && stale.size) {
       if (stale.has("picture")) {
@@ -308,16 +335,19 @@ function show(model, store, el) {
         }
         painter.setPicture(picture);
       }
-      if (stale.has("levels")) painter.setLevels(greyLevels(store.values, model.get("center"), model.get("width")));
+      if (stale.has("levels")) {
+        painter.setLevels(greyLevels(store.values, model.get("center"), model.get("width")));
+      }
       if (stale.has("palette")) painter.setPalette(palette(study, model.get("opacity")));
       painter.paint();
       stale.clear();
       page.root.dataset.drawn = [
-        model.get("plane"), index() + 1, model.get("center"), model.get("width"), model.get("overlay"), model.get("opacity"),
+        model.get("plane"), index() + 1, model.get("center"), model.get("width"),
+        model.get("overlay"), model.get("opacity"),
       ].join(" ");
     }
-    place();
-    write(ready, complete);
+    placePicture();
+    writeTexts(ready, complete);
   }
 
   // The picture's size in millimetres, and how many pixels of the page one is
@@ -329,24 +359,27 @@ function show(model, store, el) {
     return { high, wide, each: fit * view.zoom };
   }
 
-  function place() {
+  function placePicture() {
     const { high, wide, each } = scale();
     const left = (page.stage.clientWidth - wide * each) / 2 + view.x;
     const top = (page.stage.clientHeight - high * each) / 2 + view.y;
-    Object.assign(canvas.style, { left: `${left}px`, top: `${top}px`, width: `${wide * each}px`, height: `${high * each}px` });
+    Object.assign(canvas.style, {
+      left: `${left}px`, top: `${top}px`, width: `${wide * each}px`, height: `${high * each}px`,
+    });
     const [down, across] = plane().spacing;
     const at = inPicture(model.get("position"));
     page.cross.hidden = !page.point.checked;
     page.cross.style.left = `${left + (at[1] + 0.5) * across * each}px`;
     page.cross.style.top = `${top + (at[0] + 0.5) * down * each}px`;
-    const length = [200, 100, 50, 20, 10, 5, 2, 1].find((mm) => mm * each <= page.stage.clientWidth / 4) ?? 1;
+    const longest = page.stage.clientWidth / 4;
+    const length = [200, 100, 50, 20, 10, 5, 2, 1].find((mm) => mm * each <= longest) ?? 1;
     page.texts.scale.textContent = length >= 10 ? `${length / 10} cm` : `${length} mm`;
     page.texts.scale.style.width = `${length * each}px`;
   }
 
-  function write(ready, complete) {
+  function writeTexts(ready, complete) {
     const count = study.shape[axis()];
-    ["left", "right", "top", "bottom"].forEach((edge, i) => { page.texts[edge].textContent = plane().letters[i]; });
+    EDGES.forEach((edge, i) => { page.texts[edge].textContent = plane().letters[i]; });
     page.texts.where.textContent = `${model.get("plane")} ${index() + 1} of ${count}`;
     page.texts.window.textContent = `WC ${model.get("center")}\nWW ${model.get("width")}`;
     page.texts.coming.textContent = complete ? "" : ready
@@ -370,26 +403,28 @@ function show(model, store, el) {
     return `${Math.round(hu)} HU\n${places.join(", ")} mm`;
   }
 
-  // Where a voxel is in the picture (down, across), and which voxel is at a place
-  const flip = (place, i) => (plane().flips[i] ? study.shape[plane().axes[i + 1]] - 1 - place : place);
+  // The place of a voxel in the picture (down, across), and the voxel at a place
+  const flip = (place, i) =>
+    plane().flips[i] ? study.shape[plane().axes[i + 1]] - 1 - place : place;
   const inPicture = (voxel) => [0, 1].map((i) => flip(voxel[plane().axes[i + 1]], i));
   function voxelAt(places) {
     const voxel = [...model.get("position")];
-    places.forEach((one, i) => {
+    places.forEach((place, i) => {
       const last = study.shape[plane().axes[i + 1]] - 1;
-      voxel[plane().axes[i + 1]] = flip(clamp(Math.floor(one), 0, last), i);
+      voxel[plane().axes[i + 1]] = flip(clamp(Math.floor(place), 0, last), i);
     });
     return voxel;
   }
   function underPointer(event) {
     const box = canvas.getBoundingClientRect();
-    const down = ((event.clientY - box.top) / box.height) * study.shape[plane().axes[1]];
-    const across = ((event.clientX - box.left) / box.width) * study.shape[plane().axes[2]];
-    const inside = down >= 0 && across >= 0 && down < study.shape[plane().axes[1]] && across < study.shape[plane().axes[2]];
+    const [height, width] = [study.shape[plane().axes[1]], study.shape[plane().axes[2]]];
+    const down = ((event.clientY - box.top) / box.height) * height;
+    const across = ((event.clientX - box.left) / box.width) * width;
+    const inside = down >= 0 && across >= 0 && down < height && across < width;
     return inside ? voxelAt([down, across]) : null;
   }
 
-  // ---- what can be done
+  // ---- actions of the user
 
   let timer = 0;
   function set(changes) {
@@ -397,7 +432,8 @@ function show(model, store, el) {
     clearTimeout(timer);
     if (!view.dragging) timer = setTimeout(() => model.save_changes(), QUIET_MS);
   }
-  const setWindow = (center, width) => set({ center: Math.round(center), width: Math.max(1, Math.round(width)) });
+  const setWindow = (center, width) =>
+    set({ center: Math.round(center), width: Math.max(1, Math.round(width)) });
   const preset = (i) => setWindow(...Object.values(study.presets)[i]);
   const step = (by) => {
     const position = [...model.get("position")];
@@ -405,39 +441,58 @@ function show(model, store, el) {
     set({ position });
   };
   const turn = (name) => set({ plane: name });
-  const fade = (by) => set({ opacity: clamp(Math.round((model.get("opacity") + by) * 20) / 20, 0, 1) });
+  const fade = (by) => {
+    set({ opacity: clamp(Math.round((model.get("opacity") + by) * 20) / 20, 0, 1) });
+  };
   const magnify = (factor, x = 0, y = 0) => {
     const zoom = clamp(view.zoom * factor, 0.5, 20);
-    view.x = x - ((x - view.x) * zoom) / view.zoom; // what is at (x, y) from the middle stays there
+    // the point at (x, y) from the middle stays there
+    view.x = x - ((x - view.x) * zoom) / view.zoom;
     view.y = y - ((y - view.y) * zoom) / view.zoom;
     view.zoom = zoom;
-    later();
+    redrawSoon();
   };
-  const pan = (x, y) => { view.x += x; view.y += y; later(); };
-  const reset = () => { Object.assign(view, { zoom: 1, x: 0, y: 0 }); setWindow(...study.start); later(); };
+  const pan = (x, y) => { view.x += x; view.y += y; redrawSoon(); };
+  const reset = () => {
+    Object.assign(view, { zoom: 1, x: 0, y: 0 });
+    setWindow(...study.start);
+    redrawSoon();
+  };
   const arrow = (down, across) => {
     if (!page.point.checked) return down ? step(-down) : step(across);
     const at = inPicture(model.get("position"));
     return set({ position: voxelAt([at[0] + down, at[1] + across]) });
   };
-  const mark = () => { page.point.checked = !page.point.checked; later(); };
+  const mark = () => { page.point.checked = !page.point.checked; redrawSoon(); };
   const nextPlane = () => {
     const names = Object.keys(study.planes);
     turn(names[(names.indexOf(model.get("plane")) + 1) % names.length]);
   };
   const keys = {
-    ArrowUp: () => arrow(-1, 0), ArrowDown: () => arrow(1, 0), ArrowLeft: () => arrow(0, -1), ArrowRight: () => arrow(0, 1),
-    PageUp: () => step(10), PageDown: () => step(-10), Home: () => step(-Infinity), End: () => step(Infinity),
-    c: () => setWindow(model.get("center") - 10, model.get("width")), C: () => setWindow(model.get("center") + 10, model.get("width")),
-    w: () => setWindow(model.get("center"), model.get("width") - 20), W: () => setWindow(model.get("center"), model.get("width") + 20),
+    ArrowUp: () => arrow(-1, 0),
+    ArrowDown: () => arrow(1, 0),
+    ArrowLeft: () => arrow(0, -1),
+    ArrowRight: () => arrow(0, 1),
+    PageUp: () => step(10),
+    PageDown: () => step(-10),
+    Home: () => step(-Infinity),
+    End: () => step(Infinity),
+    c: () => setWindow(model.get("center") - 10, model.get("width")),
+    C: () => setWindow(model.get("center") + 10, model.get("width")),
+    w: () => setWindow(model.get("center"), model.get("width") - 20),
+    W: () => setWindow(model.get("center"), model.get("width") + 20),
     1: () => preset(0), 2: () => preset(1), 3: () => preset(2),
     "+": () => magnify(1.25), "-": () => magnify(0.8), "−": () => magnify(0.8),
     a: () => turn("axial"), s: () => turn("sagittal"), f: () => turn("coronal"), p: nextPlane,
-    o: () => set({ overlay: study.labels && !model.get("overlay") }), "[": () => fade(-0.1), "]": () => fade(0.1),
+    o: () => set({ overlay: study.labels && !model.get("overlay") }),
+    "[": () => fade(-0.1), "]": () => fade(0.1),
     x: mark, r: reset, "?": () => { page.help.open = !page.help.open; },
   };
   const shifted = {
-    ArrowUp: () => pan(0, -20), ArrowDown: () => pan(0, 20), ArrowLeft: () => pan(-20, 0), ArrowRight: () => pan(20, 0),
+    ArrowUp: () => pan(0, -20),
+    ArrowDown: () => pan(0, 20),
+    ArrowLeft: () => pan(-20, 0),
+    ArrowRight: () => pan(20, 0),
   };
 
   page.stage.addEventListener("keydown", (event) => {
@@ -449,17 +504,20 @@ function show(model, store, el) {
     action();
   });
 
-  let rest = 0; // of a touchpad's many small steps
+  let rest = 0; // sum of a touchpad's many small steps
   page.stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     event.stopPropagation();
     const box = page.stage.getBoundingClientRect();
     if (event.ctrlKey || event.metaKey) {
-      const [x, y] = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
-      return magnify(Math.exp(-clamp(event.deltaY * (event.deltaMode ? 30 : 1), -120, 120) / 400), x, y);
+      const x = event.clientX - box.left - box.width / 2;
+      const y = event.clientY - box.top - box.height / 2;
+      const turned = clamp(event.deltaY * (event.deltaMode ? 30 : 1), -120, 120);
+      return magnify(Math.exp(-turned / 400), x, y);
     }
     rest += event.deltaMode ? Math.sign(event.deltaY) * 100 : event.deltaY;
-    const steps = Math.abs(rest) >= 50 ? Math.sign(rest) * Math.max(1, Math.round(Math.abs(rest) / 120)) : 0;
+    const size = Math.abs(rest);
+    const steps = size >= 50 ? Math.sign(rest) * Math.max(1, Math.round(size / 120)) : 0;
     if (steps) { rest = 0; step(-steps); }
   }, { passive: false });
 
@@ -469,45 +527,49 @@ function show(model, store, el) {
     page.stage.setPointerCapture(event.pointerId);
     view.dragging = true;
     const [center, width] = [model.get("center"), model.get("width")];
-    Object.assign(view, { from: event, at: [view.x, view.y], center, width, each: Math.max(1, width / 256) });
+    const each = Math.max(1, width / 256);
+    Object.assign(view, { from: event, at: [view.x, view.y], center, width, each });
   });
   page.stage.addEventListener("pointermove", (event) => {
     view.hover = underPointer(event);
     if (view.dragging) {
       const [x, y] = [event.clientX - view.from.clientX, event.clientY - view.from.clientY];
       if (view.from.shiftKey) [view.x, view.y] = [view.at[0] + x, view.at[1] + y];
-      else if (Math.hypot(x, y) > 2) setWindow(view.center - y * view.each, view.width + x * view.each);
+      else if (Math.hypot(x, y) > 2) {
+        setWindow(view.center - y * view.each, view.width + x * view.each);
+      }
     }
-    later();
+    redrawSoon();
   });
   const release = (event) => {
     if (!view.dragging) return;
     view.dragging = false;
-    const still = Math.hypot(event.clientX - view.from.clientX, event.clientY - view.from.clientY) <= 2;
+    const { clientX, clientY } = view.from;
+    const still = Math.hypot(event.clientX - clientX, event.clientY - clientY) <= 2;
     const voxel = underPointer(event);
     set(still && page.point.checked && voxel ? { position: voxel } : {});
   };
   page.stage.addEventListener("pointerup", release);
   page.stage.addEventListener("pointercancel", release);
-  page.stage.addEventListener("pointerleave", () => { view.hover = null; later(); });
+  page.stage.addEventListener("pointerleave", () => { view.hover = null; redrawSoon(); });
   page.stage.addEventListener("dblclick", reset);
 
   page.plane.addEventListener("change", () => turn(page.plane.value));
   page.presets.forEach((button, i) => button.addEventListener("click", () => preset(i)));
   page.overlay.addEventListener("change", () => set({ overlay: page.overlay.checked }));
   page.opacity.addEventListener("input", () => set({ opacity: Number(page.opacity.value) }));
-  page.point.addEventListener("change", () => later());
+  page.point.addEventListener("change", () => redrawSoon());
   page.reset.addEventListener("click", reset);
 
   const follow = {
-    "change:plane": () => later("picture"), "change:position": () => later("picture"),
-    "change:center": () => later("levels"), "change:width": () => later("levels"),
-    "change:overlay": () => later("picture"), "change:opacity": () => later("palette"),
+    "change:plane": () => redrawSoon("picture"), "change:position": () => redrawSoon("picture"),
+    "change:center": () => redrawSoon("levels"), "change:width": () => redrawSoon("levels"),
+    "change:overlay": () => redrawSoon("picture"), "change:opacity": () => redrawSoon("palette"),
   };
   for (const [name, listener] of Object.entries(follow)) model.on(name, listener);
-  const arrived = () => later("picture", "levels");
+  const arrived = () => redrawSoon("picture", "levels");
   store.listeners.add(arrived);
-  const sizes = new ResizeObserver(() => later());
+  const sizes = new ResizeObserver(() => redrawSoon());
   sizes.observe(page.stage);
   setPainter(webglPainter);
 
@@ -524,6 +586,6 @@ export default () => {
   let store;
   return {
     initialize({ model }) { store = createStore(model); },
-    render({ model, el }) { return show(model, store, el); },
+    render({ model, el }) { return showView(model, store, el); },
   };
 };

@@ -27,10 +27,10 @@ LUNG_CODE = Code("39607008", "SCT", "Lung")
 
 @dataclass(frozen=True)
 class Lung:
-    """How one label is coded: segment number, words, SNOMED CT codes, colour (red, green, blue)."""
+    """The codes of one label: segment number, name, SNOMED CT codes, colour (red, green, blue)."""
 
     label: int
-    words: str
+    name: str
     code: Code
     side: Code
     colour: tuple[int, int, int]

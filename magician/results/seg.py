@@ -25,13 +25,13 @@ def segmentation_object(run: Run, labels: np.ndarray) -> Dataset:
     segments = [
         hd.seg.SegmentDescription(
             lung.label,
-            lung.words,
+            lung.name,
             ANATOMY_CODE,
             lung.code,
             "AUTOMATIC",
             run.algorithm_identification(),
             tracking_uid=run.uid("tracking", lung.label),
-            tracking_id=lung.words,
+            tracking_id=lung.name,
             display_color=hd.color.CIELabColor.from_rgb(*lung.colour),
         )
         for lung in LUNGS

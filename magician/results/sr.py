@@ -95,7 +95,7 @@ def _lung_measurements(run: Run, seg: Dataset, lung: Lung, volume_ml: float, mea
             sr.Measurement(ATTENUATION, round(mean_hu, 1), HOUNSFIELD, derivation=MEAN)
         )
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(run.uid("tracking", lung.label), lung.words),
+        tracking_identifier=sr.TrackingIdentifier(run.uid("tracking", lung.label), lung.name),
         referenced_segment=sr.ReferencedSegment(
             seg.SOPClassUID,
             seg.SOPInstanceUID,

@@ -261,8 +261,10 @@ def test_three_planes_say_which_slices_they_are(volume):
     picture = three_planes(volume, position=(7, 48, 25))
     right, back, up = position_parts(volume, (7, 48, 25))
     assert [axes.get_title() for axes in picture.figure.axes] == [
-        f"axial: 8 of 20, {up} mm", f"coronal: 49 of 88, {back} mm", f"sagittal: 26 of 88, {right} mm",
-    ]  # fmt: skip
+        f"axial: 8 of 20, {up} mm",
+        f"coronal: 49 of 88, {back} mm",
+        f"sagittal: 26 of 88, {right} mm",
+    ]
     assert up in picture.numbers
     assert up not in repr(picture)  # which is compared, and the same for any point
 

@@ -61,7 +61,8 @@ class Session:
     def start_over(self):
         self.page.wait_for_timeout(200)  # until Python has been told of the last test's steps
         self.python(
-            "viewer.plane, viewer.position, viewer.center, viewer.width = 'axial', [5, 31, 35], 40, 400\n"
+            "viewer.plane, viewer.position = 'axial', [5, 31, 35]\n"
+            "viewer.center, viewer.width = 40, 400\n"
             "viewer.overlay, viewer.opacity = False, 1"
         )
         self.wait_for("axial 6 40 400 false 1")
@@ -85,7 +86,8 @@ class Session:
             """viewer => {
                 const shown = viewer.querySelector("canvas");
                 const {width, height} = shown;
-                const copy = Object.assign(document.createElement("canvas"), {width, height}).getContext("2d");
+                const canvas = Object.assign(document.createElement("canvas"), {width, height});
+                const copy = canvas.getContext("2d");
                 copy.drawImage(shown, 0, 0);
                 return [width, height, [...copy.getImageData(0, 0, width, height).data]];
             }"""
@@ -167,7 +169,8 @@ def assert_pixels_are_those_of_numpy(lab, volume, labels):
             )
         for opacity in (1, 0.35):
             lab.python(
-                f"viewer.center, viewer.width, viewer.overlay, viewer.opacity = -600, 1500, True, {opacity}"
+                f"viewer.center, viewer.width = -600, 1500\n"
+                f"viewer.overlay, viewer.opacity = True, {opacity}"
             )
             lab.wait_for(f"{name} {index + 1} -600 1500 true {opacity}")
             expected = paint(view(volume.hu), view(labels), -600, 1500, opacity)
@@ -250,8 +253,10 @@ def test_the_page_magnifies_and_moves_the_picture(lab):
     canvas = lab.rich.locator("canvas")
     whole = canvas.bounding_box()
     lab.page.keyboard.press("+")
-    lab.page.wait_for_function("width => document.querySelector('.magician-viewer canvas').clientWidth > width",
-                               arg=whole["width"])  # fmt: skip
+    lab.page.wait_for_function(
+        "width => document.querySelector('.magician-viewer canvas').clientWidth > width",
+        arg=whole["width"],
+    )
     x, y = lab.middle()
     lab.page.mouse.move(x, y)
     lab.page.keyboard.down("Shift")
@@ -317,7 +322,8 @@ def test_the_sliders_of_the_core_viewer_move_it(lab):
 
 def test_the_viewer_draws_without_webgl_too(lab, volume, labels):
     lab.rich.evaluate(
-        "viewer => viewer.querySelector('canvas').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
+        "viewer => viewer.querySelector('canvas').getContext('webgl2')"
+        ".getExtension('WEBGL_lose_context').loseContext()"
     )
     lab.page.wait_for_selector('.magician-viewer[data-painter="2D canvas"]', timeout=TIMEOUT_MS)
     assert_pixels_are_those_of_numpy(lab, volume, labels)
@@ -326,17 +332,21 @@ def test_the_viewer_draws_without_webgl_too(lab, volume, labels):
 def test_the_page_asks_for_the_nearest_slices_first(lab):
     order = lab.page.evaluate(
         """async (source) => {
-            const module = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
-            const sent = [], state = {_study: {shape: [28, 2, 2], labels: false}, position: [13, 0, 0]};
+            const script = new Blob([source], {type: "text/javascript"});
+            const module = await import(URL.createObjectURL(script));
+            const study = {shape: [28, 2, 2], labels: false};
+            const sent = [], state = {_study: study, position: [13, 0, 0]};
             let answer;
             const model = {
-                get: (name) => state[name], send: (one) => sent.push(one), on: (_, one) => { answer = one; },
+                get: (name) => state[name],
+                send: (message) => sent.push(message),
+                on: (_, listener) => { answer = listener; },
             };
             module.default().initialize({model});
             const pixels = (count) => new DataView(new ArrayBuffer(count * 8));
             state.position = [27, 0, 0];  // and then those nearest to where one has scrolled
             for (let i = 1; i < sent.length; i++) await answer(sent[i], [pixels(sent[i].count)]);
-            return sent.map((one) => one.values ? "values" : `${one.first}+${one.count}`);
+            return sent.map((m) => m.values ? "values" : `${m.first}+${m.count}`);
         }""",
         JAVASCRIPT.read_text(),
     )
@@ -354,7 +364,8 @@ def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
     state["_still"] = list(state["_still"])
     shown = lab.page.evaluate(
         """async ([source, state]) => {
-            const module = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+            const script = new Blob([source], {type: "text/javascript"});
+            const module = await import(URL.createObjectURL(script));
             state._still = new DataView(new Uint8Array(state._still).buffer);
             const model = {get: (name) => state[name], send() {}, on() {}, off() {}};
             const el = document.body.appendChild(document.createElement("div"));
@@ -364,7 +375,8 @@ def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
             const still = el.querySelector(".still");
             await still.decode();
             await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-            const seen = [still.naturalWidth, still.hidden, el.querySelector(".coming").textContent];
+            const text = el.querySelector(".coming").textContent;
+            const seen = [still.naturalWidth, still.hidden, text];
             leave();
             el.remove();
             return seen;
