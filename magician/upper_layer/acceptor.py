@@ -222,8 +222,8 @@ class _OfferedContext(PresentationContext):
     """A presentation context that is quick to copy: pynetdicom deep-copies all of them for every
     association.
 
-    It takes over all attributes of its template, whichever these are: a context may be built only
-    with what is proposed, not with what an acceptor adds to it.
+    It takes over all attributes of its template, whichever these are, because the constructor of a
+    context takes none of them.
     """
 
     def __init__(self, template: PresentationContext) -> None:
