@@ -76,7 +76,10 @@ class Abdomen:
         ]
 
     def draw(self, s: Section, height: np.ndarray) -> None:
-        """Draw what lies under the diaphragm; ``height`` is the diaphragm's z over every pixel (mm)."""
+        """Draw what lies under the diaphragm.
+
+        ``height``: z of the diaphragm over every pixel (mm).
+        """
         below = height - s.grid.z
         if float(below.max()) < -2:
             return

@@ -68,7 +68,7 @@ class Skeleton:
         s.hu[mask] = blade.hu
 
     def _draw_scapular_spines(self, s: Section) -> None:
-        """Draw the ridges on the shoulder blades: plates under tubes of `_shape_shoulder_girdle`."""
+        """Draw the ridges on the shoulder blades: plates that carry tubes of the girdle."""
         z, w, d = s.grid.z, self.build.width, self.build.depth
         keys = [204, 218, 234, 249]
         if not keys[0] < z < keys[-1]:

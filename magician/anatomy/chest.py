@@ -129,8 +129,6 @@ class _Patient:
         labels[self._lung < 128] = 0
         return Chest(hu, labels, self._build.contrast)
 
-    # ------------------------------------------------------------------------------ body and organs
-
     def _grid(self, index: int) -> Grid:
         """Place the pixels of a slice in the average chest: bent by a few millimetres."""
         x = AXIS_MM[None, :] + BEND_X_MM * self._fields["dx"].plane(index)
@@ -184,8 +182,6 @@ class _Patient:
         )
         share *= 1 - self._mediastinum.draw_airways(s)
         return share, tissue, lungs.choose_lobes(s.grid, major, minor)
-
-    # ---------------------------------------------------------------------------------- inner lungs
 
     def _fill_lungs(self, ill: bool, advance: Callable[[], object]) -> None:
         """Grow vessels and bronchi into the lungs, make them ill where asked for, and draw them."""

@@ -1,4 +1,4 @@
-"""Heart, great vessels, windpipe and gullet of the teaching phantom, and the fat around them."""
+"""The mediastinum of the teaching phantom: heart, vessels, windpipe, gullet, fat around them."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ class Mediastinum:
                 paint(s.hu[box], soft(np.maximum(distance + rough, floor[box] + wall), 2.0), value)
 
     def draw_inlet(self, s: Section) -> None:
-        """Draw the inlet of the chest: fat around vessels, windpipe and gullet, and neck muscles."""
+        """Draw the inlet of the chest: fat around vessels, windpipe and gullet; neck muscles."""
         y0 = self._spine.y(s.grid.z)
         fade = float(np.clip((s.grid.z - INLET_Z) / 12, 0, 1))
         around = (

@@ -1,4 +1,4 @@
-"""What a scanner adds to the picture of a patient: its table, its kernel, and noise."""
+"""The scanner of the teaching phantom: its table, the reconstruction kernel, and noise."""
 
 from __future__ import annotations
 

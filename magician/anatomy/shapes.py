@@ -91,7 +91,7 @@ def double(half: np.ndarray) -> np.ndarray:
 
 
 class Grid:
-    """Coordinates of one slice in mm: ``x`` and ``y`` are arrays (rows, columns), ``z`` a number."""
+    """Coordinates of one slice in mm: ``x``, ``y`` are arrays (rows, columns), ``z`` a number."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, z: float) -> None:
         self.x, self.y, self.z = x, y, z

@@ -52,7 +52,7 @@ class _Vertebra:
         return np.abs(grid.x), (dy - self.tilt * dz) / length, (dz + self.tilt * dy) / length
 
     def body(self, side: np.ndarray, back: np.ndarray, up: np.ndarray) -> np.ndarray:
-        """Measure the signed distance to the body: a column with a waist and a plate at each end."""
+        """Measure the signed distance to the body: a column with a waist, and two plates."""
         wide, deep = 17.5 * self.size, 15.5 * self.size
         waist = 1 - 0.09 * np.cos(np.clip(up * (2 * np.pi / self.height), -np.pi, np.pi))
         column = (np.sqrt((side / wide) ** 2 + (back / deep) ** 2 + 1e-6) - waist) * deep

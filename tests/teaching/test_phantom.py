@@ -76,7 +76,7 @@ def files(study, tmp_path_factory):
     return paths
 
 
-# ------------------------------------------------------------------------------------------------- the study
+# ---------------------------------------------------------------------------------------- the study
 
 
 def test_95_images_axial_first(study):
@@ -212,7 +212,7 @@ def test_seed_that_is_neither_number_nor_name(wrong):
         teaching_study(seed=wrong)
 
 
-# ------------------------------------------------------------------------------------------- the same and not
+# --------------------------------------------------------------------------------- the same and not
 
 
 def test_same_seed_gives_the_same_bytes(study):
@@ -259,7 +259,7 @@ def test_changed_copy_does_not_reach_the_next_caller(study):
     assert np.array_equal(second.truth, study.truth)
 
 
-# ------------------------------------------------------------------------------------------------- the lungs
+# ---------------------------------------------------------------------------------------- the lungs
 
 
 def test_truth_lies_on_the_grid_of_the_images(study, hu):
@@ -354,7 +354,7 @@ def test_no_gap_between_breastbone_and_mediastinum(study, hu):
     assert (hu[box][~near_air] < -190).sum() < 5
 
 
-# ---------------------------------------------------------------------------------------------- conformance
+# -------------------------------------------------------------------------------------- conformance
 
 
 def test_every_file_conforms(files):
