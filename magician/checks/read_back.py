@@ -300,7 +300,7 @@ def _measured(group: Dataset) -> tuple[str, Measured]:
     volume = content["118565006"].MeasuredValueSequence[0]
     unit = volume.MeasurementUnitsCodeSequence[0].CodeValue
     if unit != "mL":
-        raise ResultError(f"its volume is in {unit} and not in mL")
+        raise ResultError(f"The volume of a lung in the SR is in {unit} and not in mL.")
     segment = content["121191"].ReferencedSOPSequence[0]  # Referenced Segment
     return CODES_OF_A_LUNG[content["121071"].ConceptCodeSequence[0].CodeValue], Measured(  # Finding
         float(volume.NumericValue),
