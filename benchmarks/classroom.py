@@ -1,14 +1,13 @@
-"""A class against one practice PACS: how long does each learner wait, and how much memory does the
-PACS take?
+"""How long does each learner of a class wait, and how much memory does their practice PACS take?
 
     python benchmarks/classroom.py
 
 The PACS runs as a teacher runs it, `python -m magician pacs`, a new process for each size of class.
-All learners begin at the same moment, spread over some processes: each asks for the own study, gets
-it by C-GET (93 slices and 2 localizers, 49 MB), waits for the others, and sends results back (93
-overlay images, SEG and SR). `get_study` raises if an image is missing, and every result is asked
-for in the end. All of them share the processors of one computer with the PACS, so that a class with
-a computer for each learner waits less. Memory is that of the PACS's process.
+All learners begin at the same moment, spread over some processes. Each learner asks for a study of
+the own, gets it by C-GET (93 slices and 2 localizers, 49 MB), waits for the others, and sends
+results back (93 overlay images, SEG and SR). `get_study` raises if an image is missing, and in the
+end every result is counted. All learners share the processors of one computer with the PACS: a
+class with a computer for each learner waits less. Memory is that of the PACS's process.
 """
 
 from __future__ import annotations

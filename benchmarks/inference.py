@@ -2,11 +2,11 @@
 
     python benchmarks/inference.py
 
-Everything runs on the same teaching study, interleaved, so that a busy machine slows all alike;
-what counts is the ratios. R231's weights are stand-ins of the same size and shape
-(benchmarks/stand_in.py), with which time and memory are R231's and accuracy is not. CPU-seconds are
-those of this process; wall time stands beside them. Memory is the peak of a process of its own for
-each.
+All contestants take turns on the same teaching study, so that a busy machine slows all alike: what
+counts is the ratios. R231's weights are stand-ins of the same size and shape
+(benchmarks/stand_in.py): time and memory are R231's, accuracy is not. CPU-seconds are those of this
+process; wall time stands beside them. Memory is the peak of a process, a new one for each
+contestant.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""How fast is the network side? Our client beside DCMTK's, our practice PACS beside pynetdicom's
-qrscp, in one run.
+"""How fast is the network side?
+
+Our client beside DCMTK's, our practice PACS beside pynetdicom's qrscp, in one run:
 
     unshare --net sh -c 'ip link set lo up && python benchmarks/network.py'
 
@@ -33,7 +34,15 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), str(REPOSITORY / "tests")]
 
-from magician import Node, associate, echo, find_instances, find_studies, get_study, store  # noqa: E402
+from magician import (  # noqa: E402
+    Node,
+    associate,
+    echo,
+    find_instances,
+    find_studies,
+    get_study,
+    store,
+)
 from magician.dimse.query import FIND, STUDY_ANSWERS, build_query, send_query  # noqa: E402
 from magician.files import save_dataset  # noqa: E402
 

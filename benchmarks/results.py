@@ -1,5 +1,6 @@
-"""What do results cost? Making, saving, checking and proving those of one chest CT, in CPU-seconds
-and bytes.
+"""What do results cost, in CPU-seconds and bytes?
+
+Measured is the making, saving, checking and proving of results of one chest CT:
 
     python benchmarks/results.py
 

@@ -1,5 +1,6 @@
-"""How long from a key to changed pixels? Our two viewers beside `interact` with matplotlib, in a
-real browser.
+"""How long does it take from a key to changed pixels?
+
+Our two viewers beside `interact` with matplotlib, in a real browser:
 
     python benchmarks/viewer.py
 

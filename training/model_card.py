@@ -1,4 +1,4 @@
-"""Write the model card of the bundled network from what benchmarks/accuracy.py measured.
+"""The model card of the bundled network, written from what benchmarks/accuracy.py measured.
 
 python benchmarks/accuracy.py --json build/accuracy.json --real folder/of/real/cases
 python training/model_card.py build/accuracy.json

@@ -242,7 +242,7 @@ def export(network, path: Path, state: dict, arguments: argparse.Namespace) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=6600, help="training ends after so many steps")
     parser.add_argument(
         "--minutes", type=float, default=85, help="or, on a slow machine, after so many minutes"
