@@ -1,4 +1,4 @@
-"""Conformance of objects, checked before they are sent: PACS accept incomplete objects, too.
+"""The conformance of objects, checked before they are sent.
 
 A PACS accepts an object with 0x0000 and finds out years later, or never, that an attribute is
 missing.

@@ -87,11 +87,11 @@ def verify(volume: CTVolume, results: Results, held: list[Dataset] | None = None
 
 
 def look(volume: CTVolume, results: Results, held: list[Dataset] | None = None) -> RoundTrip:
-    """Do the same without a network, which is most of the time of a test."""
+    """Verify results without a network, which would take most of the time of a test."""
     held = results.all if held is None else held
-    series = {str(one.SOPInstanceUID): str(one.SeriesInstanceUID) for one in held}
+    series = {str(image.SOPInstanceUID): str(image.SeriesInstanceUID) for image in held}
     seg, sr = (
-        next((from_file(one) for one in held if one.SOPInstanceUID == sent.SOPInstanceUID), None)
+        next((from_file(ds) for ds in held if ds.SOPInstanceUID == sent.SOPInstanceUID), None)
         for sent in (results.seg, results.sr)
     )
     return RoundTrip(
