@@ -34,9 +34,10 @@ def test_what_is_no_uid_is_not_even_looked_for(pacs, own_page, monkeypatch):
 
 
 def test_a_series_of_one_study_is_not_found_in_another(page, series, results):
+    wrong = f"studies/{results.seg.StudyInstanceUID}/series/{series[0].SeriesInstanceUID}/"
     for path in (
-        f"studies/{results.seg.StudyInstanceUID}/series/{series[0].SeriesInstanceUID}/",
-        f"studies/{results.seg.StudyInstanceUID}/series/{series[0].SeriesInstanceUID}/thumbnail.jpg",
+        wrong,
+        f"{wrong}thumbnail.jpg",
         f"{series_path(results.seg)}instances/{series[0].SOPInstanceUID}.png",
     ):
         assert ask(page, path).status == 404
