@@ -110,7 +110,7 @@ def voxel_points(datasets: list[Dataset]) -> np.ndarray:
 
 
 def truth_labels(datasets: list[Dataset]) -> np.ndarray:
-    """Return the true lung labels of a series made by :func:`ct_series`, in the order of its
+    """Return the true lung labels of a series made by `ct_series`, in the order of its
     datasets.
     """
     return lung_truth(voxel_points(datasets))
