@@ -1,8 +1,8 @@
 """How to connect an AI algorithm to a PACS: the library behind the tutorial notebooks.
 
 What a notebook uses is imported from here: `from magician import get_study`. A name loads the file
-that holds it at its first use (PEP 562), so the image half works where pynetdicom is missing, and
-the network half where PyTorch is.
+that holds it at its first use (PEP 562). So a CT can be read and segmented without pynetdicom, and
+a PACS can be called without PyTorch.
 """
 
 from __future__ import annotations
