@@ -94,7 +94,7 @@ def test_the_teaching_study_is_made_without_pynetdicom(tmp_path):
     assert run(code, tmp_path, without=NETWORK) == "95\n"
 
 
-def test_a_study_makes_its_way_without_the_image_half(tmp_path):
+def test_the_network_half_works_without_torch(tmp_path):
     code = """
 from helpers import ct_series
 from magician import PracticePacs, Receiver, diagnose, find_studies, get_study, move_study, store
