@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="AETITLE",
         action="append",
         default=[],
-        help="who may call; may be repeated; free on this computer, needed beyond it",
+        help="who may call; may be repeated; required if other computers can call",
     )
     network.add_argument(
         "--web",
@@ -114,7 +114,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     contents = pacs.add_argument_group("what it holds")
     contents.add_argument(
-        "--folder", type=Path, help="where it keeps its files; without one, until it stops"
+        "--folder",
+        type=Path,
+        help="where it keeps its files; without it, they are deleted when it stops",
     )
     contents.add_argument(
         "--study",

@@ -165,7 +165,8 @@ class StorageQuota:
         with self._lock:
             if self._instances >= self._most_instances:
                 raise QuotaExceeded(
-                    f"the folder holds {self._instances} instances, as many as it may (instances)"
+                    f"the folder holds {self._instances} instances, and its limit is "
+                    f"{self._most_instances} (instances)"
                 )
             if self._bytes + size > self._most_bytes:
                 raise QuotaExceeded(

@@ -140,19 +140,20 @@ def _move_to_receiver(
     progress: bool,
 ) -> Retrieval:
     """Have a study sent to our own receiver, and compare what arrived there."""
+    target = receiver.node
     expected = list_expected(node, study_instance_uid, series_instance_uid)
     arrivals = Arrivals(expected, study_instance_uid, receiver.folder)
     if arrivals.missing:
         outcome = move_missing(
             node,
             arrivals,
-            receiver.node,
+            target,
             series_instance_uid,
             watching=receiver.watched_by(arrivals),
             progress=progress,
         )
         if not arrivals.count and not arrivals.local_failure:
-            require_known_destination(outcome, node, receiver.node)
+            require_known_destination(outcome, node, target)
         require_complete(outcome, arrivals)
     return Retrieval(len(expected), len(arrivals.paths), tuple(arrivals.paths.values()))
 

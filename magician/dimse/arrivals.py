@@ -51,7 +51,7 @@ class Arrivals:
     foreign_uids : set of str
         SOP Instance UIDs of objects that were sent and belong to another study.
     local_failure : Refused or None
-        Why this computer could not keep an object, for instance a full disk: it stops the retrieve.
+        Why this computer stopped the retrieve: a full disk, or a PACS that sends without end.
     count : int
         How many objects came over the network; an object that is sent twice counts twice.
     last_message_at : float

@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 
 from magician.dimse.status import NOT_MATCHING, NOT_UNDERSTOOD, OUT_OF_RESOURCES
-from magician.files import StorageQuota, instance_path, parse_whole, write_whole
+from magician.files import QuotaExceeded, StorageQuota, instance_path, parse_whole, write_whole
 from magician.upper_layer.encoding import file_meta
 
 # The elements that tell whether an object may be kept or sent, and how
@@ -114,8 +114,8 @@ def write_object(
     Raises
     ------
     Refused
-        With 0xA900 if the object contradicts its request or its UID is not one; with 0xA700, from
-        an `OSError`, if it can't be written or the quota is reached.
+        With 0xA900 if the object contradicts its request or its UID is not one; with 0xA700 if the
+        quota is reached, and with 0xA700, from an `OSError`, if it can't be written.
     """
     refuse_contradiction(event, header)
     uid = str(header.get("SOPInstanceUID", ""))
@@ -125,6 +125,8 @@ def write_object(
             write_whole(path, content)
     except ValueError as error:
         raise Refused(NOT_MATCHING, f"an object: {error}") from error
+    except QuotaExceeded as error:  # a smaller object may still find room, so no cause is named
+        raise Refused(OUT_OF_RESOURCES, f"{uid}: {error}") from None
     except OSError as error:
         raise Refused(OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}") from error
     return path

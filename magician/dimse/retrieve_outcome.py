@@ -86,7 +86,8 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
     Raises
     ------
     IncompleteRetrieve
-        If some instances came, or if this computer could not keep them.
+        If instances are missing: some came, or the PACS reported no error, or this computer
+        stopped the retrieve.
     DimseFailure, PacsTimeout, AssociationAborted
         If nothing came: the reason.
     """

@@ -119,6 +119,16 @@ def test_an_object_that_is_being_written_when_the_destination_dies_has_come(
         stopping.join()
 
 
+def test_a_receiver_with_a_full_quota_refuses_each_further_object(pacs, tmp_path):
+    """A smaller object could still find room, so the quota does not stop the retrieve."""
+    with Receiver(tmp_path, ae_title="INBOX", limits=Limits(instances=2)) as receiver:
+        pacs.know(receiver.node)
+        with pytest.raises(IncompleteRetrieve, match="0xB000") as caught:
+            move_study(pacs.node, STUDY_UID, receiver)
+    assert caught.value.received == len(list(tmp_path.glob("*.dcm"))) == 2
+    assert len(caught.value.missing) == 3
+
+
 def test_a_receiver_that_stops_takes_no_further_object(tmp_path, monkeypatch):
     refused, original = [], stop_listening
 
