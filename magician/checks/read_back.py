@@ -133,17 +133,9 @@ def frames_of(seg: Dataset) -> list[Frame]:
     Raises
     ------
     ResultError
-        If it can't be read, or has a segment that is neither lung.
+        If it can't be read, or a frame belongs to a segment that is neither lung.
     """
-    sides = {int(item.SegmentNumber): _side_of(item) for item in seg.SegmentSequence}
-    for segment in seg.SegmentSequence:
-        if not _side_of(segment):
-            code = segment.SegmentedPropertyTypeCodeSequence[0]
-            raise ResultError(
-                f"Segment {segment.SegmentNumber} of the SEG is "
-                f"{code.get('CodeMeaning', code.CodeValue)!r}, "
-                f"which is neither right nor left lung."
-            )
+    segments = {int(segment.SegmentNumber): segment for segment in seg.SegmentSequence}
     shape = (int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
     groups = list(seg.PerFrameFunctionalGroupsSequence)
     shared = seg.SharedFunctionalGroupsSequence[0]
@@ -152,15 +144,15 @@ def frames_of(seg: Dataset) -> list[Frame]:
     _check_size(seg, shape)
     pixels = pixel_array(seg).reshape(shape).astype(bool)
     return [
-        _frame(group, shared, plane, sides) for group, plane in zip(groups, pixels, strict=True)
+        _frame(group, shared, plane, segments) for group, plane in zip(groups, pixels, strict=True)
     ]
 
 
 def _check_size(seg: Dataset, shape: tuple[int, int, int]) -> None:
-    """Raise an error if uncompressed frames, at one bit a pixel, need another number of bytes."""
+    """Raise an error if uncompressed frames need another number of bytes than there are."""
     if seg.file_meta.TransferSyntaxUID.is_compressed:
         return
-    needed = -(-int(np.prod(shape)) // 8)
+    needed = -(-int(np.prod(shape)) * int(seg.BitsAllocated) // 8)
     if len(seg.PixelData) not in (needed, needed + needed % 2):  # even in a file (PS3.5 8.1.1)
         raise ResultError(
             f"The SEG can't be read: it holds {len(seg.PixelData)} bytes of pixels, "
@@ -172,23 +164,37 @@ def _check_size(seg: Dataset, shape: tuple[int, int, int]) -> None:
 def segments_of(seg: Dataset) -> dict[str, tuple[int, str]]:
     """Return the segment number and tracking UID of each lung, by the code of the segment."""
     return {
-        _side_of(segment): (int(segment.SegmentNumber), str(segment.get("TrackingUID", "")))
+        side_of(segment): (int(segment.SegmentNumber), str(segment.get("TrackingUID", "")))
         for segment in seg.SegmentSequence
-        if _side_of(segment)
+        if side_of(segment)
     }
 
 
-def _side_of(segment: Dataset) -> str:
-    """Return the side of the lung that a segment is, by its code; empty if it is none."""
+def require_lung(segment: Dataset) -> str:
+    """Return the side of the lung that a segment is; raise `ResultError` if it is neither lung."""
+    side = side_of(segment)
+    if not side:
+        code = segment.SegmentedPropertyTypeCodeSequence[0]
+        raise ResultError(
+            f"Segment {segment.SegmentNumber} of the SEG is "
+            f"{code.get('CodeMeaning', code.CodeValue)!r}, which is neither right nor left lung."
+        )
+    return side
+
+
+def side_of(segment: Dataset) -> str:
+    """Return the side of the lung that a segment is, by its code; empty if it is not one lung."""
     code = segment.SegmentedPropertyTypeCodeSequence[0]
     if code.CodeValue == CODE_OF_LUNG:
         modifiers = code.get("SegmentedPropertyTypeModifierCodeSequence") or []
-        sides = [CODES_OF_A_SIDE.get(modifier.CodeValue, "") for modifier in modifiers]
-        return next(filter(None, sides), "")
+        sides = {CODES_OF_A_SIDE.get(modifier.CodeValue, "") for modifier in modifiers} - {""}
+        return sides.pop() if len(sides) == 1 else ""
     return CODES_OF_A_LUNG.get(code.CodeValue, "")
 
 
-def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int, str]) -> Frame:
+def _frame(
+    group: Dataset, shared: Dataset, pixels: np.ndarray, segments: dict[int, Dataset]
+) -> Frame:
     def macro(name: str) -> Dataset:
         return (group.get(name) or shared.get(name))[0]
 
@@ -202,9 +208,9 @@ def _frame(group: Dataset, shared: Dataset, pixels: np.ndarray, sides: dict[int,
         for image in derivation.get("SourceImageSequence") or []
     ]
     return Frame(
-        sides[number],
+        require_lung(segments[number]),
         pixels,
-        np.array(macro("PlanePositionSequence").ImagePositionPatient, float),
+        np.array(macro("PlanePositionSequence").ImagePositionPatient, float).reshape(3),
         axes[1] * float(measures.PixelSpacing[0]),
         axes[0] * float(measures.PixelSpacing[1]),
         None if slice_step_mm is None else float(slice_step_mm),

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
-from magician.checks.read_back import GRID_TOLERANCE, SIDES, Frame, frames_of
+from magician.checks.read_back import GRID_TOLERANCE, SIDES, Frame, frames_of, require_lung
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.results.identity import learner_uid
@@ -48,8 +48,11 @@ def read_segmentation(seg_dataset: Dataset, volume: CTVolume) -> np.ndarray:
             f"The frames of the SEG have {rows} rows and {columns} columns, the CT images "
             f"{volume.hu.shape[1]} and {volume.hu.shape[2]}."
         )
+    frames = frames_of(seg_dataset)
+    for segment in seg_dataset.SegmentSequence:  # also one without frames
+        require_lung(segment)
     labels = np.zeros(volume.hu.shape, np.uint8)
-    for number, frame in enumerate(frames_of(seg_dataset), start=1):
+    for number, frame in enumerate(frames, start=1):
         _check_on_grid(frame, volume.affine, number)
         _write_labels(labels, frame, volume.affine, number)
     return labels

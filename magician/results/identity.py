@@ -86,24 +86,19 @@ class Identity:
     sources: list[Dataset]
 
     @classmethod
-    def of(cls, headers: Sequence[Dataset], learner: str, slice_spacing_mm: float) -> Identity:
+    def of(cls, headers: Sequence[Dataset], alias: str, slice_spacing_mm: float) -> Identity:
         """Work out the identity of the results of one series.
 
         Parameters
         ----------
         headers : sequence of Dataset
             The header of each slice.
-        learner : str
-            The alias of a learner, or an empty string for the source's own patient and study.
+        alias : str
+            As `check_alias` returns it; empty for the source's own patient and study.
         slice_spacing_mm : float
             As measured from the positions, because a header may give a wrong one.
-
-        Raises
-        ------
-        ResultError
-            If the alias can't be one component of a person name (PS3.5 6.2.1).
         """
-        alias, study = _checked_alias(learner), str(headers[0].StudyInstanceUID)
+        study = str(headers[0].StudyInstanceUID)
         sources = [geometry_of(header, slice_spacing_mm) for header in headers]
         if not alias:
             return cls("", study, patient_and_study_of(headers[0]), sources)
@@ -146,7 +141,14 @@ class Identity:
         return copy
 
 
-def _checked_alias(learner: str) -> str:
+def check_alias(learner: str) -> str:
+    """Return the alias of a learner without outer spaces, in Unicode's form NFC.
+
+    Raises
+    ------
+    ResultError
+        If it can't be one component of a person name (PS3.5 6.2.1), or is empty though given.
+    """
     alias = unicodedata.normalize("NFC", learner).strip()
     if learner and not alias:
         raise ResultError(

@@ -20,7 +20,7 @@ from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
 from magician.progress import track
-from magician.results.identity import Identity, content_digest
+from magician.results.identity import Identity, check_alias, content_digest
 from magician.results.run import Run
 from magician.results.secondary_capture import overlay_objects
 from magician.results.seg import segmentation_object
@@ -110,15 +110,16 @@ def make_results(
     1500.
     """
     _check_match(volume, segmentation)
+    alias = check_alias(learner)
     # a copy, which stays what was sent
     labels = np.array(segmentation.labels, dtype=np.uint8, order="C")
     labels.flags.writeable = False
     model = (segmentation.model_name, segmentation.model_version, segmentation.weights_sha256)
     try:
-        identity = Identity.of(volume.headers, learner, volume.spacing_mm[0])
+        identity = Identity.of(volume.headers, alias, volume.spacing_mm[0])
         run = Run(
             identity.sources,
-            content_digest(volume.headers, labels, identity.alias, *model),
+            content_digest(volume.headers, labels, alias, *model),
             model,
             segmentation.trained_on,
             now or datetime.now(),

@@ -12,6 +12,7 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import pack_bits
 from result_cases import Case, make_case, not_read, saved
 
+from magician.checks.read_back import frames_of
 from magician.checks.segmentation_reader import read_segmentation
 
 
@@ -96,6 +97,32 @@ def test_side_given_as_a_modifier(case, seg):
         modifier.CodeValue = side
         code.SegmentedPropertyTypeModifierCodeSequence = [modifier]
     assert np.array_equal(read_segmentation(seg, case.volume), case.labels)
+
+
+def test_segment_with_both_sides_is_neither_lung(case, seg):
+    code = seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    code.CodeValue = "39607008"
+    code.SegmentedPropertyTypeModifierCodeSequence = [Dataset(), Dataset()]
+    for modifier, side in zip(
+        code.SegmentedPropertyTypeModifierCodeSequence, ("7771000", "24028007"), strict=True
+    ):
+        modifier.CodeValue = side
+    assert "neither right nor left lung" in not_read(seg, case)
+
+
+def test_segment_that_is_neither_lung_is_refused_also_without_frames(case, seg):
+    heart = deepcopy(seg.SegmentSequence[0])
+    heart.SegmentNumber = 3
+    heart.SegmentedPropertyTypeCodeSequence[0].CodeValue = "80891009"
+    seg.SegmentSequence.append(heart)
+    assert "Segment 3 of the SEG" in not_read(seg, case)
+    assert {frame.side for frame in frames_of(seg)} == {"right", "left"}
+
+
+@pytest.mark.parametrize("position", [None, [1.0, 2.0]])
+def test_frame_without_a_whole_position(position, case, seg):
+    seg.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0].ImagePositionPatient = position
+    assert "can't be read" in not_read(seg, case)
 
 
 def shift(seg: Dataset, axis: int, mm: float) -> None:
