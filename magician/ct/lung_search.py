@@ -1,7 +1,7 @@
 """Searches lungs in a few slices of a series, and measures their height roughly.
 
 The search serves to choose a series, not to measure a patient. It takes some hundredths of a second
-for each slice that it decodes. Both ends of the lungs are found to about half a centimetre.
+for each slice that it decodes. Each end of the lungs has an error of about half a centimetre.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def find_lungs(
 
 
 def _find_edge(share: Callable[[int], float], samples: list[int], step: float) -> int:
-    """Return the last slice with lung, right to `PRECISION_MM`.
+    """Return the last slice with lung, with an error of at most `PRECISION_MM`.
 
     `samples` begins with a slice that surely shows lung, and goes on in one direction.
     """

@@ -16,7 +16,7 @@ from magician.display.slice_figures import DPI, default_style, scale_bar
 LUNGS = {1: "right", 2: "left"}
 VIEWS = {"from the front, left and above": (30, 20), "from behind, right and below": (-150, -25)}
 STEP_MM = 3.0  # a finer surface looks the same
-LIGHT = np.array([-0.45, 0.55, 0.7])  # the direction of the light, of length 1
+LIGHT = np.array([-0.45, 0.55, 0.7])  # right, up, towards the viewer; length 1
 # From shadow to light; the right lung is lighter than the left, in a grey print, too
 SHADES = {"right": ((40, 110, 165), (222, 242, 255)), "left": ((6, 22, 55), (88, 130, 178))}
 

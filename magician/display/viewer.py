@@ -75,9 +75,9 @@ def _reason_for_sliders() -> str:
     if importlib.util.find_spec("anywidget") is None:
         return "the package anywidget is not installed beside this kernel."
     if "google.colab" in sys.modules:
-        return "Colab would have to fetch scripts from elsewhere for the other one."
+        return "on Colab, the viewer with the mouse would have to fetch scripts."
     if "IPython" in sys.modules:
         shell = sys.modules["IPython"].get_ipython()
         if shell is not None and "__vsc_ipynb_file__" in shell.user_ns:  # which only VS Code sets
-            return "VS Code would have to fetch scripts from elsewhere for the other one."
+            return "in VS Code, the viewer with the mouse would have to fetch scripts."
     return ""

@@ -190,8 +190,8 @@ def _source_images(volume: CTVolume, progress: bool) -> list[Dataset]:
             raise ResultError(f"The CT image {path} can't be read again: {error}") from error
         if image.get("SOPInstanceUID") != header.SOPInstanceUID or "PixelData" not in image:
             raise ResultError(
-                f"The file {path} is not the CT image any more that it was "
-                f"when the volume was read."
+                f"The file {path} has changed since the volume was read: it holds another image, "
+                f"or no pixels."
             )
         images.append(image)
     return images

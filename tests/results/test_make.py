@@ -61,7 +61,7 @@ def test_ct_files_that_are_gone(own_case):
 
 def test_ct_file_that_is_another_now(own_case):
     own_case.volume.paths[3].write_bytes(own_case.volume.paths[4].read_bytes())
-    with pytest.raises(ResultError, match="not the CT image any more"):
+    with pytest.raises(ResultError, match="holds another image"):
         own_case.results(include_ct=True)
 
 
