@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician.checks.segmentation_reader import read_segmentation
     from magician.client.diagnosis import Diagnosis, diagnose
     from magician.client.echo import echo
-    from magician.client.find import find_instances, find_series, find_studies
+    from magician.client.find import find_instances, find_series, find_studies, only_study
     from magician.client.retrieve import Retrieval, get_study, move_study
     from magician.client.store import Stored, accepted_contexts, store
     from magician.ct.selection import SeriesSummary
@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
         SegmentationError,
         SeriesError,
         ServiceNotAccepted,
+        SeveralStudies,
         StudyNotFound,
         TlsFailure,
         UnknownMoveDestination,
@@ -65,11 +66,17 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician.segmentation.threshold import threshold_lungs
     from magician.tables import show_table
     from magician.teaching.careless import careless_overlay
+    from magician.teaching.drills import drill
+    from magician.teaching.exercises import Answer, check
+    from magician.teaching.lessons import lesson
     from magician.teaching.phantom import TeachingStudy, teaching_study
+    from magician.teaching.predictions import predict
+    from magician.teaching.progress import my_progress
     from magician.tls import client_tls, server_tls
     from magician.upper_layer.limits import Limits
 
 __all__ = [
+    "Answer",
     "AssociationAborted",
     "AssociationRejected",
     "CTVolume",
@@ -95,6 +102,7 @@ __all__ = [
     "SeriesError",
     "SeriesSummary",
     "ServiceNotAccepted",
+    "SeveralStudies",
     "Stored",
     "StudyNotFound",
     "TeachingStudy",
@@ -104,6 +112,7 @@ __all__ = [
     "accepted_contexts",
     "associate",
     "careless_overlay",
+    "check",
     "check_conformance",
     "client_tls",
     "compare",
@@ -113,16 +122,21 @@ __all__ = [
     "describe_status",
     "diagnose",
     "dice",
+    "drill",
     "echo",
     "find_instances",
     "find_series",
     "find_studies",
     "get_study",
+    "lesson",
     "list_series",
     "lung_surface",
     "make_results",
     "montage",
     "move_study",
+    "my_progress",
+    "only_study",
+    "predict",
     "read_segmentation",
     "read_series",
     "save",
@@ -146,7 +160,7 @@ MODULES = {
     "checks.segmentation_reader": "read_segmentation",
     "client.diagnosis": "Diagnosis diagnose",
     "client.echo": "echo",
-    "client.find": "find_instances find_series find_studies",
+    "client.find": "find_instances find_series find_studies only_study",
     "client.retrieve": "Retrieval get_study move_study",
     "client.store": "Stored accepted_contexts store",
     "ct.selection": "SeriesSummary",
@@ -159,7 +173,7 @@ MODULES = {
     "display.viewer": "ct_viewer",
     "errors": "AssociationAborted AssociationRejected DimseFailure IncompleteRetrieve "
     "MagicianError NoLungsFound NotDeidentified PacsTimeout PacsUnreachable ResultError "
-    "SegmentationError SeriesError ServiceNotAccepted StudyNotFound TlsFailure "
+    "SegmentationError SeriesError ServiceNotAccepted SeveralStudies StudyNotFound TlsFailure "
     "UnknownMoveDestination WeightsUnavailable",
     "node": "Node",
     "practice_pacs.pacs": "PracticePacs",
@@ -169,7 +183,12 @@ MODULES = {
     "segmentation.threshold": "threshold_lungs",
     "tables": "show_table",
     "teaching.careless": "careless_overlay",
+    "teaching.drills": "drill",
+    "teaching.exercises": "Answer check",
+    "teaching.lessons": "lesson",
     "teaching.phantom": "TeachingStudy teaching_study",
+    "teaching.predictions": "predict",
+    "teaching.progress": "my_progress",
     "tls": "client_tls server_tls",
     "upper_layer.limits": "Limits",
 }

@@ -12,6 +12,7 @@ Every function either does what it says or raises one of these:
     ├── DimseFailure            a request came back with a failure status (.status)
     │   └── UnknownMoveDestination   the PACS does not know where to send a C-MOVE
     ├── StudyNotFound           the query was answered, with no match
+    ├── SeveralStudies          several studies match where one was meant
     ├── IncompleteRetrieve      fewer images came than promised (.received, .expected, .missing)
     ├── NotDeidentified         the privacy rule: identified data were about to leave this computer
     ├── SeriesError             a CT series that can't be read as one exact volume
@@ -126,6 +127,10 @@ class UnknownMoveDestination(DimseFailure):
 
 class StudyNotFound(MagicianError):
     """The PACS answered the query, and nothing matched."""
+
+
+class SeveralStudies(MagicianError):
+    """A query that was meant for one study matched several, and none is taken for the right one."""
 
 
 class IncompleteRetrieve(MagicianError):

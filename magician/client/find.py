@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydicom.dataset import Dataset
 
 from magician.dimse.association import associate
@@ -14,7 +16,7 @@ from magician.dimse.query import (
     require_uid,
     send_query,
 )
-from magician.errors import StudyNotFound
+from magician.errors import SeveralStudies, StudyNotFound
 from magician.node import Node
 
 
@@ -65,6 +67,35 @@ def find_studies(
             f"may see it."
         )
     return studies
+
+
+def only_study(studies: Sequence[Dataset]) -> Dataset:
+    """Return the one study that a query matched; ask back if there are several.
+
+    Parameters
+    ----------
+    studies : sequence of Dataset
+        The answers of `find_studies`.
+
+    Raises
+    ------
+    SeveralStudies
+        If there is more than one. The message lists them, with the PatientID that tells them apart.
+    StudyNotFound
+        If there is none.
+    """
+    if len(studies) == 1:
+        return studies[0]
+    if not studies:
+        raise StudyNotFound("No study matched.")
+    rows = "; ".join(
+        f"{study.get('PatientName', '')}, patient_id={str(study.get('PatientID', ''))!r}"
+        for study in studies
+    )
+    raise SeveralStudies(
+        f"{len(studies)} studies match, and only one can be meant: {rows}. "
+        f"Add the patient_id of the right one to the query, and ask again."
+    )
 
 
 def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
