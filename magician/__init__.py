@@ -66,8 +66,7 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician.segmentation.threshold import threshold_lungs
     from magician.tables import show_table
     from magician.teaching.careless import careless_overlay
-    from magician.teaching.drills import drill
-    from magician.teaching.exercises import Answer, check
+    from magician.teaching.exercises import Answer, check, drill
     from magician.teaching.lessons import lesson
     from magician.teaching.phantom import TeachingStudy, teaching_study
     from magician.teaching.predictions import predict
@@ -183,8 +182,7 @@ MODULES = {
     "segmentation.threshold": "threshold_lungs",
     "tables": "show_table",
     "teaching.careless": "careless_overlay",
-    "teaching.drills": "drill",
-    "teaching.exercises": "Answer check",
+    "teaching.exercises": "Answer check drill",
     "teaching.lessons": "lesson",
     "teaching.phantom": "TeachingStudy teaching_study",
     "teaching.predictions": "predict",

@@ -7,38 +7,14 @@ learner's own study.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from magician.teaching import image_drills, network_drills
+from magician.teaching.drills import Exercise, NotYet
 from magician.teaching.progress import record
 
-__all__ = ["Answer", "check"]
-
-
-class NotYet(Exception):
-    """What is wrong with an answer: one or two sentences for the learner."""
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """An exercise, and the function that examines what a learner made.
-
-    Attributes
-    ----------
-    lesson : int
-        The lesson that it belongs to.
-    title : str
-        What the learner does, in a few words: a row of `my_progress`.
-    examine : function
-        Takes the evidence and the answers of `check`. It returns a sentence if they are right, and
-        raises `NotYet` if they are not.
-    """
-
-    lesson: int
-    title: str
-    examine: Callable[..., str]
+__all__ = ["Answer", "check", "drill"]
 
 
 @dataclass(frozen=True)
@@ -79,12 +55,11 @@ def check(exercise: str, *evidence: object, **answers: object) -> Answer:
         ``.ok`` and ``.sentence``. A wrong type, a missing value or another learner's object is
         answered in a sentence, too: nothing is raised.
     """
-    found = all_exercises().get(exercise) if isinstance(exercise, str) else None
+    exercises = {**EXERCISES, **network_drills.EXERCISES, **image_drills.EXERCISES}
+    found = exercises.get(exercise) if isinstance(exercise, str) else None
     if found is None:
-        names = ", ".join(repr(name) for name in all_exercises())
-        return Answer(
-            str(exercise), False, f"There is no exercise of this name. There are {names}."
-        )
+        names = ", ".join(repr(name) for name in exercises)
+        return Answer(str(exercise), False, f"No exercise has this name. The names are {names}.")
     try:
         inspect.signature(found.examine).bind(*evidence, **answers)
     except TypeError:
@@ -95,30 +70,15 @@ def check(exercise: str, *evidence: object, **answers: object) -> Answer:
     except NotYet as reason:
         answer = Answer(exercise, False, str(reason))
     except Exception as error:  # learners hand in anything, and it can fail in any way
-        answer = Answer(
-            exercise, False, f"This can't be examined ({type(error).__name__}: {error})."
-        )
+        seen = f"{type(error).__name__}: {error}"
+        answer = Answer(exercise, False, f"This can't be examined ({seen}).")
     record(exercise, answer.ok, answer.sentence)
     return answer
 
 
-def is_answer(exercise: str, value: object, digest: str) -> bool:
-    """Tell whether a word or an integer is the right one, of which only the hash is known."""
-    return digest_of(exercise, value) == digest
-
-
-def digest_of(exercise: str, value: object) -> str:
-    """The hash of an answer, salted with its exercise; letter case and outer spaces do not count."""
-    word = " ".join(str(value).lower().split())
-    return hashlib.sha256(f"magician\x1f{exercise}\x1f{word}".encode()).hexdigest()[:16]
-
-
-def all_exercises() -> dict[str, Exercise]:
-    """List the exercises of all lessons by name, in the order of the lessons."""
-    from magician.teaching.image_drills import EXERCISES as image_drills
-    from magician.teaching.network_drills import EXERCISES as network_drills
-
-    return {**EXERCISES, **network_drills, **image_drills}
+def drill(letter: str):
+    """Set up a failure drill, and show its symptom."""
+    raise NotImplementedError
 
 
 EXERCISES: dict[str, Exercise] = {}

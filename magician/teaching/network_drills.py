@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from magician.teaching.exercises import Exercise
+from magician.teaching.drills import Exercise
 
 EXERCISES: dict[str, Exercise] = {}
