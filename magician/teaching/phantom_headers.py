@@ -14,9 +14,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM
 
-# Raise this number whenever the pixels of a seed change: other pixels must never travel under the
-# same UIDs.
-REVISION = 2
+# Raise this number whenever the pixels or the headers of a seed change: two different objects must
+# never travel under the same UID.
+REVISION = 3
 
 NAMESPACE = uuid.UUID("6f2b8b1e-64a5-5d5c-9f0c-2f3a0d6a1c57")
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(NAMESPACE, 'implementation').int}"
@@ -33,7 +33,7 @@ GIVEN_NAMES = {
 def seeded_number(seed: str, role: str, revision: int = 1) -> int:
     """Derive a number of 128 bits from a seed; each role and each revision gives another one.
 
-    UIDs follow `REVISION`. Who the patient is does not: a class keeps its patients when the pixels
+    UIDs follow `REVISION`. Who the patient is does not: a class keeps its patients when the objects
     change.
     """
     return uuid.uuid5(NAMESPACE, f"{revision}\x1f{seed}\x1f{role}").int
@@ -51,9 +51,11 @@ class Patient:
         self.kernel = kernel.upper()
         self.sex = patient_sex(seed)
         names = GIVEN_NAMES[self.sex]
-        self.name = f"Phantom^{names[seeded_number(seed, 'name') % len(names)]}"
+        given_name = names[seeded_number(seed, "name") % len(names)]
         self.age = f"{35 + seeded_number(seed, 'age') % 45:03d}Y"
         self.patient_id = f"PHANTOM-{seeded_number(seed, 'patient id') % 10**8:08d}"
+        # many seeds share a given name: the end of the PatientID tells their patients apart
+        self.name = f"Phantom^{given_name} {self.patient_id[-5:]}"
         self.accession_number = accession_number
         self._key = (
             f"{seed}\x1f{accession_number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 
 import numpy as np
@@ -243,6 +244,23 @@ def test_other_pixels_never_travel_under_the_same_uids(study, monkeypatch):
         assert before.isdisjoint(after)
     for keyword in ("PatientName", "PatientID", "PatientSex", "PatientAge"):
         assert revised.datasets[0][keyword].value == study.datasets[0][keyword].value
+
+
+ORDINARY_NAMES = [
+    "Ada", "Ben", "Chen", "Dana", "Emil", "Fatima", "Georg", "Hana",
+    "Ivan", "Jana", "Karim", "Lena", "Mohamed", "Nina", "Olga", "Paul",
+    "Qian", "Rosa", "Samir", "Tanja", "Umut", "Vera", "Wei", "Xenia",
+    "Yusuf", "Zoe", "Anna", "Lukas", "Priya", "Tomas",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", [["0", "Ada", "Chen"], ORDINARY_NAMES])
+def test_the_patients_of_a_class_differ_in_name(seeds):
+    patients = [phantom_headers.Patient(seed, "1", disease=True, kernel="soft") for seed in seeds]
+    assert len({patient.name for patient in patients}) == len(seeds)
+    for patient in patients:
+        assert re.fullmatch(r"Phantom\^[A-Z][a-z]+ \d{5}", patient.name)
+        assert patient.name.endswith(f" {patient.patient_id[-5:]}")
 
 
 def test_seed_is_written_nowhere(another_study):

@@ -27,20 +27,20 @@ DECIDING = ("numpy", "scipy", "pillow", "pydicom", "highdicom", "scikit-image")
 PROCESSOR_FEATURES = "X86_V4 AVX512_ICL AVX512_SPR"
 
 EXPECTED = {
-    "study's UIDs": "213fa8e7efc99ba941838537fcc2f08a4dce94c525856a5aa808656ff91f2932",
-    "study": "d8cb5f6146f4153f40ae949c37533908968ac5bae987c0f8cc46180fe01bf8bc",
+    "study's UIDs": "141c7b01f4408f9873d1470befad381d8a9e0a3459485f32267cdb2d8ab244df",
+    "study": "7e53861d8375d2a84168002b22fcf967bee4051a4834c9a2e15865e584c9ba91",
     "truth": "7e70b24165ce061029d2b266a901d69c0982fb86ca27a6e7329e47e5eeec9aaa",
     "volume": "431cdd14c5f5eb7ad5a78c63a0e085ca64aefedc1974b8cf6063f8f555e37856",
-    "patient's UIDs": "4f21c81e32d3cebb9d88ee565ffb95234dbe875101d46df117a90f604d193813",
-    "patient's SEG": "9fa39cc5e83f65321eb560a2c470158a61289452967a2a8f4293cd33e1678399",
-    "patient's SR": "cdd427af0bb3d5b79335098b76cfb0de71eb575e9c690ef771fbcce0892db61e",
-    "patient's SC": "1896b17b039f4f0441dae46609b0294a0a6b1dadf111b978ae34a0b51869be03",
-    "patient's CT": "409d633dbeeca4b9577e1f1a0868422772aca0ceff17fca664c982ebfa4d3393",
-    "Ada's UIDs": "849ef0f815aaac460e4b469c2724557a7917b6d9e2d2d5453ec472055585025d",
-    "Ada's SEG": "22dd7588686b113172bcb8fef5590ea136517d03e4b7c86de379ae66ee7ccb89",
-    "Ada's SR": "5fb344420143e8c52cf20ec69113bc89416ef58944691f8e74aee4625a00defb",
-    "Ada's SC": "2a76d3e9fd9d8aa20cfc0369a797d9dff2226a795c0d1ae3c4f7188d148538cb",
-    "Ada's CT": "d49c719bdd1fd77812246536c247ebc9efc03020f6438f329d00ef4076c9fe6c",
+    "patient's UIDs": "4825b08ef5914fba5a73bd8ed35562ca6db8034721cbc2dbe14d3f1a50a50c2c",
+    "patient's SEG": "6da772cc8aa71a5bd0e952a74bb515d53a09cd1fdf170af8789186a0479dad5e",
+    "patient's SR": "b279d682510b70ef353f19105f44c0805c99dbd3825a832a3e28c458d5659349",
+    "patient's SC": "92e1b383c1710ec997b597473d49a33797ec20e04277630ae02b7b53fe5d3600",
+    "patient's CT": "f391ebc75cdd5b79da95c8bb90799a51f350603dca0468bb4bbab032fc41207f",
+    "Ada's UIDs": "eb80ea1930db9cb52e2d48be9e28d5b839f5a584af664339aa2f3ae9b1e57d22",
+    "Ada's SEG": "5a055619b22d512ac16d1cacf69510c6867b28e59e459eaee147968f3be18c31",
+    "Ada's SR": "d0e54ed26d87fc816244b1da553cb1f103171cd7c6c1448b36a168f0013f73ee",
+    "Ada's SC": "f67566d7033a155a6f31bfe06e713ddf787089e8d2489ff566a20903db6aa0bb",
+    "Ada's CT": "377494134e31d23da814deccdc9f6d28a98f68702b8febd5654606f07937ae6e",
 }
 
 
