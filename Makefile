@@ -1,7 +1,7 @@
-# make tutorial   run the notebook from top to bottom; the result lies in build/
-# make lab        open the notebook in JupyterLab
+# make tutorial   run lesson 01 from top to bottom; the result lies in build/ (LESSON=02: another)
+# make lab        open the lessons in JupyterLab
 # make test       everything that is tested
-# make outputs    run the notebook and store its outputs in it, after it was changed
+# make outputs    run the lessons and store their outputs in them, after a change (LESSON=02: one)
 #
 # On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a
 # small CPU build:
@@ -10,28 +10,35 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
-NOTEBOOK := notebooks/01_connect_ai_to_pacs.ipynb
+LESSON ?=
 
 .PHONY: tutorial lab test outputs notebook-test colab-test lint install clear-outputs clean
 
 tutorial: install
-	$(BIN)/python notebooks/run_tutorial.py
+	$(BIN)/python notebooks/run_tutorial.py $(or $(LESSON),01)
 
 outputs: install
-	TQDM_DISABLE=1 $(BIN)/python notebooks/run_tutorial.py --store
+	TQDM_DISABLE=1 $(BIN)/python notebooks/run_tutorial.py --store $(LESSON)
 
 lab: install
-	$(BIN)/jupyter lab $(NOTEBOOK)
+	$(BIN)/jupyter lab notebooks
 
 test: install lint
 	$(BIN)/python -m pytest
 	$(MAKE) --no-print-directory notebook-test
 
-# Every output of the notebook is compared, and a connection to anywhere but this computer fails.
-# A slow computer would show progress bars that a fast one does not.
+# Every output of every lesson is compared, and a connection to anywhere but this computer fails. A
+# slow computer would show progress bars that a fast one does not. Each lesson has a table of
+# progress of its own: what a learner did elsewhere must not show.
 notebook-test: install
-	TQDM_DISABLE=1 PYTHONPATH=tests/whole/offline $(BIN)/python -m pytest --nbval --nbval-current-env \
-	    --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 -x notebooks
+	@progress=$$(mktemp -d) && trap 'rm -rf "$$progress"' EXIT && \
+	for lesson in notebooks/$(or $(LESSON),0)*.ipynb; do \
+	    echo "$$lesson" && TQDM_DISABLE=1 PYTHONPATH=tests/whole/offline \
+	    MAGICIAN_PROGRESS="$$progress/$$(basename "$$lesson").json" \
+	    $(BIN)/python -m pytest --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/whole/sanitize.cfg --nbval-cell-timeout 300 -x "$$lesson" \
+	    || exit 1; \
+	done
 
 # The same in an environment with the versions of Google Colab, where only Cell 1 installs; needs
 # the package index
@@ -53,7 +60,7 @@ install: .venv/installed
 	touch $@
 
 clear-outputs: install
-	$(BIN)/nbstripout $(NOTEBOOK)
+	$(BIN)/nbstripout notebooks/0*.ipynb
 
 clean:
 	rm -rf build .venv

@@ -1,14 +1,20 @@
-"""Run the tutorial from top to bottom, as a learner would.
+"""Run lessons from top to bottom, as a learner would.
 
-The executed notebook and an HTML copy of it lie under build/ afterwards.
+    python notebooks/run_tutorial.py            # every lesson
+    python notebooks/run_tutorial.py 02         # one
+    python notebooks/run_tutorial.py --store    # and store the new outputs in the notebooks
 
-Every cell is really executed, in a new kernel of this Python. Called by ``make tutorial``. With
-``--store`` (``make outputs``) the new outputs replace those of the notebook in the repository, less
-what differs with every run.
+Every cell is really executed, in a new kernel of this Python. The executed notebooks and HTML
+copies of them lie under build/ afterwards. ``make tutorial`` and ``make outputs`` call this. What
+differs with every run is not stored. The learner's own table of progress is left alone.
 """
 
+import argparse
+import base64
 import copy
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -17,12 +23,48 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
 HERE = Path(__file__).resolve().parent
-NOTEBOOK = HERE / "01_connect_ai_to_pacs.ipynb"
+LESSONS = sorted(HERE.glob("0*.ipynb"))
 BUILD = HERE.parent / "build"
+# What stands in the page for the frame of a PACS that no longer runs
+PICTURE = HERE / "images" / "pacs_web_page.jpg"
+ALT = (
+    "Two pages of a practice PACS: on the left the series of the teaching patient as thumbnails, "
+    "on the right the overlay series, with the lungs in blue."
+)
 
 
 def main(arguments: list[str]) -> int:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    parser = argparse.ArgumentParser(description="Run lessons from top to bottom.")
+    parser.add_argument(
+        "lessons", metavar="LESSON", nargs="*", help="such as 01; without it, every lesson"
+    )
+    parser.add_argument(
+        "--store", action="store_true", help="store the new outputs in the notebooks"
+    )
+    options = parser.parse_args(arguments)
+    chosen = LESSONS
+    if options.lessons:
+        try:
+            chosen = [find_lesson(name) for name in options.lessons]
+        except ValueError as error:
+            parser.error(str(error))
+    return max(run(path, store=options.store) for path in chosen)
+
+
+def find_lesson(name: str) -> Path:
+    """Find a lesson by its number (02), or by the name of its file."""
+    name = Path(name).name
+    found = [path for path in LESSONS if path.name == name or path.stem.startswith(f"{name}_")]
+    if len(found) != 1:
+        numbers = ", ".join(path.stem[:2] for path in LESSONS)
+        raise ValueError(f"there is no lesson {name!r}; the lessons are {numbers}")
+    return found[0]
+
+
+def run(path: Path, *, store: bool) -> int:
+    """Run one lesson; returns 1 if a cell failed, else 0."""
+    print(path.stem, file=sys.stderr)
+    notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -36,17 +78,19 @@ def main(arguments: list[str]) -> int:
     )
     client.on_cell_start = lambda cell, cell_index: _say(cell)
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory() as folder:
+            progress = {"MAGICIAN_PROGRESS": str(Path(folder) / "progress.json")}
+            client.execute(env=os.environ | progress)
     except CellExecutionError as error:
         print(f"\nA cell failed:\n{error}", file=sys.stderr)
         return 1
     finally:
-        page = _write(notebook)
-    print(_printed_by(notebook, "# Cell 15:"))
+        page = _write(notebook, path)
+    print(_printed_by(notebook, "# Cell 15:"), end="")
     place = page.relative_to(HERE.parent)
     print(f"where to look:   {place} in a browser, {page.stem}.ipynb in Jupyter")
-    if "--store" in arguments:
-        nbformat.write(_cleaned(notebook), NOTEBOOK)
+    if store:
+        nbformat.write(_cleaned(notebook), path)
     return 0
 
 
@@ -55,32 +99,47 @@ def _say(cell) -> None:
         print(cell.source.splitlines()[0].removeprefix("# "), file=sys.stderr)
 
 
-def _write(notebook) -> Path:
+def _write(notebook, path: Path) -> Path:
     BUILD.mkdir(exist_ok=True)
-    nbformat.write(notebook, BUILD / NOTEBOOK.name)
+    nbformat.write(notebook, BUILD / path.name)
     exporter = HTMLExporter(embed_images=True)
-    resources = {"metadata": {"path": str(HERE), "name": NOTEBOOK.stem}}
-    page, _ = exporter.from_notebook_node(_still(notebook), resources=resources)
-    path = (BUILD / NOTEBOOK.name).with_suffix(".html")
-    path.write_text(page, encoding="utf-8")
-    return path
+    resources = {"metadata": {"path": str(HERE), "name": path.stem}}
+    text, _ = exporter.from_notebook_node(still(notebook), resources=resources)
+    page = (BUILD / path.name).with_suffix(".html")
+    page.write_text(text, encoding="utf-8")
+    return page
 
 
-def _still(notebook):
-    """Keep only the pictures of the viewers: a page without a kernel can't run the viewers."""
-    still = copy.deepcopy(notebook)
-    for cell in still.cells:
+def still(notebook):
+    """Keep only the pictures of what runs: a page without a kernel has no viewers and no PACS."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data.pop("application/vnd.jupyter.widget-view+json", None)
-    return still
+            data = output.get("data", {})
+            if "image/png" in data:
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+            if "<iframe" in data.get("text/html", ""):
+                data["text/html"] = _picture_of_the_pacs()
+    return notebook
+
+
+def _picture_of_the_pacs() -> str:
+    picture = base64.b64encode(PICTURE.read_bytes()).decode()
+    return (
+        f'<img src="data:image/jpeg;base64,{picture}" alt="{ALT}" style="max-width: 100%">'
+        "<p>A picture: the page of the PACS is there only as long as the notebook runs.</p>"
+    )
 
 
 def _printed_by(notebook, first_line: str) -> str:
-    (cell,) = [cell for cell in notebook.cells if cell.source.startswith(first_line)]
+    """Return what the cell with this first line printed; nothing if there is none."""
     return "".join(
-        output.text for output in cell.outputs if output.output_type == "stream"
-    ).rstrip()
+        output.text
+        for cell in notebook.cells
+        if cell.source.startswith(first_line)
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    )
 
 
 def _cleaned(notebook):
