@@ -1,10 +1,11 @@
 """The log of a listener's associations: one line for each says who called, what was asked for, and
-how it ended.
+how it ended. It also keeps which objects went out.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,14 @@ class AssociationLog:
 
     def __init__(self) -> None:
         self._counts: WeakKeyDictionary[Association, Counter] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._sent: set[str] = set()  # as many at most as the archive holds
+
+    @property
+    def sent(self) -> frozenset[str]:
+        """The SOP Instance UIDs of all objects that callers fetched by C-GET."""
+        with self._lock:
+            return frozenset(self._sent)
 
     @property
     def handlers(self) -> list[tuple]:
@@ -38,6 +47,7 @@ class AssociationLog:
             (evt.EVT_ACCEPTED, self._begin_count),
             (evt.EVT_DIMSE_RECV, self._count_message, [RECEIVED]),
             (evt.EVT_DIMSE_SENT, self._count_message, [SENT]),
+            (evt.EVT_DIMSE_SENT, self._remember_object),
             (evt.EVT_RELEASED, self._log_end, ["released"]),
             (evt.EVT_ABORTED, self._log_end, ["broken off"]),
             (evt.EVT_REJECTED, self._log_refusal),
@@ -50,6 +60,11 @@ class AssociationLog:
         name = names.get(type(event.message).__name__)
         if name:
             self._counts[event.assoc][name] += 1
+
+    def _remember_object(self, event: evt.Event) -> None:
+        if type(event.message).__name__ in SENT:
+            with self._lock:
+                self._sent.add(str(event.message.command_set.AffectedSOPInstanceUID))
 
     def _log_end(self, event: evt.Event, ending: str) -> None:
         counts = self._counts.pop(event.assoc, None)

@@ -91,6 +91,7 @@ class PracticePacs:
             )
         self._destinations: dict[str, Node] = {}
         self._calls_when_stopped: list[Callable[[], None]] = []
+        self._log = AssociationLog()
         self._running: _Running | None = None
 
     @classmethod
@@ -172,6 +173,11 @@ class PracticePacs:
         """
         return self.archive.held(level, **unique_keys)
 
+    @property
+    def sent(self) -> frozenset[str]:
+        """The SOP Instance UIDs of all objects that callers have fetched from it by C-GET."""
+        return self._log.sent
+
     def when_stopped(self, call: Callable[[], None]) -> None:
         """Let the PACS call a function when it stops, once, before its files are gone."""
         self._calls_when_stopped.append(call)
@@ -217,7 +223,7 @@ class PracticePacs:
             listener,
             self._host,
             self._port,
-            [*AssociationLog().handlers, *services.handlers],
+            [*self._log.handlers, *services.handlers],
             limits=self._limits,
             tls=self._tls,
         )

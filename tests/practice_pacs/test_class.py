@@ -191,3 +191,13 @@ def test_stopping_breaks_off_what_is_still_open(log):
         thread for thread in set(threading.enumerate()) - others if "AcceptorThread" in thread.name
     ]
     assert log() == ["'IDLE' at 127.0.0.1: 1 C-ECHO; broken off"]
+
+
+def test_the_pacs_knows_which_objects_went_out(studies, tmp_path):
+    fetched, asked_for = studies[:2]
+    with PracticePacs() as pacs:
+        pacs.add([*fetched, *asked_for])
+        find_studies(pacs.node, accession_number="A1")
+        assert pacs.sent == frozenset()
+        get_study(pacs.node, fetched[0].StudyInstanceUID, tmp_path)
+        assert pacs.sent == {ds.SOPInstanceUID for ds in fetched}
