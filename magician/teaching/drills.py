@@ -6,8 +6,12 @@ The exercises themselves stand in `exercises`, `network_drills` and `image_drill
 from __future__ import annotations
 
 import hashlib
+import html
+import textwrap
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class NotYet(Exception):
@@ -43,3 +47,72 @@ def digest_of(exercise: str, value: object) -> str:
     """Hash an answer, salted with its exercise; letter case and outer spaces do not count."""
     word = " ".join(str(value).lower().split())
     return hashlib.sha256(f"magician\x1f{exercise}\x1f{word}".encode()).hexdigest()[:16]
+
+
+class Drill:
+    """A failure drill that is set up: shown, it tells its symptom.
+
+    A kind of drill gives its letter and its symptom, and sets up in `set_up` what it needs.
+
+    Parameters
+    ----------
+    name : str
+        The learner's name: what is wrong differs a little from learner to learner.
+
+    Attributes
+    ----------
+    letter : str
+    symptom : str
+        What a user would report, in plain text; an empty line ends a paragraph.
+    """
+
+    letter: ClassVar[str] = ""
+    symptom: str = ""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._resources = ExitStack()
+        try:
+            self.set_up(self._resources)
+        except BaseException:
+            self.stop()
+            raise
+
+    def set_up(self, resources: ExitStack) -> None:
+        """Start what the drill needs; `resources` ends it again when the drill stops."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End what the drill has started and remove its files; harmless when that is done."""
+        self._resources.close()
+
+    def __repr__(self) -> str:
+        lines = [textwrap.fill(part, 90) for part in self._paragraphs()]
+        return "\n".join([f"Drill {self.letter}", *lines])
+
+    def _repr_html_(self) -> str:
+        paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in self._paragraphs())
+        return f"<p><b>Drill {html.escape(self.letter)}</b></p>{paragraphs}"
+
+    def _paragraphs(self) -> list[str]:
+        return [" ".join(part.split()) for part in self.symptom.split("\n\n")]
+
+
+_running: list[Drill] = []  # one at the most
+
+
+def start_drill(kind: type[Drill], name: str) -> Drill:
+    """Set up a drill; the one that was set up before is stopped."""
+    while _running:
+        _running.pop().stop()
+    _running.append(kind(name))
+    return _running[0]
+
+
+def running_drill(letter: str) -> Drill:
+    """Return the drill of this letter that is set up now; `NotYet` if there is none."""
+    if not _running or _running[0].letter != letter:
+        raise NotYet(
+            f'Drill {letter} is not set up now. Run the cell with drill("{letter}") first.'
+        )
+    return _running[0]

@@ -11,7 +11,7 @@ import inspect
 from dataclasses import dataclass
 
 from magician.teaching import image_drills, network_drills
-from magician.teaching.drills import Exercise, NotYet
+from magician.teaching.drills import Drill, Exercise, NotYet, start_drill
 from magician.teaching.progress import record
 
 __all__ = ["Answer", "check", "drill"]
@@ -76,9 +76,33 @@ def check(exercise: str, *evidence: object, **answers: object) -> Answer:
     return answer
 
 
-def drill(letter: str):
-    """Set up a failure drill, and show its symptom."""
-    raise NotImplementedError
+def drill(letter: str, *, name: str = "0") -> Drill:
+    """Set up a failure drill, and show its symptom.
+
+    The drill that was set up before is stopped, and its files are removed.
+
+    Parameters
+    ----------
+    letter : str
+        Which one: the notebooks list them.
+    name : str
+        Your name, as in the first cell of the lesson.
+
+    Returns
+    -------
+    Drill
+        ``.symptom``, ``.stop()``, and what you work with: the symptom names it.
+
+    Raises
+    ------
+    ValueError
+        If no drill has this letter.
+    """
+    kinds = {**network_drills.DRILLS, **image_drills.DRILLS}
+    if not isinstance(letter, str) or letter.strip().upper() not in kinds:
+        letters = ", ".join(sorted(kinds))
+        raise ValueError(f"No drill has the letter {letter!r}. The letters are {letters}.")
+    return start_drill(kinds[letter.strip().upper()], str(name))
 
 
 EXERCISES: dict[str, Exercise] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from magician.teaching.drills import Exercise
+from magician.teaching.drills import Drill, Exercise
 
 EXERCISES: dict[str, Exercise] = {}
+DRILLS: dict[str, type[Drill]] = {}
