@@ -45,6 +45,9 @@ class TeachingStudy:
     datasets: list[Dataset]
     truth: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"TeachingStudy: {len(self.datasets)} images of {self.datasets[0].PatientName}"
+
 
 def teaching_study(
     *,
