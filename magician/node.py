@@ -1,4 +1,7 @@
-"""The address of a DICOM peer (`Node`): AE title, host, port, time limits and encryption."""
+"""The address of a DICOM peer (`Node`): AE title, host, port, time limits and encryption.
+
+Beside it, the addresses at which a practice PACS of this process has been stopped.
+"""
 
 from __future__ import annotations
 
@@ -128,3 +131,37 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({str(self)!r}, local_ae_title={self.local_ae_title!r})"
+
+
+# The AE titles of the practice PACS that listened here and were stopped, by address
+_STOPPED: dict[tuple[str, int], str] = {}
+# What starts and fills them again, for those of lesson 01
+_CELLS = {
+    "PRACTICE": "In lesson 01, Cell 3 starts it again and Cell 3a fills it",
+    "SECOND": "In lesson 01, Cell 12 starts it again and Cell 13 fills it",
+}
+
+
+def _address(node: Node) -> tuple[str, int]:
+    return "loopback" if is_loopback(node.host) else node.host, node.port
+
+
+def note_started(node: Node) -> None:
+    """Remember that a practice PACS of this process listens here."""
+    _STOPPED.pop(_address(node), None)
+
+
+def note_stopped(node: Node) -> None:
+    """Remember that a practice PACS of this process has listened here, and was stopped."""
+    _STOPPED[_address(node)] = node.ae_title
+
+
+def stopped_title(node: Node) -> str:
+    """Return the AE title of the practice PACS that was stopped at this address, else ``""``."""
+    return _STOPPED.get(_address(node), "")
+
+
+def explain_stopped(ae_title: str) -> str:
+    """Tell what to do about a practice PACS that was stopped."""
+    cells = _CELLS.get(ae_title, "Run the cell that starts it again")
+    return f"{cells}; then run this cell again."

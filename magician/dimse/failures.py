@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
@@ -24,10 +23,8 @@ from magician.errors import (
     ServiceNotAccepted,
     TlsFailure,
 )
+from magician.node import Node, explain_stopped, stopped_title
 from magician.upper_layer.requestor import Connection, NoAnswerToConnect, connection_of
-
-if TYPE_CHECKING:
-    from magician.node import Node
 
 # The first bytes of servers that do not speak DICOM
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}
@@ -71,6 +68,12 @@ def _not_connected(connection: Connection, node: Node) -> MagicianError:
         )
         change = "Ask the network's administrator to let this computer reach it."
         return NoAnswerToConnect.of(Finding("TCP", seen, "we, or the network", change))
+    if isinstance(error, ConnectionRefusedError) and (title := stopped_title(node)):
+        seen = (
+            f"Nothing listens on {address} any more: the practice PACS {title} that was there has "
+            f"been stopped, perhaps by the clean-up cell."
+        )
+        return PacsUnreachable.of(Finding("TCP", seen, "we", explain_stopped(title)))
     if isinstance(error, ConnectionRefusedError):
         change = "Is the PACS started, and are host and port right?"
         return PacsUnreachable.of(

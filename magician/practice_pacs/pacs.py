@@ -11,17 +11,25 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from pydicom.dataset import Dataset
-from pynetdicom.transport import ThreadedAssociationServer
 
 from magician.errors import MagicianError
-from magician.node import Node, check_ae_title, is_loopback
+from magician.node import (
+    Node,
+    check_ae_title,
+    explain_stopped,
+    is_loopback,
+    note_started,
+    note_stopped,
+)
 from magician.practice_pacs.archive import Archive
 from magician.practice_pacs.association_log import AssociationLog
 from magician.practice_pacs.dimse_services import DimseServices, support_services
+from magician.practice_pacs.faults import DeadPort, Faults, require_faults
 from magician.privacy import may_hold_identified
 from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
@@ -32,7 +40,7 @@ class _Running:
     """The parts of a practice PACS that exist only while it listens."""
 
     archive: Archive
-    server: ThreadedAssociationServer
+    stop_listening: Callable[[], None]
     node: Node
 
 
@@ -59,6 +67,9 @@ class PracticePacs:
         Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
+    faults : sequence of str
+        What goes wrong with it, for practice: names of `magician.practice_pacs.faults.FAULTS`. Only
+        on loopback.
 
     Examples
     --------
@@ -79,6 +90,7 @@ class PracticePacs:
         allowed_ae_titles: Sequence[str] | None = None,
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        faults: Sequence[str] = (),
     ) -> None:
         self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
         self._tls, self._limits = tls, limits
@@ -89,10 +101,12 @@ class PracticePacs:
                 f"A practice PACS on {host} can be reached from other computers: say in "
                 f"allowed_ae_titles who may call it, or leave the host out."
             )
+        self._faults = Faults(require_faults(faults, host), self._allowed_ae_titles)
         self._destinations: dict[str, Node] = {}
         self._calls_when_stopped: list[Callable[[], None]] = []
         self._log = AssociationLog()
         self._running: _Running | None = None
+        self._was_stopped = False
 
     @classmethod
     def shared(cls, ae_title: str = "PRACTICE") -> PracticePacs:
@@ -112,6 +126,8 @@ class PracticePacs:
             except BaseException:
                 archive.close()
                 raise
+            note_started(self._running.node)
+            self._was_stopped = False
         return self
 
     def stop(self) -> None:
@@ -119,8 +135,10 @@ class PracticePacs:
         if self._running is not None:
             while self._calls_when_stopped:
                 self._calls_when_stopped.pop()()
-            stop_listening(self._running.server)
+            self._running.stop_listening()
             running, self._running = self._running, None
+            self._was_stopped = True
+            note_stopped(running.node)
             running.archive.close()
 
     def __enter__(self) -> PracticePacs:
@@ -206,24 +224,35 @@ class PracticePacs:
         self.archive.add(datasets)
 
     def _require_started(self) -> _Running:
+        if self._running is None and self._was_stopped:
+            raise MagicianError(
+                f"The practice PACS {self._ae_title} has been stopped, perhaps by the clean-up "
+                f"cell. {explain_stopped(self._ae_title)}"
+            )
         if self._running is None:
             raise MagicianError(
                 "This practice PACS is not started: call .start(), or use it in a with block."
             )
         return self._running
 
-    def _listen(self, archive: Archive) -> tuple[ThreadedAssociationServer, Node]:
-        """Start to listen as an application entity; returns the server, and the node by which to
+    def _listen(self, archive: Archive) -> tuple[Callable[[], None], Node]:
+        """Start to listen as an application entity; returns what stops it, and the node by which to
         reach it.
         """
-        listener = Listener(self._ae_title, self._allowed_ae_titles)
+        if self._faults.dead_port:
+            port = DeadPort(self._faults.dead_port, self._host, self._port)
+            return port.close, Node(self._ae_title, self._host, port.port)
+        callers = [] if self._faults.admits_everybody else self._allowed_ae_titles
+        listener = Listener(self._ae_title, callers)
         support_services(listener)
+        self._faults.limit_contexts(listener)
         services = DimseServices(archive, self._ae_title, self._destinations)
-        return start_listening(
+        server, node = start_listening(
             listener,
             self._host,
             self._port,
-            [*self._log.handlers, *services.handlers],
+            [*self._log.handlers, *self._faults.change(services.handlers)],
             limits=self._limits,
             tls=self._tls,
         )
+        return partial(stop_listening, server), node

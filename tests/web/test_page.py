@@ -95,7 +95,7 @@ def test_it_ends_with_its_pacs(series):
         port = page.port
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    with pytest.raises(MagicianError, match="This practice PACS is not started"):
+    with pytest.raises(MagicianError, match="The practice PACS PRACTICE has been stopped"):
         page.start()
 
 
