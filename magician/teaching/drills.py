@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import html
+import math
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 
 class NotYet(Exception):
@@ -116,3 +119,41 @@ def running_drill(letter: str) -> Drill:
             f'Drill {letter} is not set up now. Run the cell with drill("{letter}") first.'
         )
     return _running[0]
+
+
+# ------------------------------------------------------------ what examining an answer needs
+
+
+def require(holds: object, sentence: str) -> None:
+    """Raise `NotYet` with a sentence unless something holds."""
+    if not holds:
+        raise NotYet(sentence)
+
+
+def number(name: str, value: object) -> float:
+    """Return the answer of this name as a number; `NotYet` if it is none."""
+    try:
+        found = float("nan") if isinstance(value, (str, bool)) else float(value)  # type: ignore
+    except (TypeError, ValueError):
+        found = float("nan")
+    require(math.isfinite(found), f"{name} is one number, without quotes and without its unit.")
+    return found
+
+
+def array(name: str, value: object, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the answer of this name as an array of numbers of a shape; `NotYet` if it is none.
+
+    The labels of a segmentation are taken out of it.
+    """
+    found = np.asarray(getattr(value, "labels", value))
+    require(found.dtype.kind in "buif", f"{name} is an array of numbers.")
+    sentence = f"{name} has the shape {found.shape}, and that of the drill is {shape}"
+    require(found.shape == shape, f"{sentence}: work with what the drill holds.")
+    return found
+
+
+def is_letter(name: str, value: object, letter: str) -> bool:
+    """Tell whether the answer of this name is a letter, "A" or "B"; `NotYet` if it is neither."""
+    found = str(value).strip().upper()
+    require(found in ("A", "B"), f'{name} is "A" or "B", in quotes.')
+    return found == letter
