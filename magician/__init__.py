@@ -61,11 +61,11 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician.node import Node
     from magician.practice_pacs.pacs import PracticePacs
     from magician.rendering.windowing import window
+    from magician.results.careless import careless_overlay
     from magician.results.make import Results, make_results, save
     from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
     from magician.segmentation.threshold import threshold_lungs
     from magician.tables import show_table
-    from magician.teaching.careless import careless_overlay
     from magician.teaching.exercises import Answer, check, drill
     from magician.teaching.lessons import lesson
     from magician.teaching.phantom import TeachingStudy, teaching_study
@@ -177,11 +177,11 @@ MODULES = {
     "node": "Node",
     "practice_pacs.pacs": "PracticePacs",
     "rendering.windowing": "window",
+    "results.careless": "careless_overlay",
     "results.make": "Results make_results save",
     "segmentation.lungs": "LungSegmentation dice segment_lungs volumes_ml",
     "segmentation.threshold": "threshold_lungs",
     "tables": "show_table",
-    "teaching.careless": "careless_overlay",
     "teaching.exercises": "Answer check drill",
     "teaching.lessons": "lesson",
     "teaching.phantom": "TeachingStudy teaching_study",

@@ -24,8 +24,8 @@ from magician.checks.conformance import Conformance, check_conformance
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
 from magician.practice_pacs.pacs import PracticePacs
+from magician.results.careless import careless_overlay
 from magician.results.make import Results, make_results, save
-from magician.teaching.careless import careless_overlay
 
 
 def make(volume: CTVolume, **options) -> Results:

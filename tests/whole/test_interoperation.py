@@ -20,8 +20,8 @@ from magician.dimse.receiver import Receiver
 from magician.errors import AssociationAborted, StudyNotFound, UnknownMoveDestination
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
+from magician.results.careless import careless_overlay
 from magician.results.make import make_results
-from magician.teaching.careless import careless_overlay
 
 SERIES = ct_series(slices=8)
 STUDY_UID, SERIES_UID = SERIES[0].StudyInstanceUID, SERIES[0].SeriesInstanceUID
