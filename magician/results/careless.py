@@ -1,6 +1,6 @@
-"""Careless overlay images: DICOM objects with errors, to practise finding and repairing them.
+"""Careless results: DICOM objects with errors, to practise finding and repairing them.
 
-Many scripts make DICOM objects in this way: they fill in what comes to mind. The script of the
+Many scripts make overlay images in this way: they fill in what comes to mind. The script of the
 article that the notebook follows does so, too. Orthanc and the practice PACS store these images
 with 0x0000. Never send them anywhere else: `make_results` makes proper ones.
 """
@@ -8,6 +8,8 @@ with 0x0000. Never send them anywhere else: `make_results` makes proper ones.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from copy import deepcopy
 
 import numpy as np
 from pydicom import Dataset
@@ -15,6 +17,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from magician.ct.volume import CTVolume
+from magician.results.make import Results
 from magician.segmentation.lungs import LungSegmentation
 
 __all__ = ["careless_overlay"]
@@ -83,3 +86,33 @@ def _image(volume: CTVolume, labels: np.ndarray, index: int, number: int) -> Dat
 def _uid(source_uid: str) -> str:
     """Return a UID below 1.2.3.1, which belongs to somebody else."""
     return f"1.2.3.1.{uuid.uuid5(uuid.NAMESPACE_OID, source_uid).int}"[:64]
+
+
+def hide_number(number: str, place: str, image: Dataset, results: Results) -> None:
+    """Write a patient's number where a program that goes by keywords does not look for it.
+
+    Parameters
+    ----------
+    number : str
+    place : str
+        ``"private"`` is a private element of the image, ``"text"`` a text of the report,
+        ``"description"`` that of a segment of the SEG.
+    image : Dataset
+    results : Results
+        One of these is changed.
+    """
+    if place == "private":
+        image.private_block(0x11, "RECEPTION 1.0", create=True).add_new(1, "LO", number)
+    elif place == "text":
+        text = next(one for one in results.sr.iterall() if one.keyword == "TextValue")
+        text.value = f"{text.value} for {number}"
+    else:
+        results.seg.SegmentSequence[0].SegmentDescription = f"Lung of {number}"
+
+
+def with_new_uids(objects: Iterable[Dataset]) -> list[Dataset]:
+    """Copy objects as a program makes them that draws each SOP Instance UID by chance."""
+    copies = deepcopy(list(objects))
+    for one in copies:
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"2.25.{uuid.uuid4().int}"
+    return copies

@@ -8,13 +8,21 @@ from __future__ import annotations
 import hashlib
 import html
 import math
+import random
+import tempfile
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+
+from magician.ct.volume import CTVolume, read_series
+from magician.results.make import Results, make_results, save
+from magician.segmentation.lungs import LungSegmentation
+from magician.teaching.phantom import teaching_study
 
 
 class NotYet(Exception):
@@ -99,6 +107,47 @@ class Drill:
 
     def _paragraphs(self) -> list[str]:
         return [" ".join(part.split()) for part in self.symptom.split("\n\n")]
+
+
+STEP = 4  # a drill takes every fourth slice of the patient
+
+
+class PatientDrill(Drill):
+    """A drill on some slices of the learner's patient, with the truth as their mask.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the files of these slices lie, until the drill stops.
+    truth : array of uint8, shape (slices, rows, columns)
+        As in `TeachingStudy`, for these slices.
+    scout : Dataset
+        The localizer that is seen from the front.
+    """
+
+    def read_ct(self, resources: ExitStack) -> CTVolume:
+        """Save every fourth slice in a temporary folder, and read the series."""
+        self.folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+        study = teaching_study(seed=self.name, progress=False)
+        count = len(study.truth)
+        self.truth, self.scout = study.truth[::-1][::STEP][::-1], study.datasets[count]
+        save(study.datasets[:count:STEP], self.folder, progress=False)
+        return read_series(self.folder, progress=False)
+
+    def choose(self, *options):
+        """Choose one of several options by the learner's name."""
+        return random.Random(f"{self.letter} {self.name}").choice(options)
+
+    def call_a_and_b(self, wrong, right) -> dict:
+        """Call two things "A" and "B", and keep in ``_wrong`` which of them is the wrong one."""
+        self._wrong = self.choose("A", "B")
+        return {letter: wrong if letter == self._wrong else right for letter in ("A", "B")}
+
+
+def results_of(volume: CTVolume, labels: np.ndarray) -> Results:
+    """Return results of labels that no network has made."""
+    mask = LungSegmentation(labels, volume.spacing_mm, "drill", "1", "0" * 64, "cpu", "fp32", 0.0)
+    return make_results(volume, mask, progress=False)
 
 
 _running: list[Drill] = []  # one at the most

@@ -7,65 +7,37 @@ depends on the learner's name.
 from __future__ import annotations
 
 import random
-import tempfile
+import socket
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
 from magician.checks.segmentation_reader import read_segmentation
-from magician.ct.volume import CTVolume, read_series
+from magician.node import Node
+from magician.practice_pacs.pacs import PracticePacs
 from magician.rendering.windowing import window
+from magician.results.careless import hide_number, with_new_uids
 from magician.results.identity import derive_uid
-from magician.results.make import Results, make_results, save
-from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
+from magician.results.make import save
+from magician.segmentation.lungs import dice, segment_lungs, volumes_ml
 from magician.teaching.drills import (
     Drill,
     Exercise,
+    PatientDrill,
     array,
     is_letter,
     number,
     require,
+    results_of,
     running_drill,
 )  # fmt: skip
-from magician.teaching.phantom import teaching_study
-
-STEP = 4  # a drill takes every fourth slice of the patient
 
 
-class ImageDrill(Drill):
-    """A drill on some slices of the learner's patient, with the truth as their mask."""
-
-    def read_ct(self, resources: ExitStack) -> CTVolume:
-        """Save every fourth slice in a temporary folder, and read the series."""
-        self.folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        study = teaching_study(seed=self.name, progress=False)
-        count = len(study.truth)
-        self.truth, self.scout = study.truth[::-1][::STEP][::-1], study.datasets[count]
-        save(study.datasets[:count:STEP], self.folder, progress=False)
-        return read_series(self.folder, progress=False)
-
-    def choose(self, *options):
-        """Choose one of several options by the learner's name."""
-        return random.Random(f"{self.letter} {self.name}").choice(options)
-
-    def call_a_and_b(self, wrong, right) -> dict:
-        """Call two things "A" and "B"; the drill keeps the letter of the wrong one."""
-        self._wrong = self.choose("A", "B")
-        return {letter: wrong if letter == self._wrong else right for letter in ("A", "B")}
-
-
-def results_of(volume: CTVolume, labels: np.ndarray) -> Results:
-    """Return results of labels that no network has made."""
-    mask = LungSegmentation(labels, volume.spacing_mm, "drill", "1", "0" * 64, "cpu", "fp32", 0.0)
-    return make_results(volume, mask, progress=False)
-
-
-class Windowed(ImageDrill):
+class Windowed(PatientDrill):
     """Two inputs of one network: the CT, and a picture of it in a window."""
 
     letter = "D"
@@ -108,7 +80,7 @@ def examine_windowed(wrong=None, air=None, mask=None) -> str:
     )
 
 
-class Mirrored(ImageDrill):
+class Mirrored(PatientDrill):
     """Two results of one CT; in one, picture and mask were mirrored before they were written."""
 
     letter = "E"
@@ -153,7 +125,7 @@ def examine_mirrored(mirrored=None, x_mm=None, side=None) -> str:
     )
 
 
-class NotRescaled(ImageDrill):
+class NotRescaled(PatientDrill):
     """Stored values of a CT image that were taken for HU."""
 
     letter = "K"
@@ -191,14 +163,15 @@ def examine_not_rescaled(hu=None) -> str:
     return "Field sign: no value below 0 in a CT, or air that is not -1000: the rescale is ignored."
 
 
-class Disordered(ImageDrill):
+class Disordered(PatientDrill):
     """A folder with slices in no order, one of them missing, and a scout among them."""
 
     letter = "L"
 
     def set_up(self, resources: ExitStack) -> None:
         ct = self.read_ct(resources)
-        heights, self.step_mm = ct.affine[2, 3] + np.arange(len(ct.hu)) * ct.spacing_mm[0], STEP * 3
+        self.step_mm = round(ct.spacing_mm[0])
+        heights = ct.affine[2, 3] + np.arange(len(ct.hu)) * self.step_mm
         lost = self.choose(*range(4, len(heights) - 4))
         self._missing_mm = float(heights[lost])
         ct.paths[lost].unlink()
@@ -213,9 +186,8 @@ class Disordered(ImageDrill):
             path.rename(self.folder / f"IM{i}.dcm")
         self._off = 100 * ((top - heights[0]) / (len(files) - 1) / self.step_mm - 1)
         self.symptom = f"""A program takes the {len(files)} files of a series in the order of their
-            names. As distance between slices it takes the greatest z less the smallest, divided by
-            the number of files less one. Its coronal picture looks like a zebra, and its volumes
-            are wrong. read_series refuses the same files.
+            names, and as their distance the greatest z less the smallest, divided by the number of
+            files less one. Its coronal picture looks like a zebra, its volumes are wrong.
 
             Work with .folder. The CT was made with slices {self.step_mm} mm apart. Hand in
             missing_mm, the z of the slice that is missing, and off_percent: by how much the volumes
@@ -240,7 +212,7 @@ def examine_disordered(missing_mm=None, off_percent=None) -> str:
     )
 
 
-class Astray(ImageDrill):
+class Astray(PatientDrill):
     """A SEG that does not belong to the CT beside which one looks for it."""
 
     letter = "M"
@@ -273,7 +245,43 @@ def examine_astray(attribute=None, repaired=None) -> str:
     return "Field sign: stored, and not over its CT: compare PatientID, study, frame of reference."
 
 
-class Leaked(ImageDrill):
+class Repeated(PatientDrill):
+    """The jobs of two programs, each run twice, and a PACS that is down."""
+
+    letter = "N"
+
+    def set_up(self, resources: ExitStack) -> None:
+        ct = self.read_ct(resources)
+        results = results_of(ct, self.truth)
+        runs = [[results.seg, results.sr], [results.seg, results.sr]]
+        self.jobs = self.call_a_and_b([with_new_uids(run) for run in runs], runs)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.node = Node("NIGHT", "127.0.0.1", free.getsockname()[1])
+        self.pacs = PracticePacs(ae_title="NIGHT", port=self.node.port)
+        resources.callback(self.pacs.stop)
+        self.symptom = """Programs A and B each store a SEG and an SR. The PACS went down, so each
+            job is run a second time. Afterwards, one of the programs has doubled its results.
+
+            Work with .node, .jobs["A"][0] (the first run of A) and .jobs["A"][1] (its second).
+            Store a run: what happens? Then .pacs.start(), store all four runs, and count. Hand in
+            doubled, a letter, and held, the number of objects in the PACS."""
+
+
+def examine_repeated(doubled=None, held=None) -> str:
+    drill = running_drill("N")
+    there = {one["SOPInstanceUID"] for one in drill.pacs.held("IMAGE")}
+    sent = {str(one.SOPInstanceUID) for job in drill.jobs.values() for run in job for one in run}
+    require(there, "The PACS holds nothing: store the four runs.")
+    require(sent <= there, f"The PACS holds {len(there)} objects: not every run was stored.")
+    right = is_letter("doubled", doubled, drill._wrong)
+    require(right, "Its second run has the UIDs of its first: the PACS keeps one of each.")
+    held = number("held", held)
+    require(held != 8, "So many were sent. How many are held? Equal UIDs are one object.")
+    require(held == len(there), "Count them with find_series and find_instances.")
+    return "Field sign: each repeat adds a result. UIDs come from the content, not from chance."
+
+
+class Leaked(PatientDrill):
     """Objects from which the patient's number was removed, but for one place."""
 
     letter = "O"
@@ -282,14 +290,7 @@ class Leaked(ImageDrill):
         ct = self.read_ct(resources)
         results, image = results_of(ct, self.truth), deepcopy(ct.headers[0])
         number = self._identifier = f"MRN{random.Random(self.name).randrange(10**6, 10**7)}"
-        place = self.choose("private", "text", "description")
-        if place == "private":
-            image.private_block(0x11, "RECEPTION 1.0", create=True).add_new(1, "LO", number)
-        elif place == "text":
-            text = next(one for one in results.sr.iterall() if one.keyword == "TextValue")
-            text.value = f"{text.value} for {number}"
-        else:
-            results.seg.SegmentSequence[0].SegmentDescription = f"Lung of {number}"
+        hide_number(number, self.choose("private", "text", "description"), image, results)
         self.objects = [image, results.seg, results.sr]
         self._before = [_elements(one) for one in self.objects]
         self.symptom = f"""Three objects are to leave the hospital, and the patient's name and
@@ -316,14 +317,14 @@ def examine_leaked(cleaned=None) -> str:
     return "Field sign: the number stands where no keyword tells of it. Search the values."
 
 
-DRILLS: dict[str, type[Drill]] = {
-    one.letter: one for one in (Windowed, Mirrored, NotRescaled, Disordered, Astray, Leaked)
-}
+_KINDS = (Windowed, Mirrored, NotRescaled, Disordered, Astray, Repeated, Leaked)
+DRILLS: dict[str, type[Drill]] = {one.letter: one for one in _KINDS}
 EXERCISES: dict[str, Exercise] = {
     "drill D": Exercise(3, "Find what the network was given", examine_windowed),
     "drill E": Exercise(3, "Prove which result is mirrored", examine_mirrored),
     "drill K": Exercise(3, "Make Hounsfield units of what a program read", examine_not_rescaled),
     "drill L": Exercise(3, "Find what is wrong with a series", examine_disordered),
     "drill M": Exercise(3, "Bring a result to its CT", examine_astray),
+    "drill N": Exercise(3, "Run a job twice while a PACS is down", examine_repeated),
     "drill O": Exercise(3, "Find the number that was not removed", examine_leaked),
 }

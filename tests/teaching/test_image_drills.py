@@ -7,10 +7,11 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from magician.checks.segmentation_reader import read_segmentation
+from magician.client.store import store
 from magician.ct.volume import read_series
-from magician.errors import SeriesError
+from magician.errors import PacsUnreachable, SeriesError
 from magician.results.make import Results
-from magician.teaching import image_drills
+from magician.teaching import drills, image_drills
 from magician.teaching.exercises import check, drill
 from magician.teaching.phantom import teaching_study
 
@@ -275,6 +276,35 @@ class TestResultAstray:
         says(check("drill M", attribute=attribute, repaired=value), "repaired is a data set")
 
 
+class TestSameJobTwice:
+    letter = "N"
+
+    def test_the_pacs_is_down_at_first(self, case):
+        with pytest.raises(PacsUnreachable):
+            store(case.node, case.jobs["A"][0])
+        says(check("drill N", doubled="A", held=6), "not started")
+
+    def test_nothing_and_too_little_was_stored(self, case):
+        case.pacs.start()
+        says(check("drill N", doubled="A", held=6), "The PACS holds nothing")
+        store(case.node, case.jobs["A"][0])
+        says(check("drill N", doubled="A", held=6), "holds 2 objects: not every run")
+
+    def test_after_all_four_runs(self, case):
+        case.pacs.start()
+        for job in case.jobs.values():
+            for run in job:
+                assert store(case.node, run).sent == 2
+        doubled = max(
+            "AB", key=lambda key: len({one.SOPInstanceUID for run in case.jobs[key] for one in run})
+        )
+        assert check("drill N", doubled=doubled, held=6).ok
+        says(check("drill N", doubled=OTHER[doubled], held=6), "the UIDs of its first")
+        says(check("drill N", doubled=doubled, held=8), "So many were sent")
+        says(check("drill N", doubled=doubled, held=4), "Count them")
+        says(check("drill N", doubled=doubled, held=None), "held is one number")
+
+
 class TestNumberLeftBehind:
     letter = "O"
 
@@ -317,7 +347,7 @@ class TestNumberLeftBehind:
 def one_patient(monkeypatch):
     """All names get the same patient, which is computed once."""
     study = teaching_study(seed="0", progress=False)
-    monkeypatch.setattr(image_drills, "teaching_study", lambda *, seed, progress: deepcopy(study))
+    monkeypatch.setattr(drills, "teaching_study", lambda *, seed, progress: deepcopy(study))
 
 
 def test_what_is_wrong_depends_on_the_name(one_patient):
@@ -344,7 +374,7 @@ def test_a_number_left_in_each_place_is_found(one_patient, monkeypatch, place):
 
 def test_the_objects_of_the_learner_stay_as_they_are():
     study = teaching_study(seed="0", progress=False)
-    for letter in ("K", "L", "M", "O"):
+    for letter in ("K", "L", "M", "N", "O"):
         drill(letter)
     again = teaching_study(seed="0", progress=False)
     assert study.datasets == again.datasets
@@ -356,6 +386,14 @@ def test_the_files_of_a_drill_are_removed_when_it_stops():
     assert case.folder.exists()
     case.stop()
     assert not case.folder.exists()
+
+
+def test_the_pacs_of_a_drill_stops_with_it():
+    case = drill("N")
+    case.pacs.start()
+    drill("K")
+    with pytest.raises(PacsUnreachable):
+        store(case.node, case.jobs["A"][0])
 
 
 def test_another_drill_stops_the_one_before():
