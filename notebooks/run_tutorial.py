@@ -12,7 +12,9 @@ differs with every run is not stored. The learner's own table of progress is lef
 import argparse
 import base64
 import copy
+import mimetypes
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -102,12 +104,22 @@ def _say(cell) -> None:
 def _write(notebook, path: Path) -> Path:
     BUILD.mkdir(exist_ok=True)
     nbformat.write(notebook, BUILD / path.name)
-    exporter = HTMLExporter(embed_images=True)
     resources = {"metadata": {"path": str(HERE), "name": path.stem}}
-    text, _ = exporter.from_notebook_node(still(notebook), resources=resources)
+    text, _ = HTMLExporter().from_notebook_node(still(notebook), resources=resources)
     page = (BUILD / path.name).with_suffix(".html")
-    page.write_text(text, encoding="utf-8")
+    page.write_text(_with_pictures(text), encoding="utf-8")
     return page
+
+
+def _with_pictures(text: str) -> str:
+    """Put the pictures of this folder into a page; `embed_images` would empty every fold."""
+
+    def embedded(found: re.Match) -> str:
+        picture = HERE / found[1]
+        content = base64.b64encode(picture.read_bytes()).decode()
+        return f'src="data:{mimetypes.guess_type(picture.name)[0]};base64,{content}"'
+
+    return re.sub(r'src="(images/[^"]+)"', embedded, text)
 
 
 def still(notebook):
@@ -116,7 +128,7 @@ def still(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if "image/png" in data:
+            if {"image/png", "text/html"} & data.keys():
                 data.pop("application/vnd.jupyter.widget-view+json", None)
             if "<iframe" in data.get("text/html", ""):
                 data["text/html"] = _picture_of_the_pacs()

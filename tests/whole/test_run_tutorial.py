@@ -82,3 +82,24 @@ def test_the_page_shows_a_picture_of_the_pacs_page_and_no_dead_frame(run_tutoria
     assert '<img src="data:image/jpeg;base64,/9j/' in shown.data["text/html"]
     assert 'alt="Two pages of a practice PACS:' in shown.data["text/html"]
     assert notebook.cells[0].outputs[0].data["text/html"].startswith("<iframe")
+
+
+def test_the_page_keeps_folds_and_pictures(run_tutorial, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "dot.svg").write_text("<svg/>")
+    text = "![A dot](images/dot.svg)\n\n<details><summary>If not</summary>\n\nfolded\n\n</details>"
+    path = tmp_path / "04_fourth.ipynb"
+    notebook = new_notebook(cells=[new_markdown_cell(text), new_code_cell("1")])
+    nbformat.write(notebook, path)
+    run_tutorial.run(path, store=False)
+    page = (tmp_path / "build" / "04_fourth.html").read_text()
+    assert "<summary>If not</summary>\n<p>folded</p>\n</details>" in page
+    assert 'src="data:image/svg+xml;base64,PHN2Zy8+"' in page
+
+
+def test_the_page_shows_a_question_whose_buttons_need_a_kernel(run_tutorial):
+    widget = "application/vnd.jupyter.widget-view+json"
+    data = {"text/plain": "Predict", "text/html": "<p>Predict</p>", widget: {"model_id": "1"}}
+    cell = new_code_cell("question", outputs=[new_output("display_data", data)])
+    (shown,) = run_tutorial.still(new_notebook(cells=[cell])).cells[0].outputs
+    assert set(shown.data) == {"text/plain", "text/html"}
