@@ -164,7 +164,7 @@ def examine_not_rescaled(hu=None) -> str:
 
 
 class Disordered(PatientDrill):
-    """A folder with slices in no order, one of them missing, and a scout among them."""
+    """A folder with slices in no order, one of them missing, and a localizer among them."""
 
     letter = "L"
 
@@ -202,13 +202,13 @@ def examine_disordered(missing_mm=None, off_percent=None) -> str:
     off, ratio = number("off_percent", off_percent), 1 + drill._off / 100
     require(abs(off - ratio) > 0.02, "That is a ratio. In percent, 1.05 is 5.")
     require(abs(off - ratio * drill.step_mm) > 0.1, "That is the wrong distance in mm: in percent?")
-    require(off > 0, "The scout lies far above the slices: the distance becomes too large.")
+    require(off > 0, "The localizer lies far above the slices: the distance becomes too large.")
     require(
-        abs(off - drill._off) < 0.5, "Count all files, and take the z of each, the scout's too."
+        abs(off - drill._off) < 0.5, "Count all files, and take the z of each, the localizer's too."
     )
     return (
         "Field sign: a coronal picture like a zebra, or a slice distance that is no round number. "
-        "Sort by position, leave scouts out, refuse gaps."
+        "Sort by position, leave localizers out, refuse gaps."
     )
 
 
