@@ -13,8 +13,8 @@ TESTS = Path(__file__).resolve().parents[1]
 NETWORK = ("pynetdicom",)
 IMAGES = ("torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget")
 NETWORK_ROOMS = {"upper_layer", "dimse", "client", "practice_pacs"}
-# the proof asks a PACS, so it needs both halves
-BOTH = {"verify_round_trip", "RoundTrip"}
+# the proof asks a PACS, and so do lessons, checks and drills: they need both halves
+BOTH = {"verify_round_trip", "RoundTrip", "lesson", "check", "Answer", "drill", "my_progress"}
 
 
 def run(code, folder, *, without):
