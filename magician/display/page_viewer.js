@@ -277,7 +277,7 @@ function buildPage(el, study) {
     texts[name] = element(stage, "div", { className: `text ${name}` });
   }
   texts.value.setAttribute("role", "status");
-  const still = element(stage, "img", { className: "still", alt: "one slice of the CT" });
+  const still = element(stage, "img", { className: "still" });
   const cross = element(stage, "div", { className: "cross", hidden: true });
   const summary = element(null, "summary", { textContent: "mouse and keys" });
   const help = element(root, "details", {}, [summary]);
@@ -296,6 +296,7 @@ function showView(model, store, el) {
   const view = { zoom: 1, x: 0, y: 0, hover: null, dragging: false };
   let canvas, painter, stale = new Set(["picture", "levels", "palette"]), frame = 0, picture = null;
 
+  page.still.alt = model.get("_still_alt");
   page.still.src = URL.createObjectURL(new Blob([model.get("_still")]));
   page.still.addEventListener("load", () => URL.revokeObjectURL(page.still.src));
 

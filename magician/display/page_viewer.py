@@ -19,9 +19,22 @@ from pathlib import Path
 
 import anywidget
 import numpy as np
-from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, TraitError, observe, validate
+from traitlets import (
+    Bool,
+    Bytes,
+    Dict,
+    Enum,
+    Float,
+    Int,
+    List,
+    TraitError,
+    Unicode,
+    observe,
+    validate,
+)
 
 from magician.ct.volume import CTVolume
+from magician.display.picture import image_element
 from magician.rendering.overlay import OUTLINE, TINT
 from magician.rendering.slice_renderer import SliceRenderer
 from magician.rendering.windowing import PRESETS, window
@@ -63,6 +76,7 @@ class PageViewer(anywidget.AnyWidget):
     _study = Dict().tag(sync=True)
     # shown until slices come, because a kernel that runs another cell sends none
     _still = Bytes().tag(sync=True)
+    _still_alt = Unicode().tag(sync=True)
 
     def __init__(
         self, volume: CTVolume, labels: np.ndarray | None, center: float, width: float
@@ -93,7 +107,7 @@ class PageViewer(anywidget.AnyWidget):
         super().__init__(
             _study=study,
             position=middle,
-            slice=middle[0] + 1,
+            slice=middle[self._planes["axial"].axes[0]] + 1,
             center=center,
             width=width,
             overlay=labels is not None,
@@ -106,9 +120,18 @@ class PageViewer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict, dict]:
         """Add a picture, for pages that show notebooks without running them."""
-        self._still = self._draw_still()
+        self._still, self._still_alt = self._draw_still(), self._describe_still()
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**data, "image/png": self._still}, metadata
+        return {**data, "text/html": image_element(self._still, self._still_alt)}, metadata
+
+    def _describe_still(self) -> str:
+        count = self._volume.hu.shape[self._planes[self.plane].axes[0]]
+        lungs = ", the lungs in blue" if self.overlay else ""
+        return (
+            f"CT viewer: {self.plane} slice {self.slice} of {count}, "
+            f"window centre {self.center:g}, width {self.width:g} HU{lungs}; "
+            f"letters mark the sides of the patient."
+        )
 
     def _draw_still(self) -> bytes:
         from PIL import ImageDraw

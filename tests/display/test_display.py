@@ -2,19 +2,25 @@
 images.
 """
 
+import base64
 from dataclasses import replace
 from io import BytesIO
 
+import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from helpers import FLIPPED, PRONE, ct_series, write_series
+from IPython.core.formatters import DisplayFormatter
 from ipywidgets import HTML
+from nbconvert import HTMLExporter
 from PIL import Image
 from pydicom import Dataset
 
 from magician.ct.volume import read_series
 from magician.display.figures import compare, contact_sheet, montage, window_viewer
 from magician.display.slider_viewer import SliderViewer
+from magician.display.viewer import ct_viewer
 from magician.rendering.overlay import paint, pixel_kinds
 from magician.rendering.windowing import window
 from magician.tables import show_table
@@ -103,12 +109,23 @@ def test_the_letters_say_which_side_is_which(tmp_path):
 
 
 def test_a_picture_is_a_jpeg_of_modest_size(volume):
-    data, metadata = montage(volume)._repr_jpeg_()
+    data = montage(volume).encode()
     image = Image.open(BytesIO(data))
     assert image.format == "JPEG"
     assert image.size[0] == 900
     assert len(data) < 200_000
-    assert metadata == {"alt": repr(montage(volume))}  # what a screen reader reads out
+
+
+def test_a_picture_carries_its_words_where_it_is_shown(volume, labels):
+    picture = compare(volume, {'a "quoted" <name>': labels}, 5)
+    data, _ = DisplayFormatter().format(picture)
+    assert set(data) == {"text/html", "text/plain"}
+    assert data["text/plain"] == 'Slice 6 of 12 with, in blue, a "quoted" <name>.'
+    (image,) = BeautifulSoup(data["text/html"], "html.parser").select("img")
+    assert image["alt"] == picture.alt == data["text/plain"]  # what a screen reader reads out
+    kind, _, encoded = image["src"].partition(";base64,")
+    assert kind == "data:image/jpeg"
+    assert base64.b64decode(encoded) == picture.encode()
 
 
 def test_masks_are_compared_side_by_side(volume, labels):
@@ -255,3 +272,14 @@ def test_the_viewers_text_says_nothing_that_changes(volume):
     viewer = window_viewer(volume)
     viewer.slice.value = 7
     assert repr(viewer) == text
+
+
+def test_an_exported_page_carries_the_words_of_each_picture(volume, labels):
+    picture, viewer = montage(volume, labels), ct_viewer(volume, labels)
+    notebook = nbformat.v4.new_notebook()
+    for data, _ in (DisplayFormatter().format(picture), viewer._repr_mimebundle_()):
+        output = nbformat.v4.new_output("display_data", data)
+        notebook.cells.append(nbformat.v4.new_code_cell(outputs=[output]))
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    words = [image["alt"] for image in BeautifulSoup(page, "html.parser").select("img")]
+    assert words == [picture.alt, viewer._still_alt]

@@ -300,7 +300,7 @@ def test_the_surface_lies_where_the_lung_is(tmp_path, name):
 
 def test_the_right_lung_is_the_lighter_one_in_grey_too(volume, labels):
     picture = lung_surface(volume, labels)
-    grey = np.asarray(Image.open(BytesIO(picture._repr_png_()[0])).convert("L"), int)
+    grey = np.asarray(Image.open(BytesIO(picture.encode())).convert("L"), int)
 
     def levels(axes, lung):  # in a column of 16 mm below the name, which stands above the lung
         ((x, y),) = [
@@ -351,18 +351,22 @@ def test_the_histogram_marks_mean_and_median_of_each_lung(volume, labels):
 def test_a_drawing_is_a_png_of_few_colours_and_modest_size(volume, labels):
     for draw in (lung_surface, density_histogram):
         picture = draw(volume, labels)
-        data, metadata = picture._repr_png_()
+        data = picture.encode()
         image = Image.open(BytesIO(data))
         assert (image.format, image.mode) == ("PNG", "P")
         assert len(data) < 200_000
-        assert metadata["alt"] == f"{picture.description} {picture.numbers}".strip()
-        assert picture._repr_jpeg_() is None
-    assert montage(volume)._repr_png_() is None
+        assert picture._repr_html_().count("data:image/png;base64,") == 1
+
+
+def test_the_words_of_a_figure_tell_its_numbers_too(volume, labels):
+    picture = density_histogram(volume, labels)
+    assert picture.alt == f"{picture.description} {picture.numbers}"
+    assert "right lung: mean -" in picture._repr_html_()
 
 
 @pytest.mark.parametrize("draw", [lung_surface, density_histogram])
 def test_one_lung_alone_is_drawn(volume, labels, draw):
-    data, _ = draw(volume, np.where(labels == 2, labels, 0))._repr_png_()
+    data = draw(volume, np.where(labels == 2, labels, 0)).encode()
     assert Image.open(BytesIO(data)).format == "PNG"
 
 

@@ -2,6 +2,7 @@
 itself.
 """
 
+import base64
 import importlib.util
 import sys
 import types
@@ -10,7 +11,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from helpers import CORONAL, ct_series, write_series
+from bs4 import BeautifulSoup
+from helpers import AXIAL, CORONAL, ct_series, write_series
 from PIL import Image
 from traitlets import TraitError
 
@@ -19,6 +21,8 @@ from magician.display.page_viewer import PageViewer
 from magician.display.slider_viewer import SliderViewer
 from magician.display.viewer import ct_viewer
 from magician.rendering.windowing import window
+
+SAGITTAL = (0, 1, 0, 0, 0, -1)
 
 
 def answers(viewer, *requests):
@@ -97,7 +101,13 @@ def test_pages_that_run_nothing_get_a_picture_and_a_text(volume):
         data["text/plain"]
         == "Viewer: 12 slices; wheel for the slice, drag for the window, ? for all keys"
     )
-    picture = Image.open(BytesIO(data["image/png"])).convert("L")
+    (image,) = BeautifulSoup(data["text/html"], "html.parser").select("img")
+    assert image["alt"] == (
+        "CT viewer: axial slice 6 of 12, window centre -400, width 1200 HU; "
+        "letters mark the sides of the patient."
+    )
+    encoded = image["src"].removeprefix("data:image/png;base64,")
+    picture = Image.open(BytesIO(base64.b64decode(encoded))).convert("L")
     assert picture.size == (512, 455)
     small = np.asarray(picture.resize((72, 64), Image.Resampling.BOX), int)
     inner = (slice(8, -8), slice(8, -8))  # inside of the letters
@@ -109,6 +119,28 @@ def test_its_text_says_nothing_that_changes(volume):
     before = repr(viewer)
     viewer.slice, viewer.plane, viewer.width = 2, "coronal", 700
     assert repr(viewer) == before
+
+
+def test_the_words_of_that_picture_tell_of_the_lungs_and_of_what_was_set(volume, labels):
+    viewer = ct_viewer(volume, labels)
+    viewer.plane, viewer.width = "coronal", 350
+    data, _ = viewer._repr_mimebundle_()
+    (image,) = BeautifulSoup(data["text/html"], "html.parser").select("img")
+    assert image["alt"] == (
+        "CT viewer: coronal slice 32 of 64, window centre 40, width 350 HU, the lungs in blue; "
+        "letters mark the sides of the patient."
+    )
+
+
+@pytest.mark.parametrize(
+    ("orientation", "slice_number"), [(AXIAL, 4), (CORONAL, 32), (SAGITTAL, 32)], ids=str
+)
+def test_a_series_of_any_plane_opens_at_its_middle(tmp_path, orientation, slice_number):
+    series = ct_series(slices=8, orientation=orientation)
+    volume = read_series(write_series(series, tmp_path), series[0].SeriesInstanceUID)
+    viewer = ct_viewer(volume)
+    assert viewer.position == [(count - 1) // 2 for count in volume.hu.shape]
+    assert (viewer.plane, viewer.slice) == ("axial", slice_number)
 
 
 def test_a_coronal_series_is_shown_as_it_is(tmp_path):

@@ -5,6 +5,7 @@ voxel by voxel.
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from browser import chromium, jupyterlab, open_notebook, run_all, write_notebook
@@ -12,19 +13,25 @@ from helpers import ct_series, interop_required, require_program, write_series
 from jupyter_client import BlockingKernelClient
 
 import magician
+from magician.display.figures import montage
 from magician.display.viewer import ct_viewer
 from magician.rendering.overlay import paint
 from magician.rendering.windowing import window
 
 LOAD = """
 import numpy as np
-from magician import window_viewer
+from magician import montage, window_viewer
 from magician.display.viewer import ct_viewer
 from magician.ct.volume import read_series
 volume = read_series("ct", progress=False)
 labels = np.load("labels.npy")
 """
 JAVASCRIPT = Path(magician.__file__).parent / "display" / "page_viewer.js"
+FIGURE = "montage(volume, labels, tiles=4)"
+FIGURE_IN_WORDS = (
+    "Montage: 4 of 12 axial slices from feet to head, the lungs in blue; "
+    "each with its number and height; letters mark the sides of the patient."
+)
 STATE = """viewer.plane, viewer.slice, f"{viewer.center:g}", f"{viewer.width:g}", \
 str(viewer.overlay).lower(), f"{viewer.opacity:g}" """
 TIMEOUT_MS = 20_000
@@ -39,7 +46,7 @@ class Session:
             page.locator(".magician-viewer"),
             page.locator(".magician-viewer .stage"),
         )
-        self.hosts, self.frames = set(), []
+        self.hosts, self.frames, self.server = set(), [], None
 
     def python(self, code):
         """Run code in the kernel, which the page does not see, and return what it prints."""
@@ -112,6 +119,7 @@ def session(tmp_path_factory, labels):
     cells = [
         "viewer = ct_viewer(volume, labels)\nviewer",
         "core = window_viewer(volume, labels)\ncore",
+        FIGURE,
     ]
     write_notebook(folder / "viewers.ipynb", LOAD, *cells)
     with jupyterlab(folder) as lab, chromium() as page:
@@ -130,7 +138,7 @@ def session(tmp_path_factory, labels):
         kernel.start_channels()
         kernel.wait_for_ready(timeout=20)
         opened = Session(page, kernel)
-        opened.hosts, opened.frames = hosts, frames
+        opened.hosts, opened.frames, opened.server = hosts, frames, lab
         yield opened
         kernel.stop_channels()
 
@@ -246,7 +254,7 @@ def test_the_keyboard_does_it_too(lab, keys, drawn):
     lab.wait_for(drawn)
     assert lab.becomes(STATE, drawn) == drawn
     # x and o are JupyterLab's keys for cutting a cell and the like
-    assert lab.page.locator(".jp-Cell").count() == 3
+    assert lab.page.locator(".jp-Cell").count() == 4
 
 
 def test_the_page_magnifies_and_moves_the_picture(lab):
@@ -385,6 +393,26 @@ def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
     )
     assert shown == [512, False, "waiting for the kernel, which may be busy with other cells"]
     assert lab.rich.locator(".still").is_hidden()
+
+
+def test_a_screen_reader_reads_out_what_a_figure_shows(lab):
+    assert lab.page.get_by_role("img", name=FIGURE_IN_WORDS, exact=True).is_visible()
+
+
+def test_a_notebook_that_was_not_run_here_shows_pictures_and_words_as_stored(lab, volume, labels):
+    viewer = ct_viewer(volume, labels)
+    shown = [viewer._repr_mimebundle_()[0], {"text/html": montage(volume, labels)._repr_html_()}]
+    path = lab.server.folder / "stored.ipynb"
+    write_notebook(path, "viewer", "figure")
+    notebook = nbformat.read(path, as_version=4)
+    for cell, data in zip(notebook.cells, shown, strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", data)]
+    nbformat.write(notebook, path)
+    page = lab.page.context.new_page()
+    open_notebook(page, lab.server, path.name)
+    for words in (viewer._describe_still(), repr(montage(volume, labels))):
+        assert page.get_by_role("img", name=words, exact=True).bounding_box()["width"] > 400
+    page.close()
 
 
 def test_nothing_is_fetched_from_elsewhere(lab):
