@@ -16,7 +16,7 @@ const KEYS = [
   ["o; [ ]", "overlay on or off; fainter or stronger"],
   ["x", "a point with its value; then click, or ← → ↑ ↓, to move it; x ends it"],
   ["double click, r", "reset window, place and size"],
-  ["?", "these keys"],
+  ["?", "these keys; Escape or ? closes them"],
 ];
 
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
@@ -265,7 +265,12 @@ function buildPage(el, study) {
   element(bar, "label", {}, [point, "point"]);
   const reset = element(bar, "button", { type: "button", textContent: "reset" });
 
-  const stage = element(root, "div", { className: "stage", tabIndex: 0 });
+  const keysButton = element(bar, "button", { type: "button", textContent: "keys" });
+  keysButton.title = "mouse and keys (?)";
+
+  const body = element(root, "div", { className: "body" });
+  const frame = element(body, "div", { className: "frame" });
+  const stage = element(frame, "div", { className: "stage", tabIndex: 0 });
   stage.setAttribute("role", "application");
   stage.setAttribute(
     "aria-label",
@@ -279,15 +284,35 @@ function buildPage(el, study) {
   texts.value.setAttribute("role", "status");
   const still = element(stage, "img", { className: "still" });
   const cross = element(stage, "div", { className: "cross", hidden: true });
-  const summary = element(null, "summary", { textContent: "mouse and keys" });
-  const help = element(root, "details", {}, [summary]);
+  const help = buildHelp(frame);
+  const numbers = element(body, "div", { className: "numbers" });
+  const [center, width] = [["WC", "window centre in HU"], ["WW", "window width in HU"]].map(
+    ([name, title]) => {
+      const field = element(null, "input", { type: "number", step: 10, title, ariaLabel: title });
+      element(numbers, "label", {}, [name, field]);
+      return field;
+    });
+  width.min = 1;
+  width.step = "any"; // so that 1 is no odd beginning for steps
+  return {
+    root, plane, presets, overlay, opacity, point, reset, keysButton, stage, still, texts, cross,
+    help, center, width,
+  };
+}
+
+// The list of keys, which lies over the picture
+function buildHelp(frame) {
+  const help = element(frame, "div", { className: "help", hidden: true, tabIndex: -1 });
+  help.setAttribute("role", "dialog");
+  help.setAttribute("aria-label", "mouse and keys");
+  element(help, "button", { type: "button", className: "close", textContent: "close" });
   const table = element(help, "table");
   for (const [keys, action] of KEYS) {
     const row = element(table, "tr");
     element(row, "td", { textContent: keys });
     element(row, "td", { textContent: action });
   }
-  return { root, plane, presets, overlay, opacity, point, reset, stage, still, texts, cross, help };
+  return help;
 }
 
 function showView(model, store, el) {
@@ -390,6 +415,10 @@ function showView(model, store, el) {
     page.plane.value = model.get("plane");
     page.overlay.checked = model.get("overlay");
     page.opacity.value = model.get("opacity");
+    for (const name of ["center", "width"]) {
+      // what is being typed stays
+      if (!page[name].matches(":focus")) page[name].value = model.get(name);
+    }
   }
 
   function value() {
@@ -469,6 +498,11 @@ function showView(model, store, el) {
     const names = Object.keys(study.planes);
     turn(names[(names.indexOf(model.get("plane")) + 1) % names.length]);
   };
+  const showHelp = (shown) => {
+    page.help.hidden = !shown;
+    // with a screen reader and without a mouse, the list is read and left from inside
+    (shown ? page.help : page.stage).focus({ preventScroll: true });
+  };
   const keys = {
     ArrowUp: () => arrow(-1, 0),
     ArrowDown: () => arrow(1, 0),
@@ -487,7 +521,7 @@ function showView(model, store, el) {
     a: () => turn("axial"), s: () => turn("sagittal"), f: () => turn("coronal"), p: nextPlane,
     o: () => set({ overlay: study.labels && !model.get("overlay") }),
     "[": () => fade(-0.1), "]": () => fade(0.1),
-    x: mark, r: reset, "?": () => { page.help.open = !page.help.open; },
+    x: mark, r: reset, "?": () => showHelp(page.help.hidden),
   };
   const shifted = {
     ArrowUp: () => pan(0, -20),
@@ -504,6 +538,15 @@ function showView(model, store, el) {
     event.stopPropagation();
     action();
   });
+
+  page.help.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" && event.key !== "?") return;
+    event.preventDefault();
+    event.stopPropagation();
+    showHelp(false);
+  });
+  page.help.querySelector(".close").addEventListener("click", () => showHelp(false));
+  page.keysButton.addEventListener("click", () => showHelp(page.help.hidden));
 
   let rest = 0; // sum of a touchpad's many small steps
   page.stage.addEventListener("wheel", (event) => {
@@ -560,6 +603,19 @@ function showView(model, store, el) {
   page.overlay.addEventListener("change", () => set({ overlay: page.overlay.checked }));
   page.opacity.addEventListener("input", () => set({ opacity: Number(page.opacity.value) }));
   page.point.addEventListener("change", () => redrawSoon());
+  for (const name of ["center", "width"]) {
+    const field = page[name];
+    field.addEventListener("keydown", (event) => event.stopPropagation());
+    field.addEventListener("change", () => { // by Enter, by a step, or when the field is left
+      const typed = { center: model.get("center"), width: model.get("width") };
+      if (field.value.trim() !== "" && Number.isFinite(field.valueAsNumber)) {
+        typed[name] = clamp(field.valueAsNumber, -1e5, 1e5);
+        setWindow(typed.center, typed.width);
+      }
+      field.value = model.get(name);
+    });
+    field.addEventListener("blur", () => redrawSoon());
+  }
   page.reset.addEventListener("click", reset);
 
   const follow = {

@@ -10,8 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -191,12 +193,23 @@ def _draw_slice(axes: Axes, picture: Slice, spacing_mm: Sequence[float], outline
     )
     labels = np.zeros((1, 1)) if picture.labels is None else picture.labels
     for label in np.unique(labels[labels > 0]):
-        lung = np.pad(labels == label, 1)  # so that a lung at the very edge is outlined, too
-        y, x = (
-            (np.arange(count) - 0.5) * mm for count, mm in zip(lung.shape, spacing_mm, strict=True)
+        lines = _outlines(labels == label, spacing_mm)
+        axes.add_collection(
+            LineCollection(lines, colors=[OUTLINE_COLOUR], linewidths=outline), autolim=False
         )
-        axes.contour(x, y, lung, levels=[0.5], colors=[OUTLINE_COLOUR], linewidths=outline)
     axes.set(xlim=(0, across), ylim=(down, 0))
+
+
+def _outlines(lung: np.ndarray, spacing_mm: Sequence[float]) -> list[np.ndarray]:
+    """Return the outlines of a lung as lines in mm, arrays of shape (points, 2): x, y.
+
+    `Axes.contour` gives the same lines, but a figure then keeps 8 MB for each of them.
+    """
+    padded = np.pad(lung, 1)  # so that a lung at the very edge is outlined, too
+    y, x = (
+        (np.arange(count) - 0.5) * mm for count, mm in zip(padded.shape, spacing_mm, strict=True)
+    )
+    return contour_generator(x, y, padded).lines(0.5)
 
 
 def _write_letters(axes: Axes, letters: Sequence[str], size: float) -> None:

@@ -395,6 +395,70 @@ def test_while_the_kernel_is_busy_there_is_a_still_picture(lab, volume):
     assert lab.rich.locator(".still").is_hidden()
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "drawn"),
+    [
+        ("window centre in HU", "-600", "axial 6 -600 400 false 1"),
+        ("window width in HU", "1500", "axial 6 40 1500 false 1"),
+        ("window width in HU", "0", "axial 6 40 1 false 1"),
+    ],
+)
+def test_a_number_that_is_typed_sets_the_window(lab, name, typed, drawn):
+    field = lab.rich.get_by_label(name)
+    field.fill(typed)
+    field.press("Enter")
+    lab.wait_for(drawn)
+    assert lab.becomes(STATE, drawn) == drawn
+
+
+def test_the_number_fields_follow_presets_and_drag_and_python(lab):
+    center, width = (lab.rich.get_by_label(f"window {name} in HU") for name in ("centre", "width"))
+    lab.page.keyboard.press("1")
+    lab.wait_for("axial 6 -600 1500 false 1")
+    assert (center.input_value(), width.input_value()) == ("-600", "1500")
+    lab.python("viewer.center = 35.5")
+    lab.wait_for("axial 6 35.5 1500 false 1")
+    assert center.input_value() == "35.5"
+    x, y = lab.middle()
+    lab.page.mouse.move(x, y)
+    lab.page.mouse.down()
+    lab.page.mouse.move(x + 20, y, steps=4)
+    lab.page.mouse.up()
+    lab.settle()
+    assert float(width.input_value()) > 1500
+
+
+def test_keys_in_a_number_field_move_no_slice_and_nonsense_changes_nothing(lab):
+    field = lab.rich.get_by_label("window centre in HU")
+    for keys in ("e", "-", "Home", "ArrowLeft", "Enter"):
+        field.press(keys)
+    lab.settle()
+    assert lab.drawn() == "axial 6 40 400 false 1"
+    assert field.input_value() == "40"
+    field.fill("")
+    field.press("Enter")
+    assert field.input_value() == "40"
+    field.press("ArrowUp")
+    lab.wait_for("axial 6 50 400 false 1")
+
+
+@pytest.mark.parametrize("key", ["Escape", "?"])
+def test_the_list_of_keys_lies_over_the_picture_until_it_is_closed(lab, key):
+    lab.page.keyboard.press("?")
+    shown, stage = lab.rich.get_by_role("dialog", name="mouse and keys"), lab.stage.bounding_box()
+    assert shown.bounding_box() == stage
+    lab.page.keyboard.press(key)
+    assert shown.is_hidden()
+    lab.page.keyboard.press("ArrowUp")  # the picture has the keys again
+    lab.wait_for("axial 7 40 400 false 1")
+
+
+def test_the_list_of_keys_has_buttons_of_its_own(lab):
+    lab.rich.get_by_role("button", name="keys", exact=True).click()
+    lab.rich.get_by_role("button", name="close").click()
+    assert lab.rich.get_by_role("dialog").count() == 0  # a hidden one has no role
+
+
 def test_a_screen_reader_reads_out_what_a_figure_shows(lab):
     assert lab.page.get_by_role("img", name=FIGURE_IN_WORDS, exact=True).is_visible()
 
