@@ -17,7 +17,7 @@ from pydicom import Dataset
 
 from magician.ct.geometry import stack_slices
 from magician.ct.hounsfield import decode_slice, read_image
-from magician.ct.multiframe import ENHANCED, frames_of
+from magician.ct.multiframe import frames_of
 from magician.ct.selection import SeriesSummary, select_series, unreadable_reason
 from magician.ct.series import Series, collect_series
 from magician.errors import SeriesError
@@ -171,26 +171,26 @@ def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> C
     `headers` and `paths` come from `collect_series`, one for each slice. These headers hold a few
     elements only; the volume gets the complete ones.
     """
-    files = list(dict.fromkeys(paths))
-    images = {path: read_image(path) for path in track(files, "reading", "file", progress=progress)}
-    frames = {
-        path: frames_of(image)
-        for path, image in images.items()
-        if image.get("SOPClassUID") in ENHANCED
+    of_frames = {
+        path for header, path in zip(headers, paths, strict=True) if hasattr(header, "frame_number")
     }
+    enhanced = {path: read_image(path) for path in of_frames}
+    frames = {path: frames_of(image) for path, image in enhanced.items()}
     headers = [
-        frames[path][header.frame_number - 1] if path in frames else images[path]
+        frames[path][header.frame_number - 1] if path in frames else header
         for header, path in zip(headers, paths, strict=True)
     ]
     stack = stack_slices(headers)
     headers = [headers[i] for i in stack.order]
     paths = [paths[i] for i in stack.order]
     hu = None
-    slices = list(zip(headers, paths, strict=True))
-    for i, (header, path) in enumerate(track(slices, "decoding", "slice", progress=progress)):
-        plane = decode_slice(images[path], header, path)
+    # each image is read when its turn comes: all at once would need half as much memory again
+    for i, path in enumerate(track(paths, "reading", "slice", progress=progress)):
         if path not in frames:
-            del header.PixelData  # `hu` holds the same pixels
+            headers[i] = read_image(path)
+        plane = decode_slice(enhanced.get(path, headers[i]), headers[i], path)
+        if path not in frames:
+            del headers[i].PixelData  # `hu` holds the same pixels
         if hu is None:
             hu = np.empty((len(paths), *plane.shape), np.float32)
         hu[i] = plane

@@ -7,6 +7,7 @@ images and to each other.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -130,11 +131,24 @@ def make_results(
         overlay = overlay_objects(run, volume.hu, labels, volumes, progress=progress)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(f"The results can't be made from these CT headers: {error}") from error
+    finally:
+        _forget_tables_of_highdicom()
     for result in (*overlay, seg, sr):
         identity.sign(result)
     images = _source_images(volume, progress) if include_ct else []
     ct = [identity.copy_of(image) for image in images]
     return Results(overlay, seg, sr, ct, labels)
+
+
+def _forget_tables_of_highdicom() -> None:
+    """Free the tables of the standard, 64 MB, that highdicom has read to check its objects.
+
+    It reads them again, in a third of a second, when it needs them. Its cache has no public name.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from highdicom import _standard_utils
+
+        _standard_utils.get_module_attribute_map.cache_clear()
 
 
 def _check_match(volume: CTVolume, segmentation: LungSegmentation) -> None:

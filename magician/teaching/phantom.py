@@ -9,13 +9,17 @@ ones.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
+import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from magician.anatomy.chest import PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
+from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
 from magician.teaching.phantom_headers import (
     Patient,
@@ -24,6 +28,10 @@ from magician.teaching.phantom_headers import (
     patient_sex,
     seeded_number,
 )
+
+# Options of mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGE_BLOCK = 256 * 1024  # bytes; half of an image
 
 BAR_FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}"  # a count of steps tells the reader nothing
 
@@ -98,7 +106,9 @@ def teaching_study(
         )
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}.")
+    _return_freed_memory()
     pixels = compute_pixels(str(seed), bool(disease), kernel, _Progress(progress))
+    truth = np.frombuffer(bytearray(zlib.decompress(pixels.truth)), np.uint8)
     patient = Patient(str(seed), accession_number, disease, kernel)
     count = len(pixels.axial)
     images = [
@@ -114,7 +124,7 @@ def teaching_study(
     scouts = [
         localizer(patient, stored, number) for number, stored in enumerate(pixels.scouts, start=1)
     ]
-    return TeachingStudy(datasets=images + scouts, truth=pixels.truth.copy())
+    return TeachingStudy(datasets=images + scouts, truth=truth.reshape(count, MATRIX, MATRIX))
 
 
 def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
@@ -129,11 +139,13 @@ def instance_uids(*, seed: int | str, accession_number: str) -> list[str]:
 
 @dataclass(frozen=True)
 class StudyPixels:
-    """The pixels of a study: stored values of the images from feet to head, scouts and truth."""
+    """The pixels of a study: stored values of the images from feet to head, scouts, and the truth,
+    which is deflated.
+    """
 
     axial: tuple[bytes, ...]
     scouts: tuple[np.ndarray, np.ndarray]
-    truth: np.ndarray
+    truth: bytes
     contrast: bool
 
 
@@ -160,7 +172,22 @@ def compute_pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -
             advance=bar.update,
         )
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
-    return StudyPixels(axial, _project_scouts(chest.hu), chest.labels, chest.contrast)
+    truth = zlib.compress(chest.labels.astype(np.uint8, copy=False).tobytes(), 1)
+    return StudyPixels(axial, _project_scouts(chest.hu), truth, chest.contrast)
+
+
+def _return_freed_memory() -> None:
+    """Have the C library return large blocks to the system as soon as they are free (Linux, glibc).
+
+    By default its threshold rises with the blocks that are freed, and a kernel that works with
+    volumes then keeps hundreds of megabytes that nobody uses. A lesson's kernel comes here first.
+    """
+    if sys.platform == "linux":
+        # AttributeError: another C library has no such function
+        with contextlib.suppress(AttributeError, OSError):
+            mallopt = ctypes.CDLL(None).mallopt
+            for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+                mallopt(option, LARGE_BLOCK)
 
 
 def _project_scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
