@@ -21,6 +21,7 @@ from magician.ct.multiframe import frames_of
 from magician.ct.selection import SeriesSummary, select_series, unreadable_reason
 from magician.ct.series import Series, collect_series
 from magician.errors import SeriesError
+from magician.memory import reuse_freed_memory
 from magician.progress import track
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _choose_series(
     raise SeriesError(f"There is {missing} in {folder}. There is: {others}")
 
 
+@reuse_freed_memory()
 def _read_slices(headers: list[Dataset], paths: list[Path], progress: bool) -> CTVolume:
     """Read slices, each a file or a frame of one, and stack them.
 

@@ -20,6 +20,7 @@ from pydicom import Dataset, dcmread
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
+from magician.memory import reuse_freed_memory
 from magician.progress import track
 from magician.results.identity import Identity, check_alias, content_digest
 from magician.results.run import Run
@@ -59,6 +60,7 @@ class Results:
         return [*self.overlay, self.seg, self.sr, *self.ct]
 
 
+@reuse_freed_memory()
 def make_results(
     volume: CTVolume,
     segmentation: LungSegmentation,

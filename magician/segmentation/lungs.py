@@ -25,6 +25,7 @@ import numpy as np
 from magician.ct.geometry import axis_directions
 from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
+from magician.memory import reuse_freed_memory
 from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
 from magician.segmentation.networks import load_network, quiet_lungmask
 
@@ -127,7 +128,7 @@ def segment_lungs(
     _check_plausible(axial)
     torch_device = _choose_device(device)
     precision = choose_precision(precision, torch_device)
-    with quiet_lungmask(), torch.inference_mode():
+    with reuse_freed_memory(), quiet_lungmask(), torch.inference_mode():
         network = load_network(model, weights, torch_device, progress)
         labels = _predict(network.module, axial, torch_device, precision, batch_size, progress)
     labels = np.ascontiguousarray(np.transpose(np.flip(labels, flips), np.argsort(axes)))
@@ -203,11 +204,8 @@ def _predict(
 
     images, boxes = prepare_batch(hu)
     small = np.empty(images.shape, np.uint8)
-    half = (
-        torch.autocast(device.type, torch.bfloat16)
-        if precision == "bf16"
-        else contextlib.nullcontext()
-    )
+    bf16 = precision == "bf16"
+    half = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
     with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
         for first in range(0, len(images), batch_size):
             batch = torch.as_tensor(images[first : first + batch_size, None], device=device)

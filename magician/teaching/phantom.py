@@ -9,9 +9,6 @@ ones.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +18,7 @@ from pydicom.dataset import Dataset
 
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
+from magician.memory import reuse_freed_memory
 from magician.teaching.phantom_headers import (
     Patient,
     axial_image,
@@ -28,10 +26,6 @@ from magician.teaching.phantom_headers import (
     patient_sex,
     seeded_number,
 )
-
-# Options of mallopt(3)
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGE_BLOCK = 256 * 1024  # bytes; half of an image
 
 BAR_FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}"  # a count of steps tells the reader nothing
 
@@ -106,7 +100,6 @@ def teaching_study(
         )
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}.")
-    _return_freed_memory()
     pixels = compute_pixels(str(seed), bool(disease), kernel, _Progress(progress))
     truth = np.frombuffer(bytearray(zlib.decompress(pixels.truth)), np.uint8)
     patient = Patient(str(seed), accession_number, disease, kernel)
@@ -157,6 +150,7 @@ class _Progress:
 
 
 @lru_cache(maxsize=2)
+@reuse_freed_memory()
 def compute_pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -> StudyPixels:
     """Compute the images of a seed once; the accession number changes no pixel."""
     from tqdm.auto import tqdm
@@ -174,20 +168,6 @@ def compute_pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -
     axial = tuple((plane + np.int16(1024)).astype("<i2").tobytes() for plane in chest.hu)
     truth = zlib.compress(chest.labels.astype(np.uint8, copy=False).tobytes(), 1)
     return StudyPixels(axial, _project_scouts(chest.hu), truth, chest.contrast)
-
-
-def _return_freed_memory() -> None:
-    """Have the C library return large blocks to the system as soon as they are free (Linux, glibc).
-
-    By default its threshold rises with the blocks that are freed, and a kernel that works with
-    volumes then keeps hundreds of megabytes that nobody uses. A lesson's kernel comes here first.
-    """
-    if sys.platform == "linux":
-        # AttributeError: another C library has no such function
-        with contextlib.suppress(AttributeError, OSError):
-            mallopt = ctypes.CDLL(None).mallopt
-            for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-                mallopt(option, LARGE_BLOCK)
 
 
 def _project_scouts(hu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
