@@ -2,6 +2,7 @@
 # make lab        open the lessons in JupyterLab
 # make test       everything that is tested
 # make outputs    run the lessons and store their outputs in them, after a change (LESSON=02: one)
+# make class      a folder and a zip for a class: NAMES=names.txt, WHEELS=1 for a room without internet
 #
 # On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a
 # small CPU build:
@@ -11,8 +12,10 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 LESSON ?=
+NAMES ?=
+WHEELS ?=
 
-.PHONY: tutorial lab test outputs notebook-test colab-test lint install clear-outputs clean
+.PHONY: tutorial lab class test outputs notebook-test colab-test lint install clear-outputs clean
 
 tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py $(or $(LESSON),01)
@@ -22,6 +25,9 @@ outputs: install
 
 lab: install
 	$(BIN)/jupyter lab notebooks
+
+class: install
+	$(BIN)/python notebooks/make_class.py $(if $(NAMES),--names $(NAMES)) $(if $(WHEELS),--wheels)
 
 test: install lint
 	$(BIN)/python -m pytest
