@@ -142,7 +142,11 @@ def frames_of(seg: Dataset) -> list[Frame]:
     if len(groups) != shape[0]:
         raise ResultError(f"The SEG describes {len(groups)} frames and holds {shape[0]}.")
     _check_size(seg, shape)
-    pixels = pixel_array(seg).reshape(shape).astype(bool)
+    pixels = pixel_array(seg).reshape(shape)
+    if pixels.dtype == np.uint8 and pixels.max(initial=0) <= 1:
+        pixels = pixels.view(bool)  # the same bytes: no copy of all frames
+    else:
+        pixels = pixels.astype(bool)
     return [
         _frame(group, shared, plane, segments) for group, plane in zip(groups, pixels, strict=True)
     ]
