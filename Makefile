@@ -2,7 +2,7 @@
 # make lab        open the lessons in JupyterLab
 # make test       everything that is tested
 # make outputs    run the lessons and store their outputs in them, after a change (LESSON=02: one)
-# make class      a folder and a zip for a class: NAMES=names.txt, WHEELS=1 for a room without internet
+# make class      a folder and a zip for a class (NAMES=names.txt; WHEELS=1: for no internet)
 #
 # On Linux without a GPU, PyPI's torch brings gigabytes of CUDA libraries. PyTorch's own index has a
 # small CPU build:
