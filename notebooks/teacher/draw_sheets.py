@@ -16,18 +16,18 @@ BLUE, GREY, INK = "#0b5394", "#f2f2f2", "#1a1a1a"
 
 CELLS = [
     ("1", "Install", "pip, or nothing"),
-    ("2", "Import", "one name for each step"),
+    ("2", "Import", "a name for each step"),
     ("3", "Who?", "AE title, host, port"),
     ("4", "C-ECHO", "is it there?"),
     ("5", "The query", "empty keys match all"),
     ("6", "C-FIND", "study, then series"),
     ("7", "C-MOVE, C-GET", "count what arrives"),
     ("8", "What arrived?", "choose the series"),
-    ("9", "Look", "centre and width"),
+    ("9", "Look", "centre WC, width WW"),
     ("10", "Find the lungs", "HU in, mask out"),
     ("11", "Results", "SEG, SR, overlay"),
-    ("12", "What is accepted?", "presentation contexts"),
-    ("13", "C-STORE", "then prove by C-FIND"),
+    ("12", "What may come?", "what it will accept"),
+    ("13", "C-STORE", "proof by C-FIND"),
 ]
 LADDER = [
     ("1 TCP", "refused at once: wrong port, or nothing listens", "the one with the wrong number"),
@@ -46,8 +46,8 @@ LADDER = [
 CARDS = [
     ("MAGICIAN", "the caller, at the laptop", [
         "Say to the PACS: “C-MOVE. Send study 1400059968 to the AE title MAGICIAN.”",
-        "Then wait. Do not hold out your hand: nothing comes back on this connection",
-        "but the number of images, and at the end a status.",
+        "Then wait. On this connection no image comes back to you.",
+        "You hear only how many were sent, and at the end a status.",
     ]),
     ("MAGICIAN'S RECEIVER", "the same person, the other hand", [
         "You sit behind a door, at 10.0.0.7, port 11112.",
@@ -60,10 +60,10 @@ CARDS = [
         "Tell the caller: “2 sent, 1 remaining”, and at the end “0x0000”.",
         "If it is not there: say “0xA801, move destination unknown”.",
     ]),
-    ("ADDRESS BOOK OF THE PACS", "lies face down; the teacher changes it", [
-        "Round 1:   MAGICIAN   10.0.0.7   11112        (images arrive)",
-        "Round 2:   (no line)                                         (0xA801)",
-        "Round 3:   MAGICIAN   10.0.0.9   11112        (walk to the wrong door)",
+    ("ADDRESS BOOK OF THE PACS", "the teacher keeps it, and shows one line in each round", [
+        "Round 1: MAGICIAN is at 10.0.0.7, port 11112.",
+        "Round 2: no line. The PACS says 0xA801.",
+        "Round 3: MAGICIAN is at 10.0.0.9: a wrong door.",
         "Ask before each round: what will happen? Who must change what?",
     ]),
 ]  # fmt: skip
@@ -71,9 +71,8 @@ CARDS = [
 
 def text(x, y, words, size=3.4, *, bold=False, colour=INK) -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return (
-        f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}"{weight}>{escape(words)}</text>'
-    )
+    place = f'x="{x}" y="{y}" font-size="{size}" fill="{colour}"'
+    return f"<text {place}{weight}>{escape(words)}</text>"
 
 
 def box(x, y, width, height, fill) -> str:
@@ -124,9 +123,7 @@ def draw_map() -> str:
             text(48, y + 5.4, sign, 3.8),
             text(180, y + 5.4, who, 3.8),
         ]
-    foot = (
-        "diagnose(pacs) climbs rungs 1 to 4 for you. Teaching and research only, not for diagnosis."
-    )
+    foot = "diagnose(pacs) climbs rungs 1 to 4 for you. For teaching and research only."
     parts.append(text(10, 204.5, foot, 3))
     return page("Map of the thirteen cells, and the failure ladder", parts)
 
@@ -142,7 +139,7 @@ def draw_cards() -> str:
         ]
         line_y = y + 36
         for line in lines:
-            for piece in _wrapped(line, 56):
+            for piece in _wrapped(line, 46):
                 parts.append(text(x + 6, line_y, piece, 4.4))
                 line_y += 6
             line_y += 3
@@ -150,8 +147,6 @@ def draw_cards() -> str:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    if "   " in line:  # a row of the address book
-        return [line]
     pieces = [""]
     for word in line.split():
         if len(pieces[-1]) + len(word) > width:
