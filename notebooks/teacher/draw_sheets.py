@@ -26,7 +26,7 @@ CELLS = [
     ("9", "Look", "centre WC, width WW"),
     ("10", "Find the lungs", "HU in, mask out"),
     ("11", "Results", "SEG, SR, overlay"),
-    ("12", "What may come?", "what it will accept"),
+    ("12", "Accepted?", "which kinds it takes"),
     ("13", "C-STORE", "proof by C-FIND"),
 ]
 LADDER = [
