@@ -27,7 +27,8 @@ lab: install
 	$(BIN)/jupyter lab notebooks
 
 class: install
-	$(BIN)/python notebooks/make_class.py $(if $(NAMES),--names $(NAMES)) $(if $(WHEELS),--wheels)
+	TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python notebooks/make_class.py \
+	    $(if $(NAMES),--names $(NAMES)) $(if $(WHEELS),--wheels)
 
 test: install lint
 	$(BIN)/python -m pytest

@@ -10,6 +10,7 @@ answer is in it.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -110,10 +111,7 @@ def make_class(folder: Path, names: list[str], *, wheels: bool = False) -> Path:
     wheel = build_wheel(folder)
     install = f"pip install {wheel.name} jupyterlab"
     if wheels:
-        (folder / "wheels").mkdir()
-        constraints = ROOT / "constraints.txt"
-        packages = (str(wheel), "jupyterlab")
-        run(*("pip", "wheel", "--quiet", "-c", constraints, "-w", folder / "wheels"), *packages)
+        collect_wheels(wheel, folder / "wheels")
         install = f"pip install --no-index --find-links wheels {wheel.name} jupyterlab"
     (folder / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     (folder / "names_sheet.txt").write_text(sheet, encoding="utf-8")
@@ -128,6 +126,17 @@ def make_class(folder: Path, names: list[str], *, wheels: bool = False) -> Path:
     (folder / "README.txt").write_text(text, encoding="utf-8")
     archive = shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
     return Path(archive)
+
+
+def collect_wheels(wheel: Path, folder: Path) -> None:
+    """Put the library, JupyterLab and all that they need into a folder, as wheels."""
+    folder.mkdir()
+    constraints = ("-c", ROOT / "constraints.txt")
+    get = ("pip", "wheel", "--quiet", "--wheel-dir", folder, "--find-links", folder)
+    index = os.environ.get("TORCH_INDEX")  # PyPI's torch for Linux brings gigabytes of CUDA
+    if index:
+        run(*get, *constraints, "--index-url", index, "--no-deps", "torch")
+    run(*get, *constraints, wheel, "jupyterlab")
 
 
 def without_outputs(notebook):

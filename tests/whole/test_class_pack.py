@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -11,12 +12,14 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from notebook_standards import violations_of_a_class_copy
+from notebook_standards import misspelled, violations_of_a_class_copy
 
+from magician.practice_pacs.pacs import PracticePacs
 from magician.teaching.phantom import teaching_study
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+TEACHER = ROOT / "notebooks" / "teacher"
 NAMES = ["Ada", "Ben", "Chen"]
 
 
@@ -145,3 +148,64 @@ def test_a_names_file_without_names(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("\n\n")
     assert script("make_class.py").main(["--names", str(tmp_path / "names.txt")]) == 2
     assert "holds no name" in capsys.readouterr().err
+
+
+def test_the_answer_key_has_a_row_for_each_question_of_each_name(tmp_path, capsys):
+    names = tmp_path / "names.txt"
+    names.write_text("Ada\n")
+    assert script("teacher/answer_key.py").main([str(names)]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert {row[0] for row in rows} == {"Ada"}
+    answers = {row[1]: row[2] for row in rows}
+    assert re.fullmatch(r"\d{8}", answers["accession number"])
+    assert re.match(r"input [AB] is wrong, its air is -?\d+", answers["drill D"])
+    assert re.match(r"result [AB]; its right lung is at x = -?[\d.]+ mm", answers["drill E"])
+
+
+def test_a_room_in_which_thirty_learners_reach_the_server(capsys):
+    with PracticePacs(ae_title="CLASS") as pacs:
+        assert script("teacher/check_room.py").main([f"127.0.0.1:{pacs.node.port}"]) == 0
+    printed = capsys.readouterr().out
+    assert "echoes at once: 30 of 30" in printed
+    assert "one echo: median " in printed
+    assert printed.endswith("ready\n")
+
+
+def test_a_room_in_which_the_server_has_another_title(capsys):
+    with PracticePacs(ae_title="OTHER") as pacs:
+        assert script("teacher/check_room.py").main([f"127.0.0.1:{pacs.node.port}"]) == 1
+    printed = capsys.readouterr().out
+    assert "echoes at once: 0 of 30" in printed
+    assert "Called AE title not recognised" in printed
+
+
+def test_a_port_that_is_taken_and_one_where_nothing_listens(capsys):
+    check_room = script("teacher/check_room.py")
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert check_room.main([str(port)]) == 1
+    assert check_room.main([f"127.0.0.1:{port}"]) == 1
+    printed = capsys.readouterr().out
+    assert f"port {port}: not free" in printed
+    assert f"127.0.0.1:{port}: refused" in printed
+
+
+@pytest.mark.parametrize("argument", ["classroom", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_an_address_that_is_none(argument, capsys):
+    assert script("teacher/check_room.py").main([argument]) == 2
+    assert "is no port and no host:port" in capsys.readouterr().out
+
+
+def test_the_sheets_are_drawn_as_they_are_stored():
+    sheets = script("teacher/draw_sheets.py")
+    assert (TEACHER / "map.svg").read_text(encoding="utf-8") == sheets.draw_map()
+    assert (TEACHER / "c_move_cards.svg").read_text(encoding="utf-8") == sheets.draw_cards()
+    assert all((TEACHER / f"{name}.pdf").stat().st_size for name in ("map", "c_move_cards"))
+
+
+@pytest.mark.parametrize("path", sorted(TEACHER.glob("*.md")), ids=lambda path: path.stem)
+def test_the_texts_for_teachers_are_spelled_right_and_their_links_lead_somewhere(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in links if not (TEACHER / link).exists()] == []
+    assert misspelled(re.sub(r"\[[^\]]*\]\([^)]*\)", "", text)) == []
