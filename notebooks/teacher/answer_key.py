@@ -3,18 +3,20 @@
     python notebooks/teacher/answer_key.py names.txt > key.txt
 
 The answers of the drills are measured as a learner would, and then examined by the same check as a
-learner's: what the key says, the lesson takes. It takes ten to twenty seconds for each name. Keep
+learner's: what the key says, the lesson takes. It takes about twenty seconds for each name. Keep
 the key out of the folder of the learners.
 """
 
 import os
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 
-from magician import check, drill, read_segmentation, read_series, save, teaching_study
+from magician import check, drill, read_segmentation, read_series, save, store, teaching_study
 from magician.errors import MagicianError
 from magician.teaching.classroom import LearnersStudy, learners_studies, read_names
 
@@ -57,6 +59,10 @@ def answers_of(study: LearnersStudy) -> dict[str, str]:
     answers["consolidation, about"] = f"{np.median(dense):.0f} HU"
     answers["drill D"] = _drill_d(study.name)
     answers["drill E"] = _drill_e(study.name)
+    answers["drill K"] = _drill_k(study.name)
+    answers["drill L"] = _drill_l(study.name)
+    answers["drill M"] = _drill_m(study.name)
+    answers["drill N"] = _drill_n(study.name)
     return answers
 
 
@@ -84,6 +90,56 @@ def _drill_e(name: str) -> str:
     finally:
         task.stop()
     raise MagicianError("drill E: no answer is taken.")
+
+
+def _drill_k(name: str) -> str:
+    task = drill("K", name=name)
+    slope, intercept = float(task.image.RescaleSlope), float(task.image.RescaleIntercept)
+    right = check("drill K", hu=task.values.astype(float) * slope + intercept).ok
+    task.stop()
+    return _taken(right, "K", f"HU = {slope:g} x value + ({intercept:g})")
+
+
+def _drill_l(name: str) -> str:
+    task = drill("L", name=name)
+    headers = [dcmread(path, stop_before_pixels=True) for path in task.folder.iterdir()]
+    heights = sorted(float(one.ImagePositionPatient[2]) for one in headers)
+    step = task.step_mm
+    # the highest is that of the localizer
+    lower = next(z for z, above in pairwise(heights[:-1]) if above - z > 1.5 * step)
+    off = 100 * ((heights[-1] - heights[0]) / (len(heights) - 1) / step - 1)
+    right = check("drill L", missing_mm=lower + step, off_percent=off).ok
+    task.stop()
+    return _taken(right, "L", f"missing at z = {lower + step:g} mm; volumes {off:.1f} % too large")
+
+
+def _drill_m(name: str) -> str:
+    task = drill("M", name=name)
+    keywords = ("StudyInstanceUID", "PatientID", "FrameOfReferenceUID")
+    keyword = next(one for one in keywords if task.result.get(one) != task.ct.get(one))
+    setattr(task.result, keyword, task.ct.get(keyword))
+    right = check("drill M", attribute=keyword, repaired=task.result).ok
+    task.stop()
+    return _taken(right, "M", f"{keyword} is wrong")
+
+
+def _drill_n(name: str) -> str:
+    task = drill("N", name=name)
+    task.pacs.start()
+    for first, second in task.jobs.values():
+        for run in (first, second):
+            store(task.node, run, progress=False)
+    uids = {key: [run[0].SOPInstanceUID for run in runs] for key, runs in task.jobs.items()}
+    letter = next(key for key, (first, second) in uids.items() if first != second)
+    right = check("drill N", doubled=letter, held=6).ok
+    task.stop()
+    return _taken(right, "N", f"{letter} has doubled its results; 6 objects are held")
+
+
+def _taken(right: bool, letter: str, answer: str) -> str:
+    if not right:
+        raise MagicianError(f"drill {letter}: the check does not take {answer!r}.")
+    return answer
 
 
 if __name__ == "__main__":

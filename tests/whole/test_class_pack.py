@@ -158,6 +158,7 @@ def test_the_answer_key_has_a_row_for_each_question_of_each_name(tmp_path, capsy
     assert {row[0] for row in rows} == {"Ada"}
     answers = {row[1]: row[2] for row in rows}
     assert re.fullmatch(r"\d{8}", answers["accession number"])
+    assert {f"drill {letter}" for letter in "DEKLMN"} <= set(answers)
     assert re.match(r"input [AB] is wrong, its air is -?\d+", answers["drill D"])
     assert re.match(r"result [AB]; its right lung is at x = -?[\d.]+ mm", answers["drill E"])
 
