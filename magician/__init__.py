@@ -66,11 +66,10 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
     from magician.segmentation.lungs import LungSegmentation, dice, segment_lungs, volumes_ml
     from magician.segmentation.threshold import threshold_lungs
     from magician.tables import show_table
-    from magician.teaching.exercises import Answer, check, drill
+    from magician.teaching.exercises import Answer, check, drill, my_progress
     from magician.teaching.lessons import lesson
     from magician.teaching.phantom import TeachingStudy, teaching_study
     from magician.teaching.predictions import predict
-    from magician.teaching.progress import my_progress
     from magician.tls import client_tls, server_tls
     from magician.upper_layer.limits import Limits
 
@@ -182,11 +181,10 @@ MODULES = {
     "segmentation.lungs": "LungSegmentation dice segment_lungs volumes_ml",
     "segmentation.threshold": "threshold_lungs",
     "tables": "show_table",
-    "teaching.exercises": "Answer check drill",
+    "teaching.exercises": "Answer check drill my_progress",
     "teaching.lessons": "lesson",
     "teaching.phantom": "TeachingStudy teaching_study",
     "teaching.predictions": "predict",
-    "teaching.progress": "my_progress",
     "tls": "client_tls server_tls",
     "upper_layer.limits": "Limits",
 }
