@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import html
 import inspect
-import numbers
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom import Dataset
 
-from magician.errors import MagicianError
+from magician.checks.conformance import check_conformance
+from magician.client.find import find_instances, find_series, find_studies
+from magician.ct.volume import CTVolume
+from magician.errors import MagicianError, StudyNotFound
+from magician.node import Node
+from magician.results.make import Results
 from magician.tables import Table
 from magician.teaching import image_drills, network_drills
-from magician.teaching.drills import Drill, Exercise, NotYet, start_drill
+from magician.teaching.drills import Drill, Exercise, NotYet, array, number, require, start_drill
 from magician.teaching.phantom import TeachingStudy
 from magician.teaching.predictions import PREDICTIONS
 from magician.teaching.progress import read_outcomes, record
@@ -79,18 +84,15 @@ def check(exercise: str, *evidence: object, **answers: object) -> Answer:
         form = inspect.signature(found.examine)
         form.bind(*evidence, **answers)
     except TypeError:
-        return Answer(
-            exercise, False, f"Write check({', '.join([repr(exercise), *form.parameters])})."
-        )
+        names = [f"{p}=..." if q.kind is q.KEYWORD_ONLY else p for p, q in form.parameters.items()]
+        return Answer(exercise, False, f"Write check({', '.join([repr(exercise), *names])}).")
     if answers and all(value is None for value in answers.values()):
         # as in a notebook that nobody has worked on: it does not count as tried
         return Answer(exercise, False, f"Fill in {_listed(list(answers))}.")
     try:
         answer = Answer(exercise, True, found.examine(*evidence, **answers))
-    except NotYet as reason:
-        answer = Answer(exercise, False, str(reason))
-    except MagicianError as error:
-        answer = Answer(exercise, False, _words_of(error))
+    except (NotYet, MagicianError) as reason:
+        answer = Answer(exercise, False, _words_of(reason))
     except Exception as error:  # learners hand in anything, and it can fail in any way
         seen = f"{type(error).__name__}: {_words_of(error)}"
         answer = Answer(exercise, False, f"This can't be examined ({seen}).")
@@ -173,47 +175,154 @@ def drill(letter: str, *, name: str = "0") -> Drill:
     return start_drill(kinds[letter.strip().upper()], str(name))
 
 
-# ---------------------------------------------------------------------- what an answer is made of
+# --------------------------------------------------- the exercises of lessons 01 and 03 themselves
+
+LIVER = np.s_[10:18, 236:260, 150:186]  # lies in the liver of every teaching patient
+WINDOWS = (40, 400, -600, 1500, 1800)  # centres and widths, no values of tissue
+CARELESS_ROOT = "1.2.3.1."
+# Which values are true of the careless images, of those that the standard allows
+MEANINGS = {
+    "PatientOrientation": ([["L", "P"]], "which way do rows and columns run in the patient?"),
+    "PlanarConfiguration": ([0], "here red, green and blue alternate."),
+    "ConversionType": (["WSD", "SYN", "DI"], "nobody has scanned or filmed these images."),
+    "BodyPartExamined": (["CHEST", "LUNG", "THORAX", "", None], "that is not what is shown."),
+    "Laterality": (["", None], "both lungs are shown."),
+}
 
 
-def _evidence(value: object, kind: type, name: str, source: str):
-    """Return the evidence if it is of this kind."""
-    if not isinstance(value, kind):
-        raise NotYet(
-            f"{name} is of type {type(value).__name__}, and should be what {source} returns."
-        )
-    return value
+def _require_patient(volume: object, patient: object) -> None:
+    """Raise `NotYet` unless these are the CT and the teaching study of one patient."""
+    require(isinstance(volume, CTVolume), "volume is what read_series returns.")
+    known = isinstance(patient, TeachingStudy)
+    require(known, "patient is missing, or no teaching study: write it after what you examine.")
+    own, other = patient.datasets[0].PatientID, volume.headers[0].get("PatientID")
+    require(
+        not str(other).startswith("LEARNER-"),
+        "This CT is a copy under an alias. Take the CT of the patient, as you retrieved it.",
+    )
+    require(
+        own == other and volume.hu.shape == patient.truth.shape,
+        f"The CT is of the patient {_words_of(other)}, and your teaching study is of {own}. "
+        "Run the lesson again from the cell that makes the patient.",
+    )
 
 
-def _numbers(**answers: object) -> list[float]:
-    """Return the answers as numbers; `NotYet` says which is missing or none."""
-    for name, value in answers.items():
-        if value is None or value is ...:
-            raise NotYet(f"{name} is missing. Fill in {_listed(list(answers))}.")
-        if isinstance(value, str):
-            raise NotYet(f"{name} is a text. Write the number without quotes and without its unit.")
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-            raise NotYet(f"{name} is of type {type(value).__name__}, and should be one number.")
-        if not abs(value) < 1e9:  # not a number is not smaller either
-            raise NotYet(f"{name} is no number that can be measured here.")
-    return [float(value) for value in answers.values()]
+def _examine_windows(volume, patient, *, liver=None, air=None, consolidation=None) -> str:
+    """check("windows", volume, patient, liver=..., air=..., consolidation=...)"""
+    _require_patient(volume, patient)
+    values = {"liver": liver, "air": air, "consolidation": consolidation}
+    values = {name: number(name, value) for name, value in values.items()}
+    dense = (patient.truth > 0) & (volume.hu > -30)
+    parts = {"liver": volume.hu[LIVER], "air": volume.hu[:, :20], "consolidation": volume.hu[dense]}
+    ranges = {name: np.percentile(hu, (2, 98)) + (-15, 15) for name, hu in parts.items()}
+
+    def fits(name, value):
+        return ranges[name][0] <= value <= ranges[name][1]
+
+    wrong = [name for name, value in values.items() if not fits(name, value)]
+    if not wrong:
+        return "Liver and consolidation are about as dense. So no threshold tells them apart."
+    require(
+        not all(fits(name, value - 1024) for name, value in values.items()),
+        "These are stored values. RescaleIntercept makes HU of them: add it.",
+    )
+    require(
+        min(values.values()) < 0 or max(values.values()) > 255,
+        "Values from 0 to 255 are grey levels of a picture. Read the HU at the point.",
+    )
+    for one, other in (("liver", "air"), ("air", "consolidation")):
+        exchanged = fits(one, values[other]) and fits(other, values[one])
+        require(not exchanged, f"{one} and {other} are exchanged.")
+    name, value = wrong[0], values[wrong[0]]
+    window = f"{name}: {value:g} is a centre or a width of a window, and not what the tissue has."
+    require(value not in WINDOWS, window)
+    lung = f"{name}: {value:g} HU is lung, part air and part tissue. Point elsewhere."
+    require(not -950 < value < -300, lung)
+    side = "low" if value < ranges[name][0] else "high"
+    raise NotYet(f"{name}: {value:g} HU is too {side}. Point at its middle, away from any edge.")
 
 
-def _require_same_patient(headers, patient: TeachingStudy, what: str) -> None:
-    """Raise `NotYet` unless the headers are of this patient."""
-    own = str(patient.datasets[0].PatientID)
-    found = {str(header.get("PatientID") or "") for header in headers}
-    if len(found) > 1:
-        raise NotYet(f"{what} is of {len(found)} patients. Take the files of one study.")
-    if any(other.startswith("LEARNER-") for other in found):
-        raise NotYet(
-            f"{what} belongs to the results under an alias. Take the study of the patient."
-        )
-    if found != {own}:
-        raise NotYet(
-            f"{what} is of the patient {_words_of(*found)}, and yours has the PatientID {own}. "
-            "Run the lesson again from the cell that makes the patient."
-        )
+def _examine_slice(volume, segmentation, patient=None, *, slice=None) -> str:
+    """check("wrong slice", volume, segmentation, patient, slice=...)"""
+    _require_patient(volume, patient)
+    labels = array("segmentation", segmentation, patient.truth.shape)
+    count, chosen = len(labels), number("slice", slice)
+    overlap = np.count_nonzero((labels > 0) & (patient.truth > 0))
+    ours = 2 * overlap > np.count_nonzero(labels)
+    require(ours, "This mask does not lie on the lungs of your patient. Segment its CT again.")
+    require(chosen == int(chosen), "slice is a whole number.")
+    inside = 1 <= chosen <= count
+    require(inside, f"There are {count} slices, counted from 1 at the feet.")
+    errors = np.count_nonzero(labels != patient.truth, axis=(1, 2))
+    index, large = int(chosen) - 1, errors >= max(1, errors.max() / 2)
+    if large[index]:
+        ml = errors[index] * np.prod(volume.spacing_mm) / 1000
+        return f"In slice {index + 1} the mask is wrong in {ml:.1f} ml. It is one of the worst."
+    if index + 1 < count and large[index + 1]:
+        raise NotYet("Nearly: did you count from 0? The pictures count from 1 at the feet.")
+    require(not large[count - 1 - index], "Did you count from the head? 1 is at the feet.")
+    if not errors[index]:
+        raise NotYet(f"In slice {index + 1} the mask is right in every voxel. Look at others.")
+    raise NotYet(f"In slice {index + 1} little is wrong, in others much more. Look at others.")
 
 
-EXERCISES: dict[str, Exercise] = {}
+def _examine_sent(target, results) -> str:
+    """check("sent", target, results)"""
+    node = getattr(target, "node", target)
+    require(isinstance(node, Node), "target is the node of the PACS that you have sent to.")
+    require(isinstance(results, Results), "results are what make_results returns.")
+    alias = str(results.seg.PatientName).split("^")[0]
+    named = alias.lower() != "putyournamehere"
+    require(named, "Write your alias in LEARNER first, and make and send the results again.")
+    study = str(results.seg.StudyInstanceUID)
+    held = {
+        str(instance.SOPInstanceUID)
+        for series in find_series(node, study)
+        for instance in find_instances(node, study, series.SeriesInstanceUID)
+    }
+    missing = [one for one in results.all if str(one.SOPInstanceUID) not in held]
+    where = f"{node.ae_title} holds"
+    if not held:
+        try:
+            found = find_studies(node, accession_number=str(results.seg.AccessionNumber))
+        except StudyNotFound:
+            found = []
+        others = [one for one in found if str(one.get("PatientID")).startswith("LEARNER-")]
+        require(not others, f"{where} results of another name, and none of {alias!r}. Send yours.")
+        raise NotYet(f"{where} nothing of {alias!r}. Send the results, and ask again.")
+    kinds = ", ".join(sorted({str(one.Modality) for one in missing}))
+    only_ct = {one.Modality for one in results.all} - {one.Modality for one in missing} == {"CT"}
+    require(not only_ct, f"{where} the CT alone. Send results.all, and not results.ct.")
+    count = len(results.all)
+    require(not missing, f"{where} {count - len(missing)} of {count} objects. Missing: {kinds}.")
+    return f"{where} all {count} objects of {alias!r}."
+
+
+def _examine_repair(repaired) -> str:
+    """check("repair", repaired)"""
+    images = repaired if isinstance(repaired, (list, tuple)) else [repaired]
+    whole = bool(images) and all(isinstance(one, Dataset) for one in images)
+    require(whole, "repaired is the list of images that careless_overlay returns.")
+    uids = {str(one.get("SOPInstanceUID")) for one in images}
+    require(
+        all(uid.startswith(CARELESS_ROOT) for uid in uids),
+        "These are not the careless images. Repair what careless_overlay returns.",
+    )
+    require(len(uids) == 3, "careless_overlay makes three images: examine all of them.")
+    complaints = check_conformance(images, progress=False).complaints
+    number_left = f"{len(complaints)} complaint{'s are' if len(complaints) > 1 else ' is'} left"
+    require(not complaints, f"{number_left}, such as: {''.join(complaints[:1])}.")
+    for one in images:
+        for keyword, (allowed, why) in MEANINGS.items():
+            value = one.get(keyword)
+            fits = (list(value) if keyword == "PatientOrientation" else value) in allowed
+            require(fits, f"{keyword} is {value!s}: {why}")
+    return "The values are right, too. Still, these images belong to a patient whom nobody knows."
+
+
+EXERCISES: dict[str, Exercise] = {
+    "windows": Exercise(1, "Read the HU of liver, air and consolidation", _examine_windows),
+    "wrong slice": Exercise(1, "Find a slice where the mask is wrong", _examine_slice),
+    "sent": Exercise(1, "Have your results held by the second PACS", _examine_sent),
+    "repair": Exercise(3, "Repair images that were made carelessly", _examine_repair),
+}
