@@ -14,6 +14,12 @@ DELAY_S = 2  # work that ends earlier shows no bar
 T = TypeVar("T")
 
 
+def may_show(progress: bool) -> bool:
+    """Tell whether a bar may be shown: it was asked for, and TQDM_DISABLE is not set."""
+    # tqdm heeds the variable in a terminal and ignores it in a notebook
+    return progress and not os.environ.get("TQDM_DISABLE")
+
+
 def progress_bar(
     items: Iterable | None,
     what: str,
@@ -39,10 +45,14 @@ def progress_bar(
     """
     from tqdm.auto import tqdm
 
-    # tqdm heeds the variable in a terminal and ignores it in a notebook
-    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
     return tqdm(
-        items, desc=what, unit=unit, total=total, initial=done, delay=DELAY_S, disable=silent
+        items,
+        desc=what,
+        unit=unit,
+        total=total,
+        initial=done,
+        delay=DELAY_S,
+        disable=not may_show(progress),
     )
 
 

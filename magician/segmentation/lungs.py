@@ -26,6 +26,7 @@ from magician.ct.geometry import axis_directions
 from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
 from magician.memory import reuse_freed_memory
+from magician.progress import may_show
 from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
 from magician.segmentation.networks import load_network, quiet_lungmask
 
@@ -206,7 +207,8 @@ def _predict(
     small = np.empty(images.shape, np.uint8)
     bf16 = precision == "bf16"
     half = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
-    with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=not progress) as bar:
+    silent = not may_show(progress)
+    with half, tqdm(total=len(images), desc="U-Net", unit="slice", disable=silent) as bar:
         for first in range(0, len(images), batch_size):
             batch = torch.as_tensor(images[first : first + batch_size, None], device=device)
             scores = module(batch.contiguous(memory_format=torch.channels_last))

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
 from magician.memory import reuse_freed_memory
+from magician.progress import may_show
 from magician.teaching.phantom_headers import (
     Patient,
     axial_image,
@@ -155,9 +156,8 @@ def compute_pixels(seed: str, disease: bool, kernel: str, progress: _Progress) -
     """Compute the images of a seed once; the accession number changes no pixel."""
     from tqdm.auto import tqdm
 
-    with tqdm(
-        total=STEPS, desc="teaching patient", bar_format=BAR_FORMAT, disable=not progress.shown
-    ) as bar:
+    silent = not may_show(progress.shown)
+    with tqdm(total=STEPS, desc="teaching patient", bar_format=BAR_FORMAT, disable=silent) as bar:
         chest = make_chest(
             seeded_number(seed, "anatomy"),
             sex=patient_sex(seed),
