@@ -27,12 +27,26 @@ Catch the error that you can do something about, or all of them:
         echo(node)
     except MagicianError as error:
         print(error)
+
+An argument that makes no sense raises `WrongArgument`, a ValueError.
+
+In a notebook all of these are shown as their sentence. ``%tb`` in the next cell shows the whole
+traceback; ``%xmode Verbose`` shows it from then on. Outside IPython tracebacks are as always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import linecache
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+USUAL_MODE = "Context"  # how IPython shows tracebacks until %xmode says otherwise
+WIDTH = 96  # characters in a line of the sentence
+HOW_TO_SEE_MORE = "%tb in the next cell shows the whole traceback."
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,57 @@ LAYERS = (
 )  # fmt: skip
 
 
-class MagicianError(Exception):
+def cell_of(traceback: TracebackType | None, shell: Any) -> tuple[list[str], int]:
+    """Return the lines of the cell that failed, and the number of the line, from 1; else [] and 0.
+
+    Parameters
+    ----------
+    traceback : traceback or None
+    shell : IPython's shell
+    """
+    while traceback is not None:
+        if traceback.tb_frame.f_globals is shell.user_ns:
+            lines = linecache.getlines(traceback.tb_frame.f_code.co_filename)
+            return (lines, traceback.tb_lineno) if lines else ([], 0)
+        traceback = traceback.tb_next
+    return [], 0
+
+
+def lines_to_show(error: BaseException, message: str, shell: Any) -> list[str]:
+    """Write what a notebook shows of an error: its name and `message`, and the line of the cell."""
+    notes = getattr(error, "__notes__", [])
+    text = "\n".join([f"{type(error).__name__}: {message}", *map(str, notes)])
+    wrapped = [
+        textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.splitlines()
+    ]
+    lines, number = cell_of(error.__traceback__, shell)
+    where = f"In line {number}: {lines[number - 1].strip()}" if number else ""
+    return [*sum(wrapped, []), "", *([where] if where else []), HOW_TO_SEE_MORE]
+
+
+class _ShownAsSentence:
+    """An error that a notebook shows as its message instead of a long traceback.
+
+    IPython asks an error for `_render_traceback_`, and shows the traceback of one that has none.
+    """
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython else None
+        mode = getattr(getattr(shell, "InteractiveTB", None), "mode", USUAL_MODE)
+        # %tb asks later, when the error is not being handled any more
+        if shell is None or mode != USUAL_MODE or sys.exc_info()[1] is not self:
+            raise AttributeError("_render_traceback_")
+        return lambda: lines_to_show(self, str(self), shell)
+
+
+class WrongArgument(_ShownAsSentence, ValueError):
+    """An argument that makes no sense: what was given, and what to write instead."""
+
+
+class MagicianError(_ShownAsSentence, Exception):
     """Base of every error that this package raises on purpose.
 
     Attributes
