@@ -8,6 +8,7 @@ a PACS can be called without PyTorch.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from magician.version import __version__ as __version__
@@ -193,6 +194,27 @@ MODULE_OF = {name: module for module, names in MODULES.items() for name in names
 PUBLIC_MODULES = ("errors", "web")
 
 
+def _explain_name_errors() -> None:
+    """Let a notebook say which of its cells makes a name that is missing; nothing outside IPython.
+
+    What handled errors in the notebook before, as Colab does, handles them still.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    kinds = getattr(shell, "custom_exceptions", None)
+    if kinds is None or NameError in kinds:
+        return
+    earlier = shell.CustomTB
+
+    def explain(shell: Any, kind: Any, error: Any, traceback: Any, tb_offset: Any = None) -> Any:
+        if not issubclass(kind, NameError):
+            return earlier(kind, error, traceback, tb_offset=tb_offset)
+        from magician.teaching.lessons import show_name_error
+
+        return show_name_error(shell, error, tb_offset)
+
+    shell.set_custom_exc((NameError, *kinds), explain)
+
+
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this loads
 
     def __getattr__(name: str) -> Any:
@@ -204,6 +226,7 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one t
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value
+        _explain_name_errors()
         return value
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from pydicom.dataset import Dataset
 
 from magician.client.find import find_studies
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
-from magician.errors import MagicianError
+from magician.errors import MagicianError, WrongArgument, cell_of, lines_to_show
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results, save
@@ -19,6 +22,31 @@ from magician.segmentation.lungs import LungSegmentation, segment_lungs
 from magician.teaching.phantom import TeachingStudy, teaching_study
 
 __all__ = ["lesson"]
+
+# Of each lesson the cells, in order, that make a name which another cell uses
+CELLS: dict[int, dict[str, str]] = {
+    1: {
+        "2": "Path dcmread np shutil",
+        "3": "PACS pacs practice",
+        "3a": "patient",
+        "5": "query",
+        "6": "folder study",
+        "7b": "got",
+        "8a": "slices volume",
+        "10": "segmentation",
+        "10b": "litres",
+        "11": "results",
+        "12": "target",
+        "13": "stored",
+        "14": "back",
+    },
+    3: {
+        "3.1": "NAME np results segmentation start volume",
+        "3.9": "given",
+        "3.15": "pair",
+        "3.21": "repaired",
+    },
+}
 
 FILES = "tutorial-files"  # all files of the lessons lie below this folder
 
@@ -115,16 +143,16 @@ def lesson(number: int, *, name: int | str = "0") -> FailureLesson | ResultLesso
         If its files can't be written here.
     """
     if number == 1 and type(number) is int:
-        raise ValueError(
+        raise WrongArgument(
             "Lesson 01 makes everything itself: open 01_connect_ai_to_pacs.ipynb, and run its "
             "cells from the first one. Only lessons 02 and 03 begin with lesson(2) and lesson(3)."
         )
     if type(number) is not int or number not in _LESSONS:
-        raise ValueError(
+        raise WrongArgument(
             f"There is no lesson {number!r}: write lesson(2) or lesson(3), a number without quotes."
         )
     if isinstance(name, bool) or not isinstance(name, (int, str)) or not str(name).strip():
-        raise ValueError(f"name is your name in quotes, for instance name='Ada', not {name!r}.")
+        raise WrongArgument(f"name is your name in quotes, for instance name='Ada', not {name!r}.")
     if number in _STARTED:
         _STARTED.pop(number).stop()
     patient = teaching_study(seed=name)
@@ -167,3 +195,67 @@ def _start_results(pacs: PracticePacs, patient: TeachingStudy, folder: Path) -> 
 
 
 _LESSONS = {2: _start_failures, 3: _start_results}
+
+
+def explain_missing_name(name: str, label: str) -> str:
+    """Tell which cell makes a name that is missing.
+
+    Parameters
+    ----------
+    name : str
+    label : str
+        Of the cell that uses it: ``"8a"`` in lesson 01, ``"2.3"`` in lesson 02.
+
+    Returns
+    -------
+    str
+        One or two sentences; empty if the lesson makes no such name.
+    """
+    import magician
+
+    if name in magician.__all__:
+        return (
+            f"`{name}` belongs to the library. Write `from magician import {name}` as the second "
+            f"line of this cell, and run it again."
+        )
+    lesson_number = label.split(".")[0] if "." in label else "1"
+    cells = CELLS.get(int(lesson_number) if lesson_number.isdecimal() else 0, {})
+    maker = next((cell for cell, names in cells.items() if name in names.split()), label)
+    if maker == label:
+        return ""
+    first = next(iter(cells))
+    which = f"Cell {maker}" if maker == first else f"Cells {first} to {maker} in order"
+    return (
+        f"`{name}` is made in Cell {maker}, which has not been run to its end since this kernel "
+        f"started. Run {which}, then this cell again."
+    )
+
+
+def show_name_error(shell: Any, error: NameError, tb_offset: int | None = None) -> None:
+    """Show a NameError in a notebook: which cell makes the name, or the usual traceback.
+
+    Only an error in a cell of a lesson is explained, and none in a function of a library.
+
+    Parameters
+    ----------
+    shell : IPython's shell
+    error : NameError
+    tb_offset : int, optional
+        As IPython's handlers get it.
+    """
+    lines, _ = cell_of(error.__traceback__, shell)
+    label = re.match(r"# Cell ([\w.]+):", lines[0]) if lines else None
+    if label and type(error) is NameError and _innermost(error.__traceback__) is shell.user_ns:
+        sentence = explain_missing_name(error.name or "", label[1])
+        if sentence:
+            shown = lines_to_show(error, sentence, shell)
+            error._render_traceback_ = lambda: shown  # IPython asks for it, once
+    shell.showtraceback((type(error), error, error.__traceback__), tb_offset=tb_offset)
+    vars(error).pop("_render_traceback_", None)  # %tb shows the whole traceback
+
+
+def _innermost(traceback: TracebackType | None) -> dict[str, Any]:
+    """Return the global names of the function that failed."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback.tb_frame.f_globals if traceback is not None else {}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+import symtable
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +24,9 @@ from magician import (
     teaching_study,
     verify_round_trip,
 )
+from magician.teaching import lessons
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("0*.ipynb"))
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +111,76 @@ def test_lesson_1_makes_everything_itself():
 def test_a_name_that_is_none(wrong):
     with pytest.raises(ValueError, match="your name in quotes"):
         lesson(2, name=wrong)
+
+
+# ----------------------------------------------------------------------- the names that cells make
+
+
+def sources(notebook: Path) -> dict[str, str]:
+    """The code of each cell of a notebook, by its label."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return {re.match(r"# Cell ([\w.]+):", code)[1]: code for code in codes}
+
+
+def names_of(code: str) -> tuple[set[str], set[str]]:
+    """The names that the code of a cell makes, without the library's, and those that it uses."""
+    python = "\n".join("pass" if line.startswith(("%", "!")) else line for line in code.split("\n"))
+    table = symtable.symtable(python, "cell", "exec")
+    ours = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(python))
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "magician"
+        for alias in node.names
+    }
+    made = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    inner = [table, *table.get_children()]
+    used = {s.get_name() for t in inner for s in t.get_symbols() if s.is_referenced()}
+    local = {s.get_name() for t in inner[1:] for s in t.get_symbols() if s.is_local()}
+    return made - ours, used - (local - made)
+
+
+def cells_that_make(notebook: Path) -> dict[str, str]:
+    """The cells of a notebook with the names, sorted, that they make and other cells use."""
+    names = {label: names_of(code) for label, code in sources(notebook).items()}
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for label, (made, _) in names.items():
+        used_elsewhere = set().union(
+            *(used for other, (_, used) in names.items() if other != label)
+        )
+        if label != "1" and (mine := sorted((made & used_elsewhere) - seen)):
+            found[label] = " ".join(mine)
+            seen |= set(mine)
+    return found
+
+
+def lesson_number(notebook: Path) -> int:
+    return int(notebook.name[:2])
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_library_knows_which_cell_makes_a_name(notebook):
+    """`python tests/teaching/test_lessons.py` prints the table for lessons.CELLS."""
+    assert lessons.CELLS[lesson_number(notebook)] == cells_that_make(notebook)
+
+
+def test_a_missing_name_is_explained_by_the_cell_that_makes_it():
+    assert lessons.explain_missing_name("volume", "10") == (
+        "`volume` is made in Cell 8a, which has not been run to its end since this kernel started. "
+        "Run Cells 2 to 8a in order, then this cell again."
+    )
+    assert "Run Cell 2, then" in lessons.explain_missing_name("np", "10")
+    assert "Run Cell 3.1, then" in lessons.explain_missing_name("results", "3.14")
+    assert "`from magician import echo`" in lessons.explain_missing_name("echo", "4")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("volum", "10"), ("volume", "8a"), ("volume", "9.2"), ("volume", "x.1")]
+)
+def test_a_missing_name_that_no_other_cell_makes_is_not_explained(name, label):
+    assert lessons.explain_missing_name(name, label) == ""
+
+
+if __name__ == "__main__":
+    print({lesson_number(notebook): cells_that_make(notebook) for notebook in NOTEBOOKS})
