@@ -17,11 +17,11 @@ from pydicom import Dataset
 
 from magician.ct.geometry import stack_slices
 from magician.ct.hounsfield import decode_slice, read_image
+from magician.ct.memory import reuse_freed_memory
 from magician.ct.multiframe import frames_of
 from magician.ct.selection import SeriesSummary, select_series, unreadable_reason
 from magician.ct.series import Series, collect_series
 from magician.errors import SeriesError
-from magician.memory import reuse_freed_memory
 from magician.progress import track
 
 if TYPE_CHECKING:

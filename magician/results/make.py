@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
+from magician.ct.memory import reuse_freed_memory
 from magician.ct.volume import CTVolume
 from magician.errors import ResultError
 from magician.files import is_uid, open_folder, save_dataset
-from magician.memory import reuse_freed_memory
 from magician.progress import track
 from magician.results.identity import Identity, check_alias, content_digest
 from magician.results.run import Run

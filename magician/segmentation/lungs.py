@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magician.ct.geometry import axis_directions
+from magician.ct.memory import reuse_freed_memory
 from magician.ct.volume import CTVolume
 from magician.errors import NoLungsFound, SegmentationError
-from magician.memory import reuse_freed_memory
 from magician.progress import may_show
 from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
 from magician.segmentation.networks import load_network, quiet_lungmask

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
-from magician.memory import reuse_freed_memory
+from magician.ct.memory import reuse_freed_memory
 from magician.progress import may_show
 from magician.teaching.phantom_headers import (
     Patient,

@@ -13,9 +13,7 @@ import magician
 PACKAGE = Path(magician.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 
-GROUND = {
-    "errors", "version", "node", "tls", "files", "memory", "progress", "tables", "privacy",
-}  # fmt: skip
+GROUND = {"errors", "version", "node", "tls", "files", "progress", "tables", "privacy"}
 # What a module of the ground may import of the others
 WITHIN_THE_GROUND = {"tls": {"errors"}, "privacy": {"errors", "node"}}
 # Each room, and the rooms that it may import beside the ground
