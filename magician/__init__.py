@@ -210,7 +210,7 @@ def _explain_name_errors() -> None:
             return earlier(kind, error, traceback, tb_offset=tb_offset)
         from magician.teaching.lessons import show_name_error
 
-        return show_name_error(shell, error, tb_offset)
+        return show_name_error(shell, error, __all__, tb_offset)
 
     shell.set_custom_exc((NameError, *kinds), explain)
 

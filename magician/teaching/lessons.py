@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -197,7 +198,7 @@ def _start_results(pacs: PracticePacs, patient: TeachingStudy, folder: Path) -> 
 _LESSONS = {2: _start_failures, 3: _start_results}
 
 
-def explain_missing_name(name: str, label: str) -> str:
+def explain_missing_name(name: str, label: str, library: Collection[str] = ()) -> str:
     """Tell which cell makes a name that is missing.
 
     Parameters
@@ -205,15 +206,15 @@ def explain_missing_name(name: str, label: str) -> str:
     name : str
     label : str
         Of the cell that uses it: ``"8a"`` in lesson 01, ``"2.3"`` in lesson 02.
+    library : collection of str
+        The names that one imports from the library.
 
     Returns
     -------
     str
         One or two sentences; empty if the lesson makes no such name.
     """
-    import magician
-
-    if name in magician.__all__:
+    if name in library:
         return (
             f"`{name}` belongs to the library. Write `from magician import {name}` as the second "
             f"line of this cell, and run it again."
@@ -231,7 +232,9 @@ def explain_missing_name(name: str, label: str) -> str:
     )
 
 
-def show_name_error(shell: Any, error: NameError, tb_offset: int | None = None) -> None:
+def show_name_error(
+    shell: Any, error: NameError, library: Collection[str], tb_offset: int | None = None
+) -> None:
     """Show a NameError in a notebook: which cell makes the name, or the usual traceback.
 
     Only an error in a cell of a lesson is explained, and none in a function of a library.
@@ -240,13 +243,15 @@ def show_name_error(shell: Any, error: NameError, tb_offset: int | None = None) 
     ----------
     shell : IPython's shell
     error : NameError
+    library : collection of str
+        The names that one imports from the library.
     tb_offset : int, optional
         As IPython's handlers get it.
     """
     lines, _ = cell_of(error.__traceback__, shell)
     label = re.match(r"# Cell ([\w.]+):", lines[0]) if lines else None
     if label and type(error) is NameError and _innermost(error.__traceback__) is shell.user_ns:
-        sentence = explain_missing_name(error.name or "", label[1])
+        sentence = explain_missing_name(error.name or "", label[1], library)
         if sentence:
             shown = lines_to_show(error, sentence, shell)
             error._render_traceback_ = lambda: shown  # IPython asks for it, once

@@ -172,7 +172,7 @@ def test_a_missing_name_is_explained_by_the_cell_that_makes_it():
     )
     assert "Run Cell 2, then" in lessons.explain_missing_name("np", "10")
     assert "Run Cell 3.1, then" in lessons.explain_missing_name("results", "3.14")
-    assert "`from magician import echo`" in lessons.explain_missing_name("echo", "4")
+    assert "`from magician import echo`" in lessons.explain_missing_name("echo", "4", ["echo"])
 
 
 @pytest.mark.parametrize(
