@@ -11,6 +11,13 @@ from helpers import ct_series, real_data, truth_labels, write_series
 from magician.ct.volume import CTVolume, read_series
 
 
+@pytest.fixture(autouse=True)
+def own_progress_file(tmp_path_factory, monkeypatch) -> None:
+    """Keep the outcomes of checks in a temporary file: never in that of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("progress")
+    monkeypatch.setenv("MAGICIAN_PROGRESS", str(folder / "progress.json"))
+
+
 @pytest.fixture
 def small_series():
     """A fresh small CT series: datasets that a test may change."""

@@ -130,8 +130,9 @@ def check_conformance(
     """Check DICOM objects one by one, and whether they fit together.
 
     Our own checks always run: attributes that are required of Secondary Capture, Segmentation,
-    Comprehensive 3D SR and CT objects, each with its clause; valid UIDs; one patient, one study,
-    one frame of reference; and references to objects that are there. They are few, and readable.
+    Comprehensive 3D SR and CT objects, each with its clause; enumerated values and defined terms;
+    valid UIDs; one patient, one study, one frame of reference; and references to objects that are
+    there. They are few, and readable.
     Where David Clunie's ``dciodvfy`` (dicom3tools) is installed, it judges each object too. It
     knows the whole standard, but no references between objects, and its messages take practice.
 

@@ -19,6 +19,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from magician.checks.defined_terms import complaints_about_values
 from magician.files import is_uid
 
 PIXELS = (
@@ -96,6 +97,7 @@ def complaints_about(dataset: Dataset) -> Iterator[str]:
         yield from _secondary_capture(dataset)
     if dataset.get("SOPClassUID") == SegmentationStorage:
         yield from _segmentation(dataset)
+    yield from complaints_about_values(dataset)
     yield from _pixels(dataset)
     yield from _uids(dataset)
 

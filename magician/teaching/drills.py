@@ -183,7 +183,7 @@ def number(name: str, value: object) -> float:
     """Return the answer of this name as a number; `NotYet` if it is none."""
     try:
         found = float("nan") if isinstance(value, (str, bool)) else float(value)  # type: ignore
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = float("nan")
     require(math.isfinite(found), f"{name} is one number, without quotes and without its unit.")
     return found

@@ -183,6 +183,7 @@ CARELESS_ROOT = "1.2.3.1."
 # Which values are true of the careless images, of those that the standard allows
 MEANINGS = {
     "PatientOrientation": ([["L", "P"]], "which way do rows and columns run in the patient?"),
+    "PixelRepresentation": ([0], "a share of red, green or blue has no sign."),
     "PlanarConfiguration": ([0], "here red, green and blue alternate."),
     "ConversionType": (["WSD", "SYN", "DI"], "nobody has scanned or filmed these images."),
     "BodyPartExamined": (["CHEST", "LUNG", "THORAX", "", None], "that is not what is shown."),

@@ -437,7 +437,7 @@ def test_outcome_of_dciodvfy_is_shown(results, careless):
 
 def test_errors_of_dciodvfy_alone_are_shown(results):
     require_program("dciodvfy")
-    results.seg.SegmentsOverlap = "PERHAPS"
+    results.seg.PresentationLUTShape = "PERHAPS"
     (one,) = check_conformance([results.seg]).objects
     assert (one.ok, one.complaints) == (False, ())
     assert "PERHAPS" in repr(check_conformance([results.seg]))
