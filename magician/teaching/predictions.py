@@ -179,11 +179,11 @@ No other computer can open a connection to your laptop. Which retrieve works?
 second connection to us, and the firewall stops it.
 
 [94 of 95] ecc3f196568d6d05
-95 objects are expected, and 94 can be sent. What does a PACS say at the end of the C-GET?
+95 objects are expected, and the PACS can send 94. How does the C-GET end, by the standard?
 - 0x0000 (Success) | 0xB000: a warning, which is easily overlooked | Nothing: the connection
 breaks
 = 0xB000 says that at least one object failed (PS3.4 C.4.3.1.4). A program that only looks for a
-failure goes on with 94 images.
+failure goes on with 94 images, and some PACS answer 0x0000 all the same. So count.
 
 [series] f3bbfc58bd1c33f4
 The study has two series: 93 axial images and 2 localizers. What should the network get?
