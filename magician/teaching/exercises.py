@@ -255,7 +255,7 @@ def _examine_slice(volume, segmentation, patient=None, *, slice=None) -> str:
     inside = 1 <= chosen <= count
     require(inside, f"There are {count} slices, counted from 1 at the feet.")
     errors = np.count_nonzero(labels != patient.truth, axis=(1, 2))
-    index, large = int(chosen) - 1, errors >= max(1, errors.max() / 2)
+    index, large = int(chosen) - 1, errors >= max(1, errors.max() / 3)
     if large[index]:
         ml = errors[index] * np.prod(volume.spacing_mm) / 1000
         return f"In slice {index + 1} the mask is wrong in {ml:.1f} ml. It is one of the worst."

@@ -38,7 +38,7 @@ def own_patients_mask(patient):
     """The truth, but for a block in slices 21 to 30, worst in slice 25."""
     labels = patient.truth.copy()
     for index in range(20, 30):
-        size = 60 - 6 * abs(24 - index)
+        size = 60 - 9 * abs(24 - index)
         labels[index, 300 : 300 + size, 300 : 300 + size] ^= 1
     return labels
 
