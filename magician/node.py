@@ -11,6 +11,9 @@ import re
 import ssl
 from dataclasses import KW_ONLY, dataclass
 
+# The Implementation Class UID (PS3.7 D.3.3.2) by which a practice PACS says what it is
+PRACTICE_PACS_UID = "2.25.326037127659195920723275355031353032354"
+
 
 def require_host(host: str) -> None:
     """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
@@ -140,6 +143,10 @@ _CELLS = {
     "PRACTICE": "In lesson 01, Cell 3 starts it again and Cell 3a fills it",
     "SECOND": "In lesson 01, Cell 12 starts it again and Cell 13 fills it",
 }
+_FILLS = {
+    "PRACTICE": "In lesson 01, Cell 3a does: practice.add(teaching_study().datasets)",
+    "SECOND": "In lesson 01, Cell 13 does: store(target, results.all)",
+}
 
 
 def _address(node: Node) -> tuple[str, int]:
@@ -165,3 +172,9 @@ def explain_stopped(ae_title: str) -> str:
     """Tell what to do about a practice PACS that was stopped."""
     cells = _CELLS.get(ae_title, "Run the cell that starts it again")
     return f"{cells}; then run this cell again."
+
+
+def explain_empty(ae_title: str) -> str:
+    """Tell how to fill a practice PACS that holds nothing."""
+    fills = _FILLS.get(ae_title, "Fill it with .add(...), or send to it with store(...)")
+    return f"{fills}. Then run this cell again."

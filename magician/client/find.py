@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
+from magician.client.query_keys import advise, require_keys, require_text
 from magician.dimse.association import associate
 from magician.dimse.query import (
     FIND,
@@ -13,11 +15,17 @@ from magician.dimse.query import (
     SERIES_ANSWERS,
     STUDY_ANSWERS,
     build_query,
-    require_uid,
     send_query,
 )
-from magician.errors import SeveralStudies, StudyNotFound
-from magician.node import Node
+from magician.errors import SeveralStudies, StudyNotFound, WrongArgument
+from magician.node import PRACTICE_PACS_UID, Node, explain_empty
+
+# What the keys of `find_studies` are called in DICOM, in the order of its arguments
+KEYWORDS = (
+    "AccessionNumber", "PatientID", "PatientName", "StudyDate", "ModalitiesInStudy",
+    "StudyInstanceUID",
+)  # fmt: skip
+MOST_ROWS = 6  # of the studies that the message of `only_study` lists
 
 
 def find_studies(
@@ -44,29 +52,48 @@ def find_studies(
     Raises
     ------
     StudyNotFound
-        If nothing matches.
+        If nothing matches. A practice PACS of ours is then asked once more, without keys: an empty
+        one is said to be empty.
     ValueError
-        If `study_instance_uid` holds a wildcard.
+        Before anything is sent: if an argument is no text, if `study_date` has not the form
+        YYYYMMDD or that of a range, if `modality` is no code, or if `study_instance_uid` is no UID.
     DimseFailure
         If the PACS answers with a failure; and the errors of `magician.associate`.
     """
-    keys = {
-        "AccessionNumber": accession_number,
-        "PatientID": patient_id,
-        "PatientName": patient_name,
-        "StudyDate": study_date,
-        "ModalitiesInStudy": modality,
-        "StudyInstanceUID": study_instance_uid,
+    arguments = {
+        "accession_number": accession_number,
+        "patient_id": patient_id,
+        "patient_name": patient_name,
+        "study_date": study_date,
+        "modality": modality,
+        "study_instance_uid": study_instance_uid,
     }
-    studies = _ask(node, build_query("STUDY", keys, STUDY_ANSWERS))
+    asked = require_keys(arguments)
+    keys = dict(zip(KEYWORDS, asked.values(), strict=True))
+    with associate(node, [FIND]) as association:
+        studies = send_query(association, node, build_query("STUDY", keys, STUDY_ANSWERS))
+        if not studies and _is_empty(association, node, keys):
+            raise StudyNotFound(
+                f"{node} is empty: this practice PACS holds no study at all. "
+                f"{explain_empty(node.ae_title)}"
+            )
     if not studies:
         sent = ", ".join(f"{keyword}={value!r}" for keyword, value in keys.items() if value)
+        advice = advise(asked) or "Check the spelling."
         raise StudyNotFound(
-            f"{node} holds no study that matches {sent or 'an empty query'}. Check the spelling; "
-            f"if the study must be there, ask its administrator whether {node.local_ae_title!r} "
+            f"{node} holds no study that matches {sent or 'an empty query'}. {advice} "
+            f"If the study must be there, ask its administrator whether {node.local_ae_title!r} "
             f"may see it."
         )
     return studies
+
+
+def _is_empty(association: Association, node: Node, keys: dict[str, str]) -> bool:
+    """Tell whether a practice PACS of ours holds no study at all; a hospital's is never asked."""
+    if association.acceptor.implementation_class_uid != PRACTICE_PACS_UID:
+        return False
+    everything = build_query("STUDY", dict.fromkeys(keys, ""), STUDY_ANSWERS)
+    return not any(keys.values()) or not send_query(association, node, everything)
 
 
 def only_study(studies: Sequence[Dataset]) -> Dataset:
@@ -80,35 +107,46 @@ def only_study(studies: Sequence[Dataset]) -> Dataset:
     Raises
     ------
     SeveralStudies
-        If there is more than one. The message lists them, with the PatientID that tells them apart.
+        If there is more than one. The message lists them, with the PatientID that tells them apart;
+        those of one patient with their Study Instance UID.
     StudyNotFound
         If there is none.
     """
+    if not isinstance(studies, Sequence) or not all(isinstance(s, Dataset) for s in studies):
+        raise WrongArgument("only_study takes the list that find_studies returns.")
     if len(studies) == 1:
         return studies[0]
     if not studies:
         raise StudyNotFound("No study matched.")
-    rows = "; ".join(
-        f"{study.get('PatientName', '')}, patient_id={str(study.get('PatientID', ''))!r}"
-        for study in studies
-    )
+    patients = {str(study.get("PatientID", "")) for study in studies}
+    rows = [_row(study, of_one_patient=len(patients) == 1) for study in studies[:MOST_ROWS]]
+    more = f"; and {len(studies) - MOST_ROWS} more" if len(studies) > MOST_ROWS else ""
+    key = "study_instance_uid" if len(patients) == 1 else "patient_id"
     raise SeveralStudies(
-        f"{len(studies)} studies match, and only one can be meant: {rows}. "
-        f"Add the patient_id of the right one to the query, and ask again."
+        f"{len(studies)} studies match, and only one can be meant: {'; '.join(rows)}{more}. Write "
+        f"the {key} of the right one into the query, and ask again."
     )
+
+
+def _row(study: Dataset, *, of_one_patient: bool) -> str:
+    """Write what tells a study from others: its patient, or if that is one for all, its UID."""
+    name, date = study.get("PatientName", ""), study.get("StudyDate", "")
+    if of_one_patient:
+        return f"{name} {date}, study_instance_uid={str(study.get('StudyInstanceUID', ''))!r}"
+    return f"{name}, patient_id={str(study.get('PatientID', ''))!r}"
 
 
 def find_series(node: Node, study_instance_uid: str) -> list[Dataset]:
     """Ask which series a study has (C-FIND at series level); an empty list if there are none."""
-    keys = {"StudyInstanceUID": require_uid(study_instance_uid)}
-    return _ask(node, build_query("SERIES", keys, SERIES_ANSWERS))
+    study_uid = require_text("study_instance_uid", study_instance_uid, needed=True)
+    return _ask(node, build_query("SERIES", {"StudyInstanceUID": study_uid}, SERIES_ANSWERS))
 
 
 def find_instances(node: Node, study_instance_uid: str, series_instance_uid: str) -> list[Dataset]:
     """Ask which instances (images) a series has (C-FIND at image level); an empty list if none."""
     keys = {
-        "StudyInstanceUID": require_uid(study_instance_uid),
-        "SeriesInstanceUID": require_uid(series_instance_uid),
+        "StudyInstanceUID": require_text("study_instance_uid", study_instance_uid, needed=True),
+        "SeriesInstanceUID": require_text("series_instance_uid", series_instance_uid, needed=True),
     }
     return _ask(node, build_query("IMAGE", keys, INSTANCE_ANSWERS))
 

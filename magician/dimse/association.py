@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
 from magician.dimse.failures import explain_early_loss, explain_failure
-from magician.errors import AssociationAborted, Finding, ServiceNotAccepted
+from magician.errors import AssociationAborted, Finding, ServiceNotAccepted, WrongArgument
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
 from magician.upper_layer.requestor import Requestor, connection_of, resolve_host
@@ -58,7 +58,16 @@ def associate(
     ------
     PacsUnreachable, TlsFailure, PacsTimeout, AssociationRejected, AssociationAborted,
     ServiceNotAccepted
+    ValueError
+        If `node` is no `Node`.
     """
+    if not isinstance(node, Node):
+        own = getattr(node, "node", None)
+        hint = ": this PACS has one, write .node behind its name" if isinstance(own, Node) else ""
+        raise WrongArgument(
+            f"A PACS is called by its Node, not by {type(node).__name__}{hint}. A text becomes one "
+            f"by Node.parse('AET@host:port')."
+        )
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
     requestor, address = Requestor(node), resolve_host(node)
     try:

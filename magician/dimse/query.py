@@ -14,7 +14,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 
 from magician.dimse.association import associate
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
-from magician.errors import DimseFailure, MagicianError, StudyNotFound
+from magician.errors import DimseFailure, MagicianError, StudyNotFound, WrongArgument
 from magician.files import is_uid
 from magician.node import Node
 
@@ -63,20 +63,26 @@ def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset
     for keyword in answers:
         setattr(identifier, keyword, "")
     for keyword, value in keys.items():
-        if keyword.endswith("UID") and ("*" in value or "?" in value):
-            raise ValueError(
-                f"{keyword}={value!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty."
-            )
+        if keyword.endswith("UID"):
+            require_wildcards_allowed(keyword, value)
         setattr(identifier, keyword, value)
     if not "".join(keys.values()).isascii():
         identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
     return identifier
 
 
+def require_wildcards_allowed(keyword: str, uid: str) -> None:
+    """Raise `WrongArgument` if a UID holds a wildcard."""
+    if "*" in uid or "?" in uid:
+        raise WrongArgument(
+            f"{keyword}={uid!r}: a UID has no wildcards (PS3.4 C.2.2.2.4). Leave it empty."
+        )
+
+
 def require_uid(uid: str) -> str:
     """Return `uid`, or raise `ValueError` if it is empty: an empty key would match every study."""
     if not uid:
-        raise ValueError(
+        raise WrongArgument(
             "This level needs the UID of the level above it, as a query of that level returns it."
         )
     return uid

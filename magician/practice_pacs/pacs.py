@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from magician.errors import MagicianError
 from magician.node import (
+    PRACTICE_PACS_UID,
     Node,
     check_ae_title,
     explain_stopped,
@@ -102,6 +103,7 @@ class PracticePacs:
                 f"allowed_ae_titles who may call it, or leave the host out."
             )
         self._faults = Faults(require_faults(faults, host), self._allowed_ae_titles)
+        self._is_healthy = not faults
         self._destinations: dict[str, Node] = {}
         self._calls_when_stopped: list[Callable[[], None]] = []
         self._log = AssociationLog()
@@ -244,6 +246,8 @@ class PracticePacs:
             return port.close, Node(self._ae_title, self._host, port.port)
         callers = [] if self._faults.admits_everybody else self._allowed_ae_titles
         listener = Listener(self._ae_title, callers)
+        if self._is_healthy:  # one with faults is taken for a hospital's
+            listener.implementation_class_uid = PRACTICE_PACS_UID
         support_services(listener)
         self._faults.limit_contexts(listener)
         services = DimseServices(archive, self._ae_title, self._destinations)

@@ -1,6 +1,7 @@
 """Finding and retrieving studies: complete, or an error that says what is missing."""
 
 import threading
+from datetime import date
 
 import pytest
 from faulty_pacs import SERIES, STUDY_UID, FaultyPacs
@@ -12,7 +13,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from magician.client.find import find_instances, find_series, find_studies
+from magician.client.find import find_instances, find_series, find_studies, only_study
 from magician.client.retrieve import get_study, move_study
 from magician.dimse.receiver import Receiver
 from magician.errors import (
@@ -22,10 +23,11 @@ from magician.errors import (
     NotDeidentified,
     PacsTimeout,
     ServiceNotAccepted,
+    SeveralStudies,
     StudyNotFound,
     UnknownMoveDestination,
 )
-from magician.node import Node
+from magician.node import PRACTICE_PACS_UID, Node
 from magician.practice_pacs.pacs import PracticePacs
 
 SERIES_UID = SERIES[0].SeriesInstanceUID
@@ -315,3 +317,189 @@ def test_move_to_another_node_brings_too_little(tmp_path):
         with FaultyPacs(two, destination=("127.0.0.1", second.node.port)) as node:
             with pytest.raises(IncompleteRetrieve, match="Only 2 of 5"):
                 move_study(node, STUDY_UID, second.node)
+
+
+# ------------------------------------------------------------------------- what learners ask
+
+NOBODY = Node("NOBODY", "127.0.0.1", 1)  # every mistake is found before anything is sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"accession_number": 1400059968}, "a number, .* write accession_number='1400059968'"),
+        ({"patient_id": 7}, "write patient_id='7', with quotes"),
+        ({"patient_id": None}, "patient_id must be a text in quotes, or ''.*got None"),
+        ({"patient_id": True}, "patient_id must be a text in quotes"),
+        ({"patient_name": ["Ada"]}, "patient_name must be a text in quotes.*'Ada'"),
+        ({"study_date": "03.03.2025"}, "Is '20250303' meant.*YYYYMMDD"),
+        ({"study_date": "2025-03-03"}, "Is '20250303' meant.*YYYYMMDD"),
+        ({"study_date": "2025"}, "The whole year is '20250101-20251231'.*YYYYMMDD"),
+        ({"study_date": "03/04/2025"}, "not a date of DICOM. Write the date as YYYYMMDD"),
+        ({"study_date": "20251301"}, "not a date of DICOM.*'20250101-' is from that day on"),
+        ({"study_date": "202503"}, "YYYYMMDD"),
+        ({"study_date": "-"}, "YYYYMMDD"),
+        ({"study_date": "*"}, "YYYYMMDD"),
+        ({"study_date": "2025-"}, "YYYYMMDD"),
+        ({"study_date": "20251231-20250101"}, "ends before it begins: write '20250101-20251231'"),
+        ({"study_date": date(2025, 3, 3)}, "write study_date='20250303'"),
+        ({"study_date": 20250303}, "write study_date='20250303', with quotes"),
+        ({"modality": "ct"}, "in capitals: write modality='CT'"),
+        ({"modality": "X-ray"}, "not a code of a modality. Common are CT, MR"),
+        ({"modality": 5}, "modality=5 is a number"),
+        ({"study_instance_uid": "my study"}, "'my study' is not a UID"),
+        ({"study_instance_uid": 1.2}, "must be a text in quotes"),
+    ],
+)
+def test_a_key_that_no_pacs_understands(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        find_studies(NOBODY, **arguments)
+
+
+@pytest.mark.parametrize(
+    "study_date", ["20200102", "20200101-20201231", "20200101-", "-20201231", ""]
+)
+def test_a_date_and_every_kind_of_range(pacs, study_date):
+    assert len(find_studies(pacs.node, study_date=study_date)) == 1
+
+
+def test_a_name_as_a_pacs_has_answered_it(pacs):
+    (study,) = find_studies(pacs.node)
+    assert len(find_studies(pacs.node, patient_name=study.PatientName)) == 1
+
+
+def test_a_name_without_its_end(pacs):
+    with pytest.raises(StudyNotFound, match=r"write patient_name='Small\*'.*or '\*Small\*'"):
+        find_studies(pacs.node, patient_name="Small")
+    assert len(find_studies(pacs.node, patient_name="*Small*")) == 1
+    with pytest.raises(StudyNotFound, match="matches PatientName='Ada\\*'. Check the spelling"):
+        find_studies(pacs.node, patient_name="Ada*")
+
+
+def test_a_modality_that_is_none_or_rare(pacs):
+    with pytest.raises(StudyNotFound, match="Is 'CTT' the modality's code.*CT, MR"):
+        find_studies(pacs.node, modality="CTT")
+
+
+def test_keys_that_do_not_match_together(pacs):
+    with pytest.raises(StudyNotFound, match="All keys must match at once: leave some"):
+        find_studies(pacs.node, accession_number="A-1", patient_id="X")
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "", " ", 1.5])
+def test_the_level_below_needs_a_uid(wrong):
+    with pytest.raises(ValueError, match="study_instance_uid.*(must be a UID|is a number)"):
+        find_series(NOBODY, wrong)
+    with pytest.raises(ValueError, match="series_instance_uid.*(must be a UID|is a number)"):
+        find_instances(NOBODY, STUDY_UID, wrong)
+
+
+def test_the_study_in_place_of_its_uid(pacs):
+    (study,) = find_studies(pacs.node)
+    with pytest.raises(ValueError, match=r"study\.StudyInstanceUID and not study: got Dataset"):
+        find_series(pacs.node, study)
+
+
+@pytest.mark.parametrize("wrong", ["PRACTICE@127.0.0.1:104", None, 5])
+def test_something_else_in_place_of_a_node(wrong):
+    with pytest.raises(ValueError, match=r"called by its Node, not by .*Node\.parse"):
+        find_studies(wrong)
+
+
+def test_the_pacs_in_place_of_its_node(pacs):
+    with pytest.raises(ValueError, match=r"not by PracticePacs: .*write \.node behind its name"):
+        find_studies(pacs)
+
+
+# ------------------------------------------------------------------------- an empty practice PACS
+
+
+class CountingPacs(FaultyPacs):
+    """A PACS that answers every query with no match, and counts them; not one of ours."""
+
+    def __init__(self, uid):
+        super().__init__(None)
+        self.queries = 0
+        if uid:
+            self.ae.implementation_class_uid = uid
+
+    def find(self, event):
+        self.queries += 1
+        yield 0x0000, None
+
+
+def test_an_empty_practice_pacs_says_so_and_which_cell_fills_it():
+    sentence = "is empty: this practice PACS holds no study at all. In lesson 01, Cell 3a does"
+    with PracticePacs() as practice:
+        with pytest.raises(StudyNotFound, match=sentence):
+            find_studies(practice.node, accession_number="1")
+        with pytest.raises(StudyNotFound, match=sentence):
+            find_studies(practice.node)
+    with PracticePacs(ae_title="SECOND") as second:
+        with pytest.raises(StudyNotFound, match="In lesson 01, Cell 13 does: store"):
+            find_studies(second.node, accession_number="1")
+
+
+def test_a_practice_pacs_that_holds_other_studies_is_not_empty(pacs):
+    with pytest.raises(StudyNotFound, match="holds no study that matches AccessionNumber='1'"):
+        find_studies(pacs.node, accession_number="1")
+
+
+def test_a_practice_pacs_whose_faults_hide_its_studies_is_not_called_empty():
+    with PracticePacs(faults=["calling title sees nothing"]) as practice:
+        practice.add(SERIES)
+        with pytest.raises(StudyNotFound, match="holds no study that matches AccessionNumber"):
+            find_studies(practice.node, accession_number="A-1")
+
+
+@pytest.mark.parametrize(("uid", "queries"), [(None, 1), ("1.2.3.4", 1), (PRACTICE_PACS_UID, 2)])
+def test_a_hospitals_pacs_is_never_asked_a_second_time(uid, queries):
+    counting = CountingPacs(uid)
+    with counting as node, pytest.raises(StudyNotFound):
+        find_studies(node, accession_number="1")
+    assert counting.queries == queries
+
+
+# ---------------------------------------------------------------------------- one study is meant
+
+
+def test_one_study_is_meant_and_one_matches(pacs):
+    assert only_study(find_studies(pacs.node)).StudyInstanceUID == STUDY_UID
+
+
+def test_one_study_is_meant_and_two_patients_match(pacs):
+    pacs.add(ct_series(slices=1, seed=9))
+    with pytest.raises(SeveralStudies) as caught:
+        only_study(find_studies(pacs.node))
+    sentence = str(caught.value)
+    assert "Phantom^Small, patient_id='SMALL-0'" in sentence
+    assert "Phantom^Small, patient_id='SMALL-9'" in sentence
+    assert "Write the patient_id of the right one into the query" in sentence
+    assert only_study(find_studies(pacs.node, patient_id="SMALL-9")).PatientID == "SMALL-9"
+
+
+def test_one_study_is_meant_and_two_of_one_patient_match(pacs):
+    (other,) = ct_series(slices=1, seed=9)
+    other.PatientID = "SMALL-0"
+    pacs.add([other])
+    with pytest.raises(SeveralStudies) as caught:
+        only_study(find_studies(pacs.node))
+    assert f"20200102, study_instance_uid='{STUDY_UID}'" in str(caught.value)
+    assert "Write the study_instance_uid of the right one" in str(caught.value)
+
+
+def test_one_study_is_meant_and_a_whole_class_matches():
+    studies = [ds for seed in range(30) for ds in ct_series(slices=1, rows=8, columns=8, seed=seed)]
+    with pytest.raises(SeveralStudies, match="30 studies match.*; and 24 more. Write the pat"):
+        only_study(studies)
+
+
+def test_one_study_is_meant_and_none_matches():
+    with pytest.raises(StudyNotFound, match="No study matched"):
+        only_study([])
+
+
+@pytest.mark.parametrize("wrong", [SERIES[0], "study", [1, 2], None, 5])
+def test_one_study_is_meant_and_something_else_is_given(wrong):
+    with pytest.raises(ValueError, match="takes the list that find_studies returns"):
+        only_study(wrong)
