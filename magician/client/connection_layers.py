@@ -46,6 +46,7 @@ KINDS = {
     "SR": Comprehensive3DSRStorage,
     "SC": SecondaryCaptureImageStorage,
 }
+TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # the answer to a presentation context (PS3.8 Table 9-18)
 ENOUGH_MATCHES = 3  # for a query that should have none
 MOST_CHARACTERS = 600  # a PACS may say more than anybody wants to read
 
@@ -105,7 +106,7 @@ def _check_established(association: Association, node: Node) -> Iterator[Row]:
     yield from _check_association(association, node)
     yield Row("presentation contexts", OK, _describe_peer(services, kinds))
     yield from _check_retrieve_services(services, node)
-    yield _check_c_store(kinds)
+    yield _check_c_store(kinds, _refused_for_their_syntaxes(association))
     if "C-ECHO" in services:
         yield _check_c_echo(association, node)
     else:
@@ -185,8 +186,30 @@ def _check_c_get(node: Node) -> Row:
     return Row("C-GET", WARNING, seen, "we, or the PACS", change)
 
 
-def _check_c_store(kinds: list[str]) -> Row:
+def _refused_for_their_syntaxes(association: Association) -> list[str]:
+    """List the kinds of objects that the peer knows, and takes in none of the transfer syntaxes
+    that we have proposed.
+    """
+    refused = {
+        context.abstract_syntax
+        for context in association.rejected_contexts
+        if context.result == TRANSFER_SYNTAXES_NOT_SUPPORTED
+    }
+    return [name for name, uid in KINDS.items() if uid in refused]
+
+
+def _check_c_store(kinds: list[str], no_common_syntax: list[str]) -> Row:
     """Say which kinds of objects the peer stores, of those that this package makes."""
+    if no_common_syntax:
+        seen = (
+            f"knows {', '.join(no_common_syntax)}, and takes none of the transfer syntaxes that we "
+            f"proposed: uncompressed"
+        )
+        change = (
+            "Send objects in a transfer syntax that it takes (its conformance statement lists "
+            "them), or its administrator must allow uncompressed ones."
+        )
+        return Row("C-STORE", WARNING, seen, "we, or the PACS", change)
     if not kinds:
         return Row("C-STORE", NOT_OFFERED)
     refused = [name for name in KINDS if name not in kinds]

@@ -28,6 +28,7 @@ from magician.upper_layer.requestor import Connection, NoAnswerToConnect, connec
 
 # The first bytes of servers that do not speak DICOM
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}
+TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # the answer to a presentation context (PS3.8 Table 9-18)
 ABORT_PDU = 0x07  # PDU type of an A-ABORT (PS3.8 9.3.8)
 
 
@@ -54,7 +55,9 @@ def explain_failure(
         return _rejected(answer.result_str, answer.reason_str, node)
     if answer is not None and answer.result == 0x00:
         return (
-            explain_early_loss(node) if association.accepted_contexts else _no_service(wanted, node)
+            explain_early_loss(node)
+            if association.accepted_contexts
+            else _no_service(association, node, wanted)
         )
     return _no_dicom_answer(connection, node)
 
@@ -116,8 +119,23 @@ def _rejected(result: str, reason: str, node: Node) -> MagicianError:
     return AssociationRejected.of(Finding("association", seen, side, change))
 
 
-def _no_service(wanted: Sequence[PresentationContext], node: Node) -> MagicianError:
+def _no_service(
+    association: Association, node: Node, wanted: Sequence[PresentationContext]
+) -> MagicianError:
     names = ", ".join(dict.fromkeys(context.abstract_syntax.name for context in wanted))
+    results = {context.result for context in association.rejected_contexts}
+    if results == {TRANSFER_SYNTAXES_NOT_SUPPORTED}:
+        proposed = {syntax.name: None for context in wanted for syntax in context.transfer_syntax}
+        seen = (
+            f"{node} accepted the association and knows {names}, but in none of the transfer "
+            f"syntaxes that we proposed ({', '.join(proposed)})."
+        )
+        change = (
+            "Send in a transfer syntax that it takes (its conformance statement lists them), or "
+            "its administrator must allow ours."
+        )
+        finding = Finding("presentation contexts", seen, "we, or the PACS", change)
+        return ServiceNotAccepted.of(finding)
     seen = f"{node} accepted the association but none of the services that we asked for ({names})."
     change = (
         f"Its administrator must switch them on for {node.local_ae_title!r}, or this is the wrong "

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from pydicom import Dataset
-from pydicom.uid import JPEG2000Lossless, RawDataStorage
+from pydicom.uid import JPEGLSLossless, RawDataStorage
 from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import (
     SegmentationStorage,
@@ -45,7 +45,7 @@ CUT_OFF = "matches cut off"
 STUDY_LEVEL_ONLY = "queries at study level only"
 NO_C_GET = "C-GET not offered"
 NO_SCP_ROLE = "SCP role not accepted"
-ONLY_JPEG_2000 = "only JPEG 2000"
+ONLY_JPEG_LS = "only JPEG-LS"
 NO_SEG = "segmentations not accepted"
 ONE_NOT_SENT = "an object is not sent, 0x0000"
 ONE_FAILS = "an object is not sent, 0xB000"
@@ -74,7 +74,7 @@ FAULTS: dict[str, str] = {
     NO_C_GET: "C-GET is not offered: images leave by C-MOVE only.",
     NO_SCP_ROLE: "C-GET is offered, and the role selection that it needs is refused (PS3.7 "
     "D.3.3.4).",
-    ONLY_JPEG_2000: "Objects are taken and sent in JPEG 2000 Lossless only.",
+    ONLY_JPEG_LS: "Objects are taken and sent in JPEG-LS Lossless only.",
     NO_SEG: "Segmentations are not stored: their SOP class is not accepted.",
     ONE_NOT_SENT: "A retrieve of several objects leaves one out, and ends with 0x0000.",
     ONE_FAILS: "One sub-operation of a retrieve of several objects fails: it ends with 0xB000, "
@@ -139,8 +139,8 @@ class Faults:
             listener.remove_supported_context(StudyRootQueryRetrieveInformationModelGet)
         if self._has(NO_SEG):
             listener.remove_supported_context(SegmentationStorage)
-        if self._has(NO_SCP_ROLE) or self._has(ONLY_JPEG_2000):
-            syntaxes = [JPEG2000Lossless] if self._has(ONLY_JPEG_2000) else SYNTAXES_TAKEN
+        if self._has(NO_SCP_ROLE) or self._has(ONLY_JPEG_LS):
+            syntaxes = [JPEGLSLossless] if self._has(ONLY_JPEG_LS) else SYNTAXES_TAKEN
             role = None if self._has(NO_SCP_ROLE) else True
             for context in AllStoragePresentationContexts:
                 uid = context.abstract_syntax

@@ -43,6 +43,7 @@ class _Running:
     archive: Archive
     stop_listening: Callable[[], None]
     node: Node
+    listener: Listener | None  # none where a fault has made the port dead
 
 
 class PracticePacs:
@@ -211,6 +212,15 @@ class PracticePacs:
         """
         self._destinations[node.ae_title] = node
 
+    def allow(self, ae_title: str) -> None:
+        """Let this AE title call from now on, beside those of `allowed_ae_titles`."""
+        open_to_all = not self._allowed_ae_titles and not self._faults.admits_everybody
+        title = check_ae_title(ae_title)
+        if not open_to_all:
+            self._allowed_ae_titles.append(title)
+            if self._running and self._running.listener:
+                self._running.listener.require_calling_aet = self._callers
+
     def add(self, datasets: Iterable[Dataset]) -> None:
         """Put data sets into the PACS without the network; an instance that it holds already is
         kept as it is.
@@ -237,15 +247,19 @@ class PracticePacs:
             )
         return self._running
 
-    def _listen(self, archive: Archive) -> tuple[Callable[[], None], Node]:
-        """Start to listen as an application entity; returns what stops it, and the node by which to
-        reach it.
+    @property
+    def _callers(self) -> list[str]:
+        """The titles that may open an association; empty if everybody may."""
+        return [] if self._faults.admits_everybody else self._allowed_ae_titles
+
+    def _listen(self, archive: Archive) -> tuple[Callable[[], None], Node, Listener | None]:
+        """Start to listen as an application entity; returns what stops it, the node by which to
+        reach it, and who listens.
         """
         if self._faults.dead_port:
             port = DeadPort(self._faults.dead_port, self._host, self._port)
-            return port.close, Node(self._ae_title, self._host, port.port)
-        callers = [] if self._faults.admits_everybody else self._allowed_ae_titles
-        listener = Listener(self._ae_title, callers)
+            return port.close, Node(self._ae_title, self._host, port.port), None
+        listener = Listener(self._ae_title, self._callers)
         if self._is_healthy:  # one with faults is taken for a hospital's
             listener.implementation_class_uid = PRACTICE_PACS_UID
         support_services(listener)
@@ -259,4 +273,4 @@ class PracticePacs:
             limits=self._limits,
             tls=self._tls,
         )
-        return partial(stop_listening, server), node
+        return partial(stop_listening, server), node, listener
