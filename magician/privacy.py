@@ -52,8 +52,9 @@ def refuse_identified(
     if identified:
         raise NotDeidentified(
             f"{len(identified)} object(s) do not say PatientIdentityRemoved=YES, and {destination} "
-            f"is not this computer; nothing was sent. De-identify them first, or, if you may send "
-            f"patients' data there, say allow_identified=True."
+            f"is not this computer; nothing was sent. De-identify them first (PS3.15 Annex E), and "
+            f"mark them so. allow_identified=True is only for those whose hospital permits them to "
+            f"send patients' data there."
         )
 
 
@@ -67,6 +68,8 @@ def refuse_unseen_move(source: Node, destination: Node, *, allow_identified: boo
     if not on_this_computer and not allow_identified:
         raise NotDeidentified(
             f"A C-MOVE from {source} to {destination} sends objects that we can't see, perhaps to "
-            f"another computer; nothing was sent. If you may send patients' data there, or know "
-            f"that they are de-identified, say allow_identified=True."
+            f"another computer; nothing was sent. Fetch them to this computer first (get_study), "
+            f"de-identify them, and send them with store, which looks at each. "
+            f"allow_identified=True is only for those whose hospital permits them to send "
+            f"patients' data there."
         )

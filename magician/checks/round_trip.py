@@ -16,6 +16,7 @@ from magician.checks.round_trip_checks import Check, RoundTripChecks
 from magician.client.find import find_instances, find_series
 from magician.client.retrieve import get_study
 from magician.ct.volume import CTVolume
+from magician.errors import StudyNotFound
 from magician.node import Node
 from magician.results.make import Results
 from magician.tables import NOT_OK, OK, TableOfChecks
@@ -91,10 +92,13 @@ def verify_round_trip(
     -------
     RoundTrip
         ``.ok``, ``.checks``; show it as the last line of a notebook's cell, or print it. If an
-        object is wrong, or missing in the PACS, a check is not ok; that raises no error.
+        object is wrong, or one of several missing in the PACS, a check is not ok; that raises no
+        error.
 
     Raises
     ------
+    StudyNotFound
+        If the PACS holds none of the results: they were not sent yet, or made again since.
     MagicianError
         If the PACS can't be asked: the errors of `find_series` and `get_study`.
 
@@ -109,12 +113,30 @@ def verify_round_trip(
         for series in find_series(node, study)
         for instance in find_instances(node, study, series.SeriesInstanceUID)
     }
+    _require_sent(node, results, held)
     with tempfile.TemporaryDirectory() as folder:
         seg, sr = (
             _fetch(node, study, sent, held, Path(folder), progress)
             for sent in (results.seg, results.sr)
         )
     return RoundTrip(node, tuple(RoundTripChecks(volume, results, held, seg, sr).run()))
+
+
+def _require_sent(node: Node, results: Results, held: dict[str, str]) -> None:
+    """Raise `StudyNotFound` if the PACS holds none of the results."""
+    mine = (one for group in ([results.seg, results.sr], results.overlay) for one in group)
+    if any(str(one.SOPInstanceUID) in held for one in mine):
+        return
+    others = (
+        f" It holds {len(held)} other objects of their study: perhaps the results were made again "
+        f"after they had been sent."
+        if held
+        else ""
+    )
+    raise StudyNotFound(
+        f"Not sent yet: {node} holds none of these results.{others} Send them first, with "
+        f"store(node, results.all) (Cell 13 in lesson 01), then run this cell again."
+    )
 
 
 def _fetch(

@@ -23,7 +23,7 @@ from magician.checks.round_trip_checks import RoundTripChecks
 from magician.checks.segmentation_reader import read_segmentation
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
-from magician.errors import MagicianError, PacsUnreachable
+from magician.errors import MagicianError, PacsUnreachable, StudyNotFound
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results
@@ -497,8 +497,14 @@ def test_seg_or_sr_is_missing(kind, index, axial, results):
 
 
 def test_another_study_only(axial, results):
-    proof = verify(axial, results, make(axial, learner="Ada").all)
-    assert len(wrong(proof)) == len(proof.checks)
+    with pytest.raises(StudyNotFound, match="Not sent yet: .* holds none of these results. Send"):
+        verify(axial, results, make(axial, learner="Ada").all)
+
+
+def test_nothing_was_sent_but_the_ct(axial, results):
+    sentence = "It holds 12 other objects of their study.*made again.*Send them first.*Cell 13"
+    with pytest.raises(StudyNotFound, match=sentence):
+        verify(axial, results, list(results.ct))
 
 
 @pytest.mark.parametrize(
