@@ -1,14 +1,13 @@
 """The web page of a practice PACS: its studies and series, with pictures to scroll through.
 
-Nothing can be changed through it: it answers only GET and HEAD. It asks nobody who they are, so it
-listens on loopback, and beyond it only for a PACS that does, too. Werkzeug reads requests and finds
-the page, waitress holds the connections.
+Nothing can be changed through it: it answers only GET and HEAD. It listens on loopback, and beyond
+it only for a PACS that does, too; there it answers only who knows the word of access. Werkzeug
+reads requests and finds the page, waitress holds the connections.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ from magician.errors import MagicianError
 from magician.node import explain_bind_error, require_host
 from magician.practice_pacs.pacs import PracticePacs
 from magician.privacy import may_hold_identified
+from magician.web.access import Access
+from magician.web.class_page import ClassView
+from magician.web.frame import HEIGHT, frame_of
 from magician.web.site import Site, on_colab
 
-HEIGHT = 760  # of the page within a notebook, in pixels
 THREADS = 4
 
 
@@ -47,10 +48,13 @@ class WebPage:
         It must be started. When it stops, so does the page.
     host : str
         The address to listen on. Beyond loopback the PACS must listen, too: it then holds only
-        objects that say PatientIdentityRemoved=YES. Nothing is encrypted, and everybody who reaches
-        the address may look.
+        objects that say PatientIdentityRemoved=YES. Nothing is encrypted, and every page needs the
+        word of access, which `address` has in it.
     port : int
         0 takes a free port.
+    class_view : function, optional
+        Gives what a class has done (`magician.web.class_page.State`). It is asked anew every other
+        second while a browser shows the class view, so it must be quick.
 
     Raises
     ------
@@ -62,7 +66,14 @@ class WebPage:
 
     _shared: ClassVar[dict[PracticePacs, WebPage]] = {}
 
-    def __init__(self, pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        pacs: PracticePacs,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        class_view: ClassView | None = None,
+    ) -> None:
         if not may_hold_identified(host) and not pacs.beyond_loopback:
             raise ValueError(
                 f"A page on {host or 'every address'} could be seen from other computers, and this "
@@ -70,6 +81,7 @@ class WebPage:
                 f"Leave the host out."
             )
         self._pacs, self._host, self._port = pacs, host, port
+        self._access, self._class_view = Access(host), class_view
         self._running: _Running | None = None
 
     def start(self) -> WebPage:
@@ -80,7 +92,7 @@ class WebPage:
             port = listening.getsockname()[1]
             # a request is an address and has no body
             server = create_server(
-                Site(self._pacs.archive, ae_title, self._host),
+                Site(self._pacs.archive, ae_title, self._host, self._access, self._class_view),
                 sockets=[listening],
                 threads=THREADS,
                 ident=None,
@@ -135,9 +147,24 @@ class WebPage:
 
     @property
     def url(self) -> str:
-        """The address at which a browser on this computer finds it."""
-        host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        """The address at which a browser on this computer finds it, with the word of access."""
+        return self.address()
+
+    def address(self, host: str = "", *, teacher: bool = False) -> str:
+        """Return the address of the page, with the word of access where it needs one.
+
+        Parameters
+        ----------
+        host : str
+            The name or address by which a browser reaches this computer. Without it, the address
+            is for a browser on this computer.
+        teacher : bool
+            The address of the class view, with the word that opens every page.
+        """
+        host = host or ("127.0.0.1" if self._host == "0.0.0.0" else self._host)
+        host = f"[{host}]" if ":" in host else host
+        path = "class/" if teacher else ""
+        return f"http://{host}:{self.port}/{path}{self._access.query(teacher=teacher)}"
 
     def _listen(self) -> socket.socket:
         require_host(self._host)
@@ -152,25 +179,13 @@ class WebPage:
 
     def __repr__(self) -> str:
         if self._running is None:
-            return "A web page that is stopped"
+            return "This web page is stopped, like its PACS"
         return f"The web page of the practice PACS {self._running.ae_title}"
 
     def _repr_html_(self) -> str:
         if self._running is None:
-            return Markup("<p>{}</p>").format(repr(self))
-        hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-        url = f"{hub}proxy/{self.port}/" if hub else self.url
-        remark = (
-            "If the frame is empty, this JupyterHub lacks the package jupyter-server-proxy."
-            if hub
-            else ""
-        )
-        return Markup(
-            '<iframe src="{url}" title="{title}" width="100%" height="{height}" loading="lazy">'
-            "</iframe>"
-            '<p><a href="{url}" target="_blank" rel="noopener">Open it in a tab of its own</a>. '
-            "It is there as long as its PACS runs. {remark}</p>"
-        ).format(url=url, title=repr(self), height=HEIGHT, remark=remark)
+            return Markup("<p>{}. Start the PACS, then run this cell again.</p>").format(repr(self))
+        return frame_of(self.url, repr(self))
 
     def _ipython_display_(self) -> None:
         """Show the frame; on Colab only Google's own proxy leads to it from a browser."""

@@ -27,20 +27,48 @@ PAGE = Markup("""<!DOCTYPE html>
 <link rel="icon" href="data:,">
 </head>
 <body>
+<p id="stopped" role="alert" hidden>This PACS was stopped, and its page with it. You see what the
+page showed last. To look again, start the PACS, then open the page anew.</p>
 <header><nav aria-label="Where you are">{path}</nav><h1>{title}</h1></header>
 {body}
-<footer>A practice PACS, for teaching. Not for diagnosis.
-<a href="">Look again</a> for what has arrived since.</footer>
+<footer>A practice PACS, for teaching. Not for diagnosis. {hint}</footer>
+{script}
 </body>
 </html>
 """)
+LOOK_AGAIN = Markup('<a href="">Look again</a> for what has arrived since.')
+WATCH = Markup('<script src="{root}watch.js" data-alive="{root}alive"></script>')
 
 
-def _page(title: str, root: str, path: Sequence[tuple[str, str]], body: Markup) -> str:
+def make_page(
+    title: str,
+    root: str,
+    path: Sequence[tuple[str, str]],
+    body: Markup,
+    *,
+    hint: Markup = LOOK_AGAIN,
+    watched: bool = True,
+) -> str:
+    """Return a whole page.
+
+    Parameters
+    ----------
+    title : str
+    root : str
+        The relative address of the first page.
+    path : sequence of (str, str)
+        The pages above this one: address and name of each.
+    body : Markup
+    hint : Markup
+        What stands at the end of its last line.
+    watched : bool
+        Whether the page says so when its server is gone.
+    """
     links = Markup(" / ").join(
         Markup('<a href="{}">{}</a>').format(address, name) for address, name in path
     )
-    return PAGE.format(title=title, root=root, path=links, body=body)
+    script = WATCH.format(root=root) if watched else ""
+    return PAGE.format(title=title, root=root, path=links, body=body, hint=hint, script=script)
 
 
 def list_studies(ae_title: str, held: list[Held]) -> str:
@@ -65,7 +93,7 @@ def list_studies(ae_title: str, held: list[Held]) -> str:
     nothing = Markup(
         "<main><p>It holds nothing yet: send something to it, and look again.</p></main>"
     )
-    return _page(
+    return make_page(
         f"{ae_title}: {_count(len(held), 'study', 'studies')}",
         "",
         [],
@@ -101,7 +129,7 @@ def list_series(ae_title: str, series: list[Held]) -> str:
     )
     cards = Markup().join(map(_card_of_series, series))
     body = Markup('<main>{}<ul class="series">{}</ul></main>').format(facts, cards)
-    return _page(first["PatientName"] or "(no name)", "../../", [("../../", ae_title)], body)
+    return make_page(first["PatientName"] or "(no name)", "../../", [("../../", ae_title)], body)
 
 
 def _card_of_series(series: Held) -> Markup:
@@ -163,7 +191,7 @@ def show_series(
             edges=_edges(letters[number - 1]),
         )
     path = [("../../../../", ae_title), ("../../", first["PatientName"] or "(no name)")]
-    return _page(name, "../../../../", path, body)
+    return make_page(name, "../../../../", path, body)
 
 
 VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}"
@@ -216,7 +244,8 @@ def show_error(status: str, reason: str) -> str:
 
     It has no link: a relative one would need to know how deep the address was.
     """
-    return _page(status, "", [], Markup("<main><p>{}</p></main>").format(reason))
+    body = Markup("<main><p>{}</p></main>").format(reason)
+    return make_page(status, "", [], body, watched=False)
 
 
 def name_of_series(series: Held) -> str:

@@ -23,7 +23,9 @@ from werkzeug.wrappers import Request, Response
 from magician.files import is_uid
 from magician.node import is_loopback
 from magician.practice_pacs.archive import Archive
-from magician.web import pages
+from magician.web import class_page, pages
+from magician.web.access import Access
+from magician.web.class_page import ClassView
 from magician.web.pictures import (
     WINDOWS,
     NoPicture,
@@ -36,7 +38,14 @@ from magician.web.pictures import (
 
 logger = logging.getLogger(__name__)
 
-STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+STATIC = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "watch.js": "text/javascript",
+}
+# What everybody may ask for: it tells nothing of what the PACS holds
+OPEN = {"static", "alive"}
+TEACHERS = {"class", "rows"}
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 # Who may show the page in a frame: a notebook of this computer, whatever its port, and on Colab
 # Google's pages
@@ -66,6 +75,9 @@ URL_MAP = Map(
         Rule(path, endpoint=endpoint, methods=["GET"])  # Werkzeug adds HEAD
         for path, endpoint in {
             "/": "studies",
+            "/alive": "alive",
+            "/class/": "class",
+            "/class/rows": "rows",
             f"/<any({', '.join(map(repr, STATIC))}):name>": "static",
             "/studies/<uid:study>/": "study",
             SERIES: "series",
@@ -89,14 +101,26 @@ class Site:
         The title of its PACS, for the headings.
     host : str
         The address at which it listens.
+    access : Access
+        Who may look.
+    class_view : function, optional
+        Gives what a class has done, as `class_page` shows it. Without it there is no such page.
     """
 
-    def __init__(self, archive: Archive, ae_title: str, host: str) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        ae_title: str,
+        host: str,
+        access: Access,
+        class_view: ClassView | None = None,
+    ) -> None:
         self._archive, self._ae_title, self._host = archive, ae_title, host
+        self._access, self._class_view = access, class_view
         colab = f" {COLAB}" if on_colab() else ""
         self._headers = {
             "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; "
-            "style-src 'self'; script-src 'self'; "
+            "style-src 'self'; script-src 'self'; connect-src 'self'; "
             f"base-uri 'none'; form-action 'self'; frame-ancestors {NOTEBOOKS}{colab}",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
@@ -117,6 +141,10 @@ class Site:
                     "the request."
                 )
             endpoint, values = URL_MAP.bind("localhost").match(request.path, request.method)
+            if endpoint not in OPEN:
+                admitted = self._access.admit(request, teacher=endpoint in TEACHERS)
+                if admitted is not None:
+                    return admitted
             return getattr(self, f"_{endpoint}")(request, **values)
         except RequestRedirect:
             # an address without its last slash leads nowhere
@@ -129,6 +157,20 @@ class Site:
 
     def _static(self, request: Request, name: str) -> Response:
         return Response(Path(__file__).with_name(name).read_bytes(), mimetype=STATIC[name])
+
+    def _alive(self, request: Request) -> Response:
+        return Response(status=204)
+
+    def _class(self, request: Request) -> Response:
+        return _html_response(class_page.show_class(self._ae_title, self._class_state()))
+
+    def _rows(self, request: Request) -> Response:
+        return _html_response(class_page.show_rows(self._class_state()))
+
+    def _class_state(self) -> class_page.State:
+        if self._class_view is None:
+            raise NotFound
+        return self._class_view()
 
     def _studies(self, request: Request) -> Response:
         return _html_response(pages.list_studies(self._ae_title, self._archive.held("STUDY")))

@@ -154,4 +154,6 @@ def test_on_colab_its_own_proxy_makes_the_frame(pacs, monkeypatch):
 def test_a_page_that_is_stopped_says_so_in_a_notebook(pacs, monkeypatch):
     with serve(pacs) as page:
         pass
-    assert displayed(page, monkeypatch)["text/html"] == "<p>A web page that is stopped</p>"
+    assert displayed(page, monkeypatch)["text/html"] == (
+        "<p>This web page is stopped, like its PACS. Start the PACS, then run this cell again.</p>"
+    )
