@@ -11,6 +11,8 @@ import re
 import ssl
 from dataclasses import KW_ONLY, dataclass
 
+from magician.errors import WrongArgument
+
 # The Implementation Class UID (PS3.7 D.3.3.2) by which a practice PACS says what it is
 PRACTICE_PACS_UID = "2.25.326037127659195920723275355031353032354"
 
@@ -18,7 +20,7 @@ PRACTICE_PACS_UID = "2.25.326037127659195920723275355031353032354"
 def require_host(host: str) -> None:
     """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
     if not host:
-        raise ValueError(
+        raise WrongArgument(
             "An empty host would be every address of this computer: write '0.0.0.0' if that is "
             "meant."
         )
@@ -40,7 +42,7 @@ def check_ae_title(title: str) -> str:
         or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title)
         or not title.strip()
     ):
-        raise ValueError(
+        raise WrongArgument(
             f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only "
             f"spaces (PS3.5 6.2)."
         )
@@ -100,14 +102,14 @@ class Node:
     def __post_init__(self) -> None:
         check_ae_title(self.ae_title)
         check_ae_title(self.local_ae_title)
-        if not self.host or self.host != self.host.strip():
-            raise ValueError(f"{self.host!r} is not a host name or an IP address.")
-        if not isinstance(self.port, int) or not 1 <= self.port <= 65535:
-            raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
+        if not isinstance(self.host, str) or not self.host or self.host != self.host.strip():
+            raise WrongArgument(f"{self.host!r} is not a host name or an IP address.")
+        if type(self.port) is not int or not 1 <= self.port <= 65535:
+            raise WrongArgument(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
         if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
-            raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
+            raise WrongArgument("connect_s, associate_s and dimse_s are seconds, each more than 0.")
         if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
-            raise ValueError(
+            raise WrongArgument(
                 "tls is a context for the side that listens; a node needs a caller's: "
                 "client_tls(...)."
             )
@@ -120,10 +122,11 @@ class Node:
         Node('ORTHANC@127.0.0.1:4242', local_ae_title='MAGICIAN')
         """
         match = re.fullmatch(
-            r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)", text.strip()
+            r"(?P<title>.+)@(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^@:]+)):(?P<port>\d+)",
+            text.strip() if isinstance(text, str) else "",
         )
         if match is None:
-            raise ValueError(
+            raise WrongArgument(
                 f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242."
             )
         return cls(match["title"], match["v6"] or match["host"], int(match["port"]), **keywords)

@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from magician.ct.volume import CTVolume
 from magician.display.picture import Picture
+from magician.errors import WrongArgument
 from magician.rendering.overlay import checked_labels
 from magician.rendering.planes import planes
 from magician.segmentation.lungs import LungSegmentation
@@ -135,7 +136,7 @@ def three_planes(
         else tuple(count // 2 for count in shape)
     )
     if len(voxel) != 3 or any(not 0 <= i < count for i, count in zip(voxel, shape, strict=True)):
-        raise ValueError(
+        raise WrongArgument(
             f"The position (slice, row, column) is {voxel}; the volume has the shape {shape}."
         )
     lungs = " with the lungs in blue" if segmentation is not None else ""
@@ -246,10 +247,12 @@ def _lungs(
     """Return labels on the grid of a volume, and the label of each lung among them, by its side."""
     labels = np.asarray(checked_labels(segmentation, volume))
     if labels.dtype == bool:
-        raise ValueError(
+        raise WrongArgument(
             "The mask is true or false and can't tell right from left: labels 1 and 2 are needed."
         )
     lungs = {name: label for name, label in (("right", 1), ("left", 2)) if (labels == label).any()}
     if not lungs:
-        raise ValueError("The mask holds neither a right lung (label 1) nor a left one (label 2).")
+        raise WrongArgument(
+            "The mask holds neither a right lung (label 1) nor a left one (label 2)."
+        )
     return labels, lungs

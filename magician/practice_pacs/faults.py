@@ -30,6 +30,7 @@ from magician.dimse.status import (
     PENDING,
     UNABLE_TO_PROCESS,
 )
+from magician.errors import WrongArgument
 from magician.node import is_loopback
 from magician.upper_layer.acceptor import Listener
 
@@ -99,9 +100,13 @@ def require_faults(names: Iterable[str], host: str) -> tuple[str, ...]:
     unknown = [name for name in given if name not in FAULTS]
     if unknown:
         listed = ", ".join(map(repr, FAULTS))
-        raise ValueError(f"{unknown[0]!r} is no fault of a practice PACS. The faults are {listed}.")
+        raise WrongArgument(
+            f"{unknown[0]!r} is no fault of a practice PACS. The faults are {listed}."
+        )
     if given and not is_loopback(host):
-        raise ValueError(f"A practice PACS with faults is for this computer only, not for {host}.")
+        raise WrongArgument(
+            f"A practice PACS with faults is for this computer only, not for {host}."
+        )
     return given
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from pydicom.dataset import Dataset
 
-from magician.errors import MagicianError
+from magician.errors import MagicianError, WrongArgument
 from magician.node import (
     PRACTICE_PACS_UID,
     Node,
@@ -99,7 +99,7 @@ class PracticePacs:
         self._folder = None if folder is None else Path(folder)
         self._allowed_ae_titles = [check_ae_title(title) for title in allowed_ae_titles or []]
         if not is_loopback(host) and not self._allowed_ae_titles:
-            raise ValueError(
+            raise WrongArgument(
                 f"A practice PACS on {host} can be reached from other computers: say in "
                 f"allowed_ae_titles who may call it, or leave the host out."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from magician.ct.volume import CTVolume
+from magician.errors import WrongArgument
 from magician.rendering.windowing import WINDOW, window
 
 GREY = np.arange(256)[:, None]
@@ -81,7 +82,7 @@ def checked_labels(segmentation, volume: CTVolume) -> np.ndarray | None:
     """
     labels = getattr(segmentation, "labels", segmentation)
     if labels is not None and np.shape(labels) != volume.hu.shape:
-        raise ValueError(
+        raise WrongArgument(
             f"The mask has the shape {np.shape(labels)}, the volume {volume.hu.shape}."
         )
     return labels

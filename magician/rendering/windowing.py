@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from magician.errors import WrongArgument
+
 # soft tissue: lungs are black in it, so that only the overlay colours them
 WINDOW = (40, 400)
 # centre and width in HU
@@ -30,7 +32,7 @@ def window(hu: np.ndarray, center: float, width: float) -> np.ndarray:
         If ``width`` is less than 1, or ``center`` or ``width`` is not a finite number.
     """
     if not (math.isfinite(center) and math.isfinite(width) and width >= 1):
-        raise ValueError(
+        raise WrongArgument(
             f"A window needs a finite center and a width of at least 1: got {center} and {width}."
         )
     offset = np.asarray(hu, np.float64) - (center - 0.5)

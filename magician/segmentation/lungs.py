@@ -25,7 +25,7 @@ import numpy as np
 from magician.ct.geometry import axis_directions
 from magician.ct.memory import reuse_freed_memory
 from magician.ct.volume import CTVolume
-from magician.errors import NoLungsFound, SegmentationError
+from magician.errors import NoLungsFound, SegmentationError, WrongArgument
 from magician.progress import may_show
 from magician.segmentation.lungmask_steps import back_to_image, crop_to_body, tidy
 from magician.segmentation.networks import load_network, quiet_lungmask
@@ -123,7 +123,7 @@ def segment_lungs(
 
     started = time.perf_counter()
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        raise WrongArgument(f"batch_size must be at least 1, not {batch_size}")
     axes, flips = _axes_and_flips_to_axial(volume.affine)
     axial = np.flip(np.transpose(volume.hu, axes), flips)
     _check_plausible(axial)
@@ -178,9 +178,9 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
-        raise ValueError(f"the masks have different shapes: {a.shape} and {b.shape}")
+        raise WrongArgument(f"the masks have different shapes: {a.shape} and {b.shape}")
     if a.dtype != bool or b.dtype != bool:
-        raise ValueError(
+        raise WrongArgument(
             "dice compares True with True: pick one label first, for instance labels == 1"
         )
     total = np.count_nonzero(a) + np.count_nonzero(b)
@@ -295,7 +295,7 @@ def _choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'mps', not {device!r}")
+        raise WrongArgument(f"device must be 'auto', 'cpu', 'cuda' or 'mps', not {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise SegmentationError(
             "device='cuda' was asked for, but PyTorch sees no CUDA GPU. Use device='auto'."
@@ -315,7 +315,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     import torch
 
     if precision not in ("auto", "fp32", "bf16"):
-        raise ValueError(f"precision must be 'auto', 'fp32' or 'bf16', not {precision!r}")
+        raise WrongArgument(f"precision must be 'auto', 'fp32' or 'bf16', not {precision!r}")
     if precision != "auto":
         return precision
     if device.type == "cuda":

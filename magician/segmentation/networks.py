@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magician.errors import WeightsUnavailable
+from magician.errors import WeightsUnavailable, WrongArgument
 from magician.segmentation import r231
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def load_network(
         If there is no such model.
     """
     if model not in ("bundled", "R231"):
-        raise ValueError(f"model must be 'bundled' or 'R231', not {model!r}")
+        raise WrongArgument(f"model must be 'bundled' or 'R231', not {model!r}")
     if weights is not None:
         path = Path(weights).expanduser()
     else:

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES, STEPS, make_chest
 from magician.anatomy.scanner import KERNELS
 from magician.ct.memory import reuse_freed_memory
+from magician.errors import WrongArgument
 from magician.progress import may_show
 from magician.teaching.phantom_headers import (
     Patient,
@@ -93,14 +94,17 @@ def teaching_study(
         or there is no such ``kernel``.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, str)):
-        raise ValueError(f"seed must be an int or a str, not {seed!r}.")
-    if not accession_number.isprintable() or "\\" in accession_number or len(accession_number) > 16:
-        raise ValueError(
-            "An accession number has at most 16 printable characters and no backslash: "
-            f"{accession_number!r}."
+        raise WrongArgument(f"seed must be an int or a str, not {seed!r}.")
+    text = accession_number if isinstance(accession_number, str) else "\\"
+    if not text.isprintable() or "\\" in text or len(text) > 16:
+        raise WrongArgument(
+            "An accession number is a text in quotes, of at most 16 printable characters and no "
+            f"backslash: {accession_number!r}."
         )
     if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}.")
+        raise WrongArgument(
+            f"kernel must be one of {', '.join(map(repr, KERNELS))}, not {kernel!r}."
+        )
     pixels = compute_pixels(str(seed), bool(disease), kernel, _Progress(progress))
     truth = np.frombuffer(bytearray(zlib.decompress(pixels.truth)), np.uint8)
     patient = Patient(str(seed), accession_number, disease, kernel)

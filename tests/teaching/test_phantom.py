@@ -201,7 +201,7 @@ def test_study_says_that_nobody_was_scanned(study):
     assert all("phantom" in image.DeidentificationMethod for image in study.datasets)
 
 
-@pytest.mark.parametrize("wrong", ["1" * 17, "1\\2", "1\n"])
+@pytest.mark.parametrize("wrong", ["1" * 17, "1\\2", "1\n", 1400059968, None])
 def test_accession_number_that_dicom_does_not_allow(wrong):
     with pytest.raises(ValueError, match="accession number"):
         teaching_study(accession_number=wrong)
