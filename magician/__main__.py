@@ -15,6 +15,7 @@ from pathlib import Path
 from magician.errors import MagicianError
 from magician.node import check_ae_title, is_loopback
 from magician.practice_pacs.pacs import PracticePacs
+from magician.teaching.class_view import ClassView
 from magician.teaching.classroom import (
     LearnersStudy,
     address_of_this_computer,
@@ -33,7 +34,8 @@ BEYOND_LOOPBACK = (
     "PatientIdentityRemoved=YES."
 )
 WEB_BEYOND_LOOPBACK = (
-    "Every computer that can reach this one can look at all that it holds there, unencrypted."
+    "Every computer that can reach this one can look at all that it holds there, unencrypted, if "
+    "it knows the word in the address. Keep the teacher's address for yourself."
 )
 
 # Enough for a large class, with patience: all learners share one network, or one computer
@@ -165,20 +167,22 @@ def serve(options: argparse.Namespace) -> None:
         else None,
     )
     try:
-        with pacs, _make_page(pacs, options) as page:
-            _print_addresses(pacs, page, options)
-            _add_studies(pacs, studies)
-            wait_for_interrupt()
+        with pacs:
+            view = ClassView(pacs, studies) if options.web is not None and studies else None
+            with _make_page(pacs, options, view) as page:
+                _print_addresses(pacs, page, options, with_class=view is not None)
+                _add_studies(pacs, studies, view)
+                wait_for_interrupt()
     except KeyboardInterrupt:
         _print("", f"Stopped. {_fate_of_files(options)}")
 
 
 def _make_page(
-    pacs: PracticePacs, options: argparse.Namespace
+    pacs: PracticePacs, options: argparse.Namespace, view: ClassView | None
 ) -> AbstractContextManager[WebPage | None]:
     if options.web is None:
         return nullcontext()
-    return WebPage(pacs, host=options.host, port=options.web)
+    return WebPage(pacs, host=options.host, port=options.web, class_view=view)
 
 
 def wait_for_interrupt() -> None:
@@ -246,32 +250,30 @@ def _check_folder(folder: Path | None) -> None:
         ) from error
 
 
-def _print_addresses(pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace) -> None:
+def _print_addresses(
+    pacs: PracticePacs, page: WebPage | None, options: argparse.Namespace, *, with_class: bool
+) -> None:
     """Print where the PACS and its page can be reached, and what learners must type."""
-    node = (
-        pacs.node
-        if options.host != "0.0.0.0"
-        else replace(pacs.node, host=address_of_this_computer())
+    host = address_of_this_computer() if options.host == "0.0.0.0" else options.host
+    node = replace(pacs.node, host=host)
+    exposure = (
+        ", for this computer only."
+        if is_loopback(options.host)
+        else f". {_describe_exposure(options)}"
     )
-    if is_loopback(options.host):
-        _print(
-            f"{node.ae_title} listens on {options.host}, port {node.port}, for this computer only."
-        )
-    else:
-        _print(
-            f"{node.ae_title} listens on {options.host}, port {node.port}. "
-            f"{_describe_exposure(options)}"
-        )
+    _print(f"{node.ae_title} listens on {options.host}, port {node.port}{exposure}")
+    address = page.address(host) if page else ""
     _print(
         "",
-        "In the notebook of each learner:",
-        *list_instructions(node, options.allow, **_tls_of_learners(options)),
+        "In lesson 01 of each learner:",
+        *list_instructions(node, options.allow, page=address, **_tls_of_learners(options)),
     )
     if options.allow:
         _print(f"Who may call: {', '.join(options.allow)}.")
     if page is not None:
-        url = page.url if options.host != "0.0.0.0" else f"http://{node.host}:{page.port}/"
-        _print("", f"To look into it with a browser: {url}")
+        _print("", f"To look into it with a browser: {address}")
+        if with_class:
+            _print(f"The class view, for the teacher: {page.address(host, teacher=True)}")
         if not is_loopback(options.host):
             _print(WEB_BEYOND_LOOPBACK)
 
@@ -280,12 +282,15 @@ def _tls_of_learners(options: argparse.Namespace) -> dict[str, bool]:
     return {"tls": options.tls_cert is not None, "mutual_tls": options.tls_ca is not None}
 
 
-def _add_studies(pacs: PracticePacs, studies: list[LearnersStudy]) -> None:
+def _add_studies(pacs: PracticePacs, studies: list[LearnersStudy], view: ClassView | None) -> None:
     """Put the studies into the PACS, and print who has which."""
     for number, study in enumerate(studies, start=1):
         if not study.is_held(pacs.folder):
             _print(f"Computing study {number} of {len(studies)}, for {study.name} ...")
-            pacs.add(study.compute(progress=sys.stderr.isatty()))
+            computed = study.compute(progress=sys.stderr.isatty())
+            pacs.add(computed.datasets)
+            if view:
+                view.keep_truth(study, computed.truth)
     if studies:
         _print("", *list_learners(studies, pacs.folder))
         _print(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 
 from magician.errors import MagicianError
 from magician.files import instance_path
 from magician.node import Node
-from magician.teaching.phantom import instance_uids, teaching_study
+from magician.teaching.phantom import TeachingStudy, instance_uids, teaching_study
 from magician.teaching.phantom_headers import REVISION
 
 
@@ -40,19 +40,22 @@ class LearnersStudy:
         """Tell whether all objects of the study lie in the folder of a PACS."""
         return all(path.exists() for path in self._paths(folder))
 
-    def compute(self, *, progress: bool) -> list[Dataset]:
-        """Compute the data sets of the study; this takes some seconds."""
+    def compute(self, *, progress: bool) -> TeachingStudy:
+        """Compute the study and its truth; this takes some seconds."""
         return teaching_study(
             seed=self.name, accession_number=self.accession_number, progress=progress
-        ).datasets
+        )
+
+    def instance_uids(self) -> list[str]:
+        """List the SOP Instance UIDs of the study; nothing is computed."""
+        return instance_uids(seed=self.name, accession_number=self.accession_number)
 
     def patient_name(self, folder: Path) -> str:
         """Read the name of the patient, who is not the learner."""
         return str(dcmread(self._paths(folder)[0], stop_before_pixels=True).PatientName)
 
     def _paths(self, folder: Path) -> list[Path]:
-        uids = instance_uids(seed=self.name, accession_number=self.accession_number)
-        return [instance_path(folder, uid) for uid in uids]
+        return [instance_path(folder, uid) for uid in self.instance_uids()]
 
 
 def learners_studies(names: Iterable[str]) -> list[LearnersStudy]:
@@ -95,9 +98,16 @@ def read_names(path: Path) -> list[str]:
 
 
 def list_instructions(
-    node: Node, allowed_ae_titles: Sequence[str], *, tls: bool = False, mutual_tls: bool = False
+    node: Node,
+    allowed_ae_titles: Sequence[str],
+    *,
+    tls: bool = False,
+    mutual_tls: bool = False,
+    page: str = "",
 ) -> list[str]:
-    """List the lines of the notebook that a learner changes, to work with this PACS.
+    """List the lines of lesson 01 that a learner changes, to work with this PACS.
+
+    After the number of a cell stands the line that takes the place of the one that begins alike.
 
     Parameters
     ----------
@@ -108,6 +118,8 @@ def list_instructions(
     tls, mutual_tls : bool
         Whether the PACS takes encrypted connections only, and whether callers need a certificate of
         their own.
+    page : str
+        The address of its web page; empty if it has none.
     """
     keywords = ""
     if allowed_ae_titles and node.local_ae_title not in allowed_ae_titles:
@@ -125,21 +137,35 @@ def list_instructions(
             "            certificate of this PACS, or that certificate if it has signed itself",
         ]
     lines += [
-        '  Cell 5    "accession_number": the learner\'s own',
-        "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b; "
-        "C-MOVE is for the notebook's own PACS",
-        "  Cell 12   target = pacs   # to send results here",
+        "  Cell 3a   NAME = ...               # the learner's own line, as listed below",
+        '  Cell 5    "accession_number": ...  # the learner\'s own line',
+        "  Cell 7    leave it out: this PACS sends by C-GET only, in Cell 7b",
+        "  Cell 11   LEARNER = ...            # an alias, in quotes; everybody can read it",
+        "  Cell 12   target = pacs",
+        "  Cell 13b  leave it out: it sends from the notebook's own PACS",
     ]
+    if page:
+        lines.append(f'  Cell 13d  show_page("{page}")')
     return lines
 
 
 def list_learners(studies: Sequence[LearnersStudy], folder: Path) -> list[str]:
-    """List the studies of a class, one line for each: learner, accession number, patient."""
-    width = max([7, *(len(study.name) for study in studies)])
-    rows = [(study.name, study.accession_number, study.patient_name(folder)) for study in studies]
-    header = ("learner", "accession number", "patient")
+    """List the studies of a class, one line for each: the lines to type, and the patient."""
+    rows = [
+        (
+            study.name,
+            f"NAME = {json.dumps(study.name, ensure_ascii=False)}",
+            f'"accession_number": "{study.accession_number}",',
+            study.patient_name(folder),
+        )
+        for study in studies
+    ]
+    table = [("learner", "Cell 3a", "Cell 5", "patient"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)] + [0]
     return [
-        f"  {name:{width}}  {number:16}  {patient}" for name, number, patient in [header, *rows]
+        "  "
+        + "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
     ]
 
 

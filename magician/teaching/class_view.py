@@ -1,0 +1,255 @@
+"""The view of a class: what each learner has done, found from what the class PACS holds.
+
+Nothing else is asked: neither the learners' computers nor what they typed. The web page shows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from magician.anatomy.chest import MATRIX, PIXEL_MM, SLICE_MM, SLICES
+from magician.checks.conformance import check_conformance
+from magician.checks.segmentation_reader import read_segmentation
+from magician.ct.volume import CTVolume
+from magician.practice_pacs.pacs import PracticePacs
+from magician.results.identity import learner_uid
+from magician.segmentation.lungs import dice
+from magician.teaching.classroom import LearnersStudy
+from magician.teaching.phantom import teaching_study
+from magician.teaching.phantom_headers import FEET_Z_MM, Patient
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    "learner", "has retrieved", "has sent", "SEG conformant", "agreement with the truth", "report",
+)  # fmt: skip
+SHAPE = (SLICES, MATRIX, MATRIX)
+GOOD_DICE = 0.95  # what the first lesson expects of the network
+LONGEST_WHY = 160
+# A learner may have worked with the notebook's own practice PACS: same patient, another number
+ACCESSION_NUMBER_OF_THE_LESSON = "1400059968"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table: its text, how it is coloured, and a sentence below it."""
+
+    text: str
+    state: str = "open"  # done, part, open, wrong
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class ClassState:
+    """What a class has done so far: a row for each learner, and sentences below the table."""
+
+    rows: tuple[tuple[Cell, ...], ...]
+    remarks: tuple[str, ...] = ()
+    columns: tuple[str, ...] = COLUMNS
+
+
+@dataclass
+class _Member:
+    """A learner of the class, and the studies that are this learner's patient."""
+
+    study: LearnersStudy
+    truth: bytes = b""  # deflated
+    sources: dict[str, Patient] = field(default_factory=dict)  # by StudyInstanceUID
+    images: frozenset[str] = frozenset()
+
+
+class ClassView:
+    """Finds what each learner has done; call it for the present state.
+
+    A thread examines each SEG that arrives, so that a call is quick and the PACS never waits.
+
+    Parameters
+    ----------
+    pacs : PracticePacs
+        The class PACS; it must be started. The thread ends when it stops.
+    studies : sequence of LearnersStudy
+        The learners.
+    """
+
+    def __init__(self, pacs: PracticePacs, studies: Sequence[LearnersStudy]) -> None:
+        self._pacs = pacs
+        self._members = [_member_of(study) for study in studies]
+        self._examined: dict[str, tuple[Cell, Cell]] = {}  # by SOPInstanceUID of the SEG
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._examine_arrivals, name="class view", daemon=True
+        )
+        self._thread.start()
+        pacs.when_stopped(self.stop)
+
+    def stop(self) -> None:
+        """End the thread; harmless when it has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def keep_truth(self, study: LearnersStudy, truth: np.ndarray) -> None:
+        """Keep the truth of a learner's patient, deflated: about 0.2 MB.
+
+        Parameters
+        ----------
+        truth : array of uint8, shape (93, 512, 512), as in `TeachingStudy`
+        """
+        for member in self._members:
+            if member.study == study:
+                member.truth = zlib.compress(truth.tobytes(), 1)
+
+    def __call__(self) -> ClassState:
+        """Return what the class has done by now."""
+        held = self._pacs.held("STUDY")
+        rows, known = [], set()
+        for member in self._members:
+            results = [(study, alias) for study in held if (alias := _alias_of(study, member))]
+            known |= {study["StudyInstanceUID"] for study, _ in results}
+            rows.append(self._row(member, results))
+        others = [
+            study["PatientName"].removesuffix("^")
+            for study in held
+            if study["PatientID"].startswith("LEARNER-") and study["StudyInstanceUID"] not in known
+        ]
+        remarks = [f"Nobody here has the patient of these results: {', '.join(others)}."]
+        return ClassState(tuple(rows), tuple(remarks) if others else ())
+
+    def _row(self, member: _Member, results: list[tuple[dict, str]]) -> tuple[Cell, ...]:
+        """Make the row of a learner; of several aliases the one that came last counts."""
+        fetched, all_images = len(member.images & self._pacs.sent), len(member.images)
+        state = "done" if fetched == all_images else "part" if fetched else "open"
+        retrieved = Cell(f"{fetched} of {all_images}" if fetched else "no", state)
+        name = Cell(member.study.name, why=f"accession {member.study.accession_number}")
+        if not results:
+            return name, retrieved, *[Cell("no")] * 4
+        study, alias = results[-1]
+        count = study["NumberOfStudyRelatedInstances"]
+        more = f", and {len(results) - 1} earlier" if len(results) > 1 else ""
+        sent = Cell(f"{count} objects", "done", f"as {alias}{more}")
+        series = self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"])
+        by_modality = {one["Modality"]: one for one in series}
+        report = Cell("yes", "done") if "SR" in by_modality else Cell("no")
+        if "SEG" not in by_modality:
+            return name, retrieved, sent, Cell("no SEG"), Cell("no SEG"), report
+        uid = self._newest_seg(by_modality["SEG"])["SOPInstanceUID"]
+        conformant, agreement = self._examined.get(uid, (Cell("is examined"), Cell("is examined")))
+        return name, retrieved, sent, conformant, agreement, report
+
+    def _newest_seg(self, series: dict) -> dict:
+        keys = {key: series[key] for key in ("StudyInstanceUID", "SeriesInstanceUID")}
+        return self._pacs.held("IMAGE", **keys)[-1]
+
+    # ------------------------------------------------------------------- the thread that examines
+
+    def _examine_arrivals(self) -> None:
+        while not self._stopping.wait(0.5):
+            try:
+                self._examine_next()
+            except Exception as error:  # objects come from anybody, and must not end the thread
+                logger.warning("The class view could not look into its PACS: %s", error)
+
+    def _examine_next(self) -> None:
+        """Compute the truths that are missing, then examine the SEGs that are new."""
+        for member in self._members:
+            for study in self._pacs.held("STUDY"):
+                if self._stopping.is_set():
+                    return
+                if _alias_of(study, member):
+                    self._examine_study(member, study)
+
+    def _examine_study(self, member: _Member, study: dict) -> None:
+        for series in self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"]):
+            if series["Modality"] == "SEG":
+                seg = self._newest_seg(series)
+                if seg["SOPInstanceUID"] not in self._examined:
+                    cells = self._examine(member, study, seg["path"])
+                    self._examined[seg["SOPInstanceUID"]] = cells
+
+    def _examine(self, member: _Member, study: dict, path) -> tuple[Cell, Cell]:
+        """Return what the SEG in a file is worth: whether it is conformant, and how true."""
+        try:
+            seg = dcmread(path)
+            (checked,) = check_conformance([seg]).objects  # alone: whether it fits its CT is below
+            why = "; ".join([*checked.complaints, *(checked.errors or ())])[:LONGEST_WHY]
+            conformant = Cell("yes", "done") if checked.ok else Cell("no", "wrong", why)
+        except Exception as error:  # a hostile object can fail in any way
+            unread = Cell("can't be read", "wrong", " ".join(str(error).split())[:LONGEST_WHY])
+            return unread, unread
+        try:
+            return conformant, self._agreement(member, study, seg)
+        except Exception as error:
+            words = " ".join(str(error).split())[:LONGEST_WHY]
+            return conformant, Cell("can't be compared", "wrong", words)
+
+    def _agreement(self, member: _Member, study: dict, seg: Dataset) -> Cell:
+        """Return the Dice coefficient of each lung with the truth."""
+        if not member.truth:
+            truth = teaching_study(seed=member.study.name, progress=False).truth
+            self.keep_truth(member.study, truth)
+        truth = np.frombuffer(zlib.decompress(member.truth), np.uint8).reshape(SHAPE)
+        alias = study["PatientName"].removesuffix("^")
+        source = next(
+            patient
+            for uid, patient in member.sources.items()
+            if study["StudyInstanceUID"] in (uid, learner_uid(uid, uid, alias))
+        )
+        labels = read_segmentation(seg, _empty_volume(source))
+        right, left = (dice(labels == label, truth == label) for label in (1, 2))
+        why = "" if min(right, left) >= GOOD_DICE else f"{GOOD_DICE} and more is good"
+        state = "done" if not why else "wrong"
+        return Cell(f"right {right:.3f}, left {left:.3f}", state, why)
+
+
+def _member_of(study: LearnersStudy) -> _Member:
+    numbers = (study.accession_number, ACCESSION_NUMBER_OF_THE_LESSON)
+    patients = [Patient(study.name, number, disease=True, kernel="soft") for number in numbers]
+    return _Member(
+        study,
+        sources={patient.uid("study"): patient for patient in patients},
+        images=frozenset(study.instance_uids()),
+    )
+
+
+def _alias_of(study: dict, member: _Member) -> str:
+    """Return under which alias a study holds results of a learner; empty if it does not.
+
+    Only who has the learner's patient can make these UIDs.
+    """
+    alias = study["PatientName"].removesuffix("^")
+    uids = {learner_uid(uid, uid, alias) for uid in member.sources}
+    if alias and study["StudyInstanceUID"] in uids:
+        return alias
+    own = study["StudyInstanceUID"] in member.sources
+    results = "SEG" in study["ModalitiesInStudy"] or "SR" in study["ModalitiesInStudy"]
+    return "the patient itself" if own and results else ""
+
+
+@lru_cache(maxsize=64)
+def _empty_volume(patient: Patient) -> CTVolume:
+    """Return the grid of a teaching study as a volume whose values take no memory."""
+    header = Dataset()
+    header.StudyInstanceUID = patient.uid("study")
+    header.FrameOfReferenceUID = patient.uid("frame of reference")
+    nothing = np.broadcast_to(np.float32(0), SHAPE)
+    spacing = (SLICE_MM, PIXEL_MM, PIXEL_MM)
+    return CTVolume(nothing, (header,) * SLICES, spacing, grid_of_the_study())
+
+
+def grid_of_the_study() -> np.ndarray:
+    """Return the affine (4, 4) of every teaching study: (slice, row, column, 1) to LPS mm."""
+    corner = -(MATRIX - 1) / 2 * PIXEL_MM
+    rows = [
+        [0, 0, PIXEL_MM, corner],
+        [0, PIXEL_MM, 0, corner],
+        [SLICE_MM, 0, 0, FEET_Z_MM],
+        [0, 0, 0, 1],
+    ]
+    return np.array(rows, float)
