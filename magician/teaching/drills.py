@@ -19,7 +19,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from magician.client.retrieve import Retrieval
 from magician.ct.volume import CTVolume, read_series
+from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results, save
 from magician.segmentation.lungs import LungSegmentation
 from magician.teaching.phantom import teaching_study
@@ -73,11 +75,18 @@ class Drill:
     Attributes
     ----------
     letter : str
+    layer, who : str
+        The hashes of the layer at which a connection stops, and of who must change something.
+    wrong : dict of str
+        What is said of a wrong layer or side.
     symptom : str
         What a user would report, in plain text; an empty line ends a paragraph.
     """
 
     letter: ClassVar[str] = ""
+    layer: ClassVar[str] = ""
+    who: ClassVar[str] = ""
+    wrong: ClassVar[dict[str, str]] = {}
     symptom: str = ""
 
     def __init__(self, name: str) -> None:
@@ -97,6 +106,15 @@ class Drill:
         """End what the drill has started and remove its files; harmless when that is done."""
         self._resources.close()
 
+    def choose(self, *options):
+        """Choose one of several options by the learner's name."""
+        return random.Random(f"{self.letter} {self.name}").choice(options)
+
+    def call_a_and_b(self, wrong, right) -> dict:
+        """Call two things "A" and "B", and keep in ``_wrong`` which of them is the wrong one."""
+        self._wrong = self.choose("A", "B")
+        return {letter: wrong if letter == self._wrong else right for letter in ("A", "B")}
+
     def __repr__(self) -> str:
         lines = [textwrap.fill(part, 90) for part in self._paragraphs()]
         return "\n".join([f"Drill {self.letter}", *lines])
@@ -110,6 +128,7 @@ class Drill:
 
 
 STEP = 4  # a drill takes every fourth slice of the patient
+FEW = 12  # a drill of the network takes so many of its images
 
 
 class PatientDrill(Drill):
@@ -134,14 +153,44 @@ class PatientDrill(Drill):
         save(study.datasets[:count:STEP], self.folder, progress=False)
         return read_series(self.folder, progress=False)
 
-    def choose(self, *options):
-        """Choose one of several options by the learner's name."""
-        return random.Random(f"{self.letter} {self.name}").choice(options)
 
-    def call_a_and_b(self, wrong, right) -> dict:
-        """Call two things "A" and "B", and keep in ``_wrong`` which of them is the wrong one."""
-        self._wrong = self.choose("A", "B")
-        return {letter: wrong if letter == self._wrong else right for letter in ("A", "B")}
+class NetworkDrill(Drill):
+    """A drill with the learner's study in a practice PACS.
+
+    Attributes
+    ----------
+    pacs : PracticePacs
+    node : Node
+    study_instance_uid : str
+    folder : Path
+        An empty folder, until the drill stops.
+    images : list of Dataset
+        What the PACS holds, or is to hold.
+    """
+
+    def start(
+        self, resources: ExitStack, title: str, *, count: int = FEW, empty: bool = False, **options
+    ) -> None:
+        """Start the PACS, and put so many images of the learner's study into it, or none."""
+        self.folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+        self.images = teaching_study(seed=self.name, progress=False).datasets[:count]
+        self.study_instance_uid = str(self.images[0].StudyInstanceUID)
+        self.pacs = resources.enter_context(PracticePacs(ae_title=title, **options))
+        self.pacs.add([] if empty else self.images)
+        self.node = self.pacs.node
+
+    def require_retrieved(self, name: str, value: object, folder: Path) -> None:
+        """Raise `NotYet` unless `value` is a complete retrieve of the study into a folder."""
+        known = isinstance(value, Retrieval)
+        require(known, f"{name} is what get_study or move_study returns, after the repair.")
+        count = len(self.images)
+        require(
+            value.received == count and len(value.paths) == count,
+            f"{name} has {value.received} objects, and the PACS of this drill holds {count}.",
+        )
+        wanted = {folder / f"{image.SOPInstanceUID}.dcm" for image in self.images}
+        here = set(value.paths) == wanted and all(path.exists() for path in wanted)
+        require(here, f"{name} lies elsewhere: retrieve the study of this drill into its folder.")
 
 
 def results_of(volume: CTVolume, labels: np.ndarray) -> Results:
@@ -206,3 +255,47 @@ def is_letter(name: str, value: object, letter: str) -> bool:
     found = str(value).strip().upper()
     require(found in ("A", "B"), f'{name} is "A" or "B", in quotes.')
     return found == letter
+
+
+# The layers and sides that `diagnose` names, and what else learners write for them
+LAYERS = {
+    "host name": "host dns",
+    "TCP": "tcp/ip port connection socket",
+    "association": "associate acse title titles",
+    "presentation contexts": "presentation context contexts negotiation",
+    "C-ECHO": "echo",
+    "C-FIND": "find query",
+    "C-GET": "get",
+    "C-MOVE": "move",
+    "C-STORE": "store",
+}
+SIDES = {"we": "us i me our", "the PACS": "pacs archive vendor", "the network": "network firewall"}
+# What is said of a wrong word where a drill has no sentence for it
+OTHER_LAYER = "The layer is another one: on which row does it show, and what still works below?"
+OTHER_SIDE = "Somebody else must change something. Who decides what goes wrong here?"
+
+
+def word_of(name: str, value: object, known: dict[str, str]) -> str:
+    """Return the one of the known words that a learner means; `NotYet` if it is none."""
+    text = " ".join(str(value).lower().translate(str.maketrans("-_,", "   ")).split()).strip(". ")
+    parts = set(text.split())
+    found = [
+        word
+        for word, others in known.items()
+        if text in (word.lower().replace("-", " "), word.lower().replace("-", ""))
+        or parts & {word.lower(), *others.split()}
+    ]
+    listed = ", ".join(f'"{word}"' for word in known)
+    require(len(found) == 1, f"{name} is one of {listed}.")
+    return found[0]
+
+
+def judge(drill: Drill, layer: object, *who: object) -> None:
+    """Raise `NotYet` unless layer, and side if it is asked for, are the right ones."""
+    for name, value, known, digest, other in (
+        ("layer", layer, LAYERS, drill.layer, OTHER_LAYER),
+        *(("who", side, SIDES, drill.who, OTHER_SIDE) for side in who),
+    ):
+        word = word_of(name, value, known)
+        right = is_answer(f"drill {drill.letter} {name}", word, digest)
+        require(right, drill.wrong.get(word, other))
