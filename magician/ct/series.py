@@ -85,7 +85,10 @@ def collect_series(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SeriesError(f"There is no folder {folder}. Was anything retrieved into it?")
+        raise SeriesError(
+            f"There is no folder {folder}: nothing was retrieved into it, or a clean-up cell has "
+            f"removed it. Run the cell that retrieves (Cell 7b in lesson 01), then this cell again."
+        )
     found: dict[str, list[tuple[Dataset, Path]]] = defaultdict(list)
     damaged = []
     for path in track(sorted(folder.rglob("*")), "looking for DICOM", "file", progress=progress):
