@@ -4,15 +4,21 @@ What every lesson keeps is tested in `test_notebook_standards`. That it runs, of
 stored outputs is tested by nbval: ``make notebook-test``.
 """
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from magician.teaching.predictions import PREDICTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = ROOT / "notebooks" / "01_connect_ai_to_pacs.ipynb"
@@ -43,6 +49,71 @@ def test_a_learner_predicts_and_is_checked():
     asked = [source(cell) for cell in CODE]
     assert sum("predict(" in cell for cell in asked) >= 3
     assert sum("check(" in cell for cell in asked) >= 3
+
+
+def test_each_prediction_asks_what_the_library_explains():
+    for cell in [source(cell) for cell in CODE if "predict(" in source(cell)]:
+        names = {}
+        exec(cell.replace("\npredict(", "\nasked = predict("), names)
+        asked = names["asked"]
+        known = PREDICTIONS[asked.key]
+        assert (asked.question, asked.choices) == (known.question, known.choices)
+
+
+def run_cell(name, **names):
+    """Run one cell with these names in the notebook; returns what it prints."""
+    (cell,) = [source(one) for one in CODE if number(one) == name]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(cell, names)
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("patient_id", ["PHANTOM-1", "PHANTOM-2"], ids=["the same", "another"])
+def test_the_mask_is_compared_with_the_truth_of_its_own_patient_only(patient_id):
+    labels = np.array([[[0, 1], [1, 2]]], np.uint8)
+    segmentation = SimpleNamespace(labels=labels, spacing_mm=(1.0, 1.0, 1.0))
+    volume = SimpleNamespace(headers=[SimpleNamespace(PatientID=patient_id)])
+    made = SimpleNamespace(
+        datasets=[SimpleNamespace(PatientID="PHANTOM-1")], truth=np.where(labels == 2, 0, labels)
+    )
+    printed = run_cell("10b", volume=volume, segmentation=segmentation, patient=made)
+    if patient_id == "PHANTOM-1":
+        assert "right: agreement with the truth (Dice) at least 0.95: True" in printed
+        assert "left: agreement with the truth (Dice) at least 0.95: False" in printed
+    else:
+        assert "of another patient than that of Cell 3a" in printed
+        assert "Dice" not in printed
+
+
+@pytest.mark.parametrize(
+    ("gpu", "first", "asked"),
+    [(False, "cpu", []), (True, "cuda", ["cpu"]), (True, "cpu", ["cuda"])],
+    ids=["no GPU", "a GPU", "a GPU that Cell 10 has not used"],
+)
+def test_the_network_runs_once_on_each_device_and_the_masks_are_compared(
+    gpu, first, asked, monkeypatch
+):
+    import torch
+
+    import magician
+
+    ran = []
+
+    def segment(volume, *, device):
+        ran.append(device)
+        labels = np.array([0, 0, 1, 2], np.uint8)
+        return SimpleNamespace(device=device, seconds=1.0, precision="fp32", labels=labels)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(magician, "segment_lungs", segment, raising=False)
+    before = SimpleNamespace(
+        device=first, seconds=2.0, precision="bf16", labels=np.array([0, 1, 1, 2], np.uint8)
+    )
+    lines = run_cell("10a", volume=None, segmentation=before, np=np).splitlines()
+    assert ran == asked
+    assert f"{first}: 2.0 s in bf16, 100.00% of voxels as above" in lines
+    others = [f"{one}: 1.0 s in fp32, 75.00% of voxels as above" for one in asked]
+    assert sorted(lines) == sorted([*others, f"{first}: 2.0 s in bf16, 100.00% of voxels as above"])
 
 
 def test_the_window_has_the_names_of_the_article():
