@@ -133,7 +133,8 @@ class ClassView:
         study, alias = results[-1]
         count = study["NumberOfStudyRelatedInstances"]
         more = f", and {len(results) - 1} earlier" if len(results) > 1 else ""
-        sent = Cell(f"{count} objects", "done", f"as {alias}{more}")
+        objects = "1 object" if int(count) == 1 else f"{count} objects"
+        sent = Cell(objects, "done", f"as {alias}{more}")
         series = self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"])
         by_modality = {one["Modality"]: one for one in series}
         report = Cell("yes", "done") if "SR" in by_modality else Cell("no")
@@ -203,9 +204,12 @@ class ClassView:
         )
         labels = read_segmentation(seg, _empty_volume(source))
         right, left = (dice(labels == label, truth == label) for label in (1, 2))
-        why = "" if min(right, left) >= GOOD_DICE else f"{GOOD_DICE} and more is good"
-        state = "done" if not why else "wrong"
-        return Cell(f"right {right:.3f}, left {left:.3f}", state, why)
+        text = f"right {right:.3f}, left {left:.3f}"
+        if min(right, left) >= GOOD_DICE:
+            return Cell(text, "done")
+        exchanged = min(dice(labels == 1, truth == 2), dice(labels == 2, truth == 1)) >= GOOD_DICE
+        why = "right and left are exchanged" if exchanged else f"{GOOD_DICE} and more is good"
+        return Cell(text, "wrong", why)
 
 
 def _member_of(study: LearnersStudy) -> _Member:

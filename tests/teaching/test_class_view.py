@@ -123,6 +123,8 @@ def test_ten_learners_at_once(class_pacs, truths, tmp_path):
     assert [row[COLUMNS["has sent"]].why for row in state.rows[:9]] == [
         f"as Alias {number}" for number in range(9)
     ]
+    exchanged = state.rows[3][COLUMNS["agreement with the truth"]]
+    assert exchanged.why == "right and left are exchanged"
     states = [row[COLUMNS["agreement with the truth"]].state for row in state.rows]
     assert states == ["done"] * 3 + ["wrong"] + ["done"] * 5 + ["open"]
 

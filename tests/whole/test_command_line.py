@@ -96,7 +96,8 @@ def served(folder):
 
 def printed_study(served):
     """The accession number and the patient's name that the table has for the learner."""
-    return re.search(rf"{LEARNER} +(\d{{8}}) +(\S+)", served.printed).groups()
+    row = rf'{LEARNER} +NAME = "{LEARNER}" +"accession_number": "(\d{{8}})", +(\S.*)'
+    return re.search(row, served.printed).groups()
 
 
 def test_what_it_prints_can_be_typed(served):
