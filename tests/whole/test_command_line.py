@@ -379,6 +379,7 @@ def test_a_key_without_its_certificate(tmp_path):
 def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
     # rather than to listen to the world
     monkeypatch.setattr(command_line, "is_loopback", lambda host: False)
+    monkeypatch.setattr("magician.web.access.is_loopback", lambda host: False)
     monkeypatch.setattr(command_line, "wait_for_interrupt", lambda: None)
     options = [
         "pacs",
@@ -395,10 +396,10 @@ def test_beyond_loopback_it_says_what_that_means(monkeypatch, capsys):
     command_line.serve(command_line.make_parser().parse_args(options))
     printed = capsys.readouterr().out
     assert "Every computer that can reach this one can call this PACS" in printed
-    assert (
-        "Every computer that can reach this one can look at all that it holds there, unencrypted."
-        in printed
-    )
+    assert "can look at all that it holds there, unencrypted, if it knows the word" in printed
+    words = re.findall(r"http://127\.0\.0\.1:\d+/\?word=([a-z2-9]{12})\b", printed)
+    assert len(words) == 2  # in the line for Cell 13d, and in the address to look into it
+    assert len(set(words)) == 1
     assert "Nothing is encrypted" in printed
 
 
