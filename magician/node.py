@@ -141,10 +141,12 @@ class Node:
 
 # The AE titles of the practice PACS that listened here and were stopped, by address
 _STOPPED: dict[tuple[str, int], str] = {}
-# What starts and fills them again, for those of lesson 01
+# What starts and fills them again, for those of the lessons
 _CELLS = {
     "PRACTICE": "In lesson 01, Cell 3 starts it again and Cell 3a fills it",
     "SECOND": "In lesson 01, Cell 12 starts it again and Cell 13 fills it",
+    "LESSON2": "In lesson 02, Cell 2.1 starts and fills it again",
+    "LESSON3": "In lesson 03, Cell 3.1 starts and fills it again",
 }
 _FILLS = {
     "PRACTICE": "In lesson 01, Cell 3a does: practice.add(teaching_study().datasets)",

@@ -41,6 +41,15 @@ CELLS: dict[int, dict[str, str]] = {
         "13": "stored",
         "14": "back",
     },
+    2: {
+        "2.1": "NAME start",
+        "2.8": "given",
+        "2.10": "matches",
+        "2.14": "pair",
+        "2.15": "moved",
+        "2.18": "stepped",
+        "2.19": "again",
+    },
     3: {
         "3.1": "NAME np results segmentation start volume",
         "3.9": "given",
