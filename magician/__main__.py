@@ -172,6 +172,8 @@ def serve(options: argparse.Namespace) -> None:
             with _make_page(pacs, options, view) as page:
                 _print_addresses(pacs, page, options, with_class=view is not None)
                 _add_studies(pacs, studies, view)
+                if view:
+                    view.start()
                 wait_for_interrupt()
     except KeyboardInterrupt:
         _print("", f"Stopped. {_fate_of_files(options)}")

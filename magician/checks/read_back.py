@@ -118,6 +118,8 @@ def _or_report(failure: str) -> Callable:
                 return read(dataset)
             except ResultError:
                 raise
+            except AttributeError as error:
+                raise ResultError(f"{failure}: it has no {error.name or error}.") from error
             except Exception as error:
                 raise ResultError(f"{failure}: {type(error).__name__}: {error}") from error
 

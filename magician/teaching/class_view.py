@@ -6,11 +6,14 @@ Nothing else is asked: neither the learners' computers nor what they typed. The 
 from __future__ import annotations
 
 import logging
+import textwrap
 import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
+from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -34,6 +37,9 @@ COLUMNS = (
 SHAPE = (SLICES, MATRIX, MATRIX)
 GOOD_DICE = 0.95  # what the first lesson expects of the network
 LONGEST_WHY = 160
+MOST_NAMES = 10
+# Of a SEG that is examined; our own has 186 frames of 512 x 512 pixels, of one bit each
+MOST_PIXELS, MOST_BYTES = 2**27, 2**25
 # A learner may have worked with the notebook's own practice PACS: same patient, another number
 ACCESSION_NUMBER_OF_THE_LESSON = "1400059968"
 
@@ -69,7 +75,9 @@ class _Member:
 class ClassView:
     """Finds what each learner has done; call it for the present state.
 
-    A thread examines each SEG that arrives, so that a call is quick and the PACS never waits.
+    From `start` on a thread examines each SEG that arrives, so that a call is quick and the PACS
+    never waits. Of several SEGs the newest counts. A mask that is sent a second time is not new: a
+    PACS keeps the first object that it got under a UID.
 
     Parameters
     ----------
@@ -83,17 +91,19 @@ class ClassView:
         self._pacs = pacs
         self._members = [_member_of(study) for study in studies]
         self._examined: dict[str, tuple[Cell, Cell]] = {}  # by SOPInstanceUID of the SEG
+        self._aliases: dict[tuple[str, str], str] = {}  # by study and learner
         self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._examine_arrivals, name="class view", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name="class view", daemon=True)
+
+    def start(self) -> None:
+        """Begin to examine: first the truths that are not kept yet, then what arrives."""
         self._thread.start()
-        pacs.when_stopped(self.stop)
+        self._pacs.when_stopped(self.stop)
 
     def stop(self) -> None:
-        """End the thread; harmless when it has ended."""
+        """End the thread, soon: it may be in the middle of an examination."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(timeout=2)
 
     def keep_truth(self, study: LearnersStudy, truth: np.ndarray) -> None:
         """Keep the truth of a learner's patient, deflated: about 0.2 MB.
@@ -111,7 +121,7 @@ class ClassView:
         held = self._pacs.held("STUDY")
         rows, known = [], set()
         for member in self._members:
-            results = [(study, alias) for study in held if (alias := _alias_of(study, member))]
+            results = [(study, alias) for study in held if (alias := self._alias(study, member))]
             known |= {study["StudyInstanceUID"] for study, _ in results}
             rows.append(self._row(member, results))
         others = [
@@ -119,8 +129,19 @@ class ClassView:
             for study in held
             if study["PatientID"].startswith("LEARNER-") and study["StudyInstanceUID"] not in known
         ]
-        remarks = [f"Nobody here has the patient of these results: {', '.join(others)}."]
-        return ClassState(tuple(rows), tuple(remarks) if others else ())
+        names = ", ".join(others[:MOST_NAMES])
+        more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+        remark = f"Nobody here has the patient of these results: {names}{more}."
+        return ClassState(tuple(rows), (remark,) if others else ())
+
+    def _alias(self, study: dict, member: _Member) -> str:
+        """Return `_alias_of`, worked out once for each study and learner."""
+        if "SEG" not in study["ModalitiesInStudy"] and "SR" not in study["ModalitiesInStudy"]:
+            return ""
+        key = (study["StudyInstanceUID"], member.study.name)
+        if key not in self._aliases:
+            self._aliases[key] = _alias_of(study, member)
+        return self._aliases[key]
 
     def _row(self, member: _Member, results: list[tuple[dict, str]]) -> tuple[Cell, ...]:
         """Make the row of a learner; of several aliases the one that came last counts."""
@@ -131,9 +152,11 @@ class ClassView:
         if not results:
             return name, retrieved, *[Cell("no")] * 4
         study, alias = results[-1]
-        count = study["NumberOfStudyRelatedInstances"]
+        count = int(study["NumberOfStudyRelatedInstances"])
+        if study["StudyInstanceUID"] in member.sources:
+            count -= all_images  # without an alias, results lie beside the images
         more = f", and {len(results) - 1} earlier" if len(results) > 1 else ""
-        objects = "1 object" if int(count) == 1 else f"{count} objects"
+        objects = "1 object" if count == 1 else f"{count} objects"
         sent = Cell(objects, "done", f"as {alias}{more}")
         series = self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"])
         by_modality = {one["Modality"]: one for one in series}
@@ -150,20 +173,26 @@ class ClassView:
 
     # ------------------------------------------------------------------- the thread that examines
 
-    def _examine_arrivals(self) -> None:
+    def _work(self) -> None:
+        for member in self._members:
+            if not member.truth and not self._stopping.is_set():
+                truth = teaching_study(seed=member.study.name, progress=False).truth
+                self.keep_truth(member.study, truth)
         while not self._stopping.wait(0.5):
             try:
-                self._examine_next()
+                self._examine_arrivals()
             except Exception as error:  # objects come from anybody, and must not end the thread
-                logger.warning("The class view could not look into its PACS: %s", error)
+                if not self._stopping.is_set():
+                    logger.warning("The class view could not look into its PACS: %s", error)
 
-    def _examine_next(self) -> None:
-        """Compute the truths that are missing, then examine the SEGs that are new."""
+    def _examine_arrivals(self) -> None:
+        """Examine the SEGs that are new."""
+        held = self._pacs.held("STUDY")
         for member in self._members:
-            for study in self._pacs.held("STUDY"):
+            for study in held:
                 if self._stopping.is_set():
                     return
-                if _alias_of(study, member):
+                if self._alias(study, member):
                     self._examine_study(member, study)
 
     def _examine_study(self, member: _Member, study: dict) -> None:
@@ -171,30 +200,33 @@ class ClassView:
             if series["Modality"] == "SEG":
                 seg = self._newest_seg(series)
                 if seg["SOPInstanceUID"] not in self._examined:
-                    cells = self._examine(member, study, seg["path"])
+                    cells = self._examine(member, study, seg)
                     self._examined[seg["SOPInstanceUID"]] = cells
 
-    def _examine(self, member: _Member, study: dict, path) -> tuple[Cell, Cell]:
-        """Return what the SEG in a file is worth: whether it is conformant, and how true."""
+    def _examine(self, member: _Member, study: dict, held: dict) -> tuple[Cell, Cell]:
+        """Return what a SEG is worth: whether it is conformant, and how true."""
         try:
+            size = prod(
+                int(held[keyword] or 0) for keyword in ("Rows", "Columns", "NumberOfFrames")
+            )
+            path = Path(held["path"])
+            if size > MOST_PIXELS or path.stat().st_size > MOST_BYTES:
+                too_large = Cell("too large", "wrong", "a mask of this patient is much smaller")
+                return too_large, too_large
             seg = dcmread(path)
             (checked,) = check_conformance([seg]).objects  # alone: whether it fits its CT is below
-            why = "; ".join([*checked.complaints, *(checked.errors or ())])[:LONGEST_WHY]
+            why = _shortened("; ".join([*checked.complaints, *(checked.errors or ())]))
             conformant = Cell("yes", "done") if checked.ok else Cell("no", "wrong", why)
         except Exception as error:  # a hostile object can fail in any way
-            unread = Cell("can't be read", "wrong", " ".join(str(error).split())[:LONGEST_WHY])
+            unread = Cell("can't be read", "wrong", _shortened(str(error)))
             return unread, unread
         try:
             return conformant, self._agreement(member, study, seg)
         except Exception as error:
-            words = " ".join(str(error).split())[:LONGEST_WHY]
-            return conformant, Cell("can't be compared", "wrong", words)
+            return conformant, Cell("can't be compared", "wrong", _shortened(str(error)))
 
     def _agreement(self, member: _Member, study: dict, seg: Dataset) -> Cell:
         """Return the Dice coefficient of each lung with the truth."""
-        if not member.truth:
-            truth = teaching_study(seed=member.study.name, progress=False).truth
-            self.keep_truth(member.study, truth)
         truth = np.frombuffer(zlib.decompress(member.truth), np.uint8).reshape(SHAPE)
         alias = study["PatientName"].removesuffix("^")
         source = next(
@@ -210,6 +242,10 @@ class ClassView:
         exchanged = min(dice(labels == 1, truth == 2), dice(labels == 2, truth == 1)) >= GOOD_DICE
         why = "right and left are exchanged" if exchanged else f"{GOOD_DICE} and more is good"
         return Cell(text, "wrong", why)
+
+
+def _shortened(words: str) -> str:
+    return textwrap.shorten(words, LONGEST_WHY, placeholder=" …")
 
 
 def _member_of(study: LearnersStudy) -> _Member:
@@ -231,9 +267,7 @@ def _alias_of(study: dict, member: _Member) -> str:
     uids = {learner_uid(uid, uid, alias) for uid in member.sources}
     if alias and study["StudyInstanceUID"] in uids:
         return alias
-    own = study["StudyInstanceUID"] in member.sources
-    results = "SEG" in study["ModalitiesInStudy"] or "SR" in study["ModalitiesInStudy"]
-    return "the patient itself" if own and results else ""
+    return "the patient itself" if study["StudyInstanceUID"] in member.sources else ""
 
 
 @lru_cache(maxsize=64)

@@ -46,6 +46,7 @@ def class_pacs(truths):
         view = ClassView(pacs, STUDIES)
         for study in STUDIES:
             view.keep_truth(study, truths[study.name])
+        view.start()
         yield pacs, view
 
 
@@ -175,11 +176,48 @@ def test_the_page_of_the_class_escapes_what_strangers_wrote(class_pacs, truths):
     assert len(re.findall("<tr>", html)) == 11
 
 
-def test_the_thread_ends_with_its_pacs():
+def test_a_seg_that_is_far_too_large_is_not_opened(class_pacs, truths, monkeypatch):
+    pacs, view = class_pacs
+    monkeypatch.setattr(class_view, "MOST_BYTES", 1000)
+    store(pacs.node, [results_of(STUDIES[0], truths[STUDIES[0].name], "A").seg], progress=False)
+    state = eventually(view, lambda now: "too large" in column(now, "SEG conformant"))
+    assert state.rows[0][COLUMNS["agreement with the truth"]].text == "too large"
+
+
+def test_results_without_an_alias_count_without_the_images_beside_them(class_pacs, truths):
+    pacs, view = class_pacs
+    pacs.add(images_of(STUDIES[0]))
+    results = results_of(STUDIES[0], truths[STUDIES[0].name], "")
+    store(pacs.node, [results.seg, results.sr], progress=False)
+    sent = view().rows[0][COLUMNS["has sent"]]
+    assert (sent.text, sent.why) == ("2 objects", "as the patient itself")
+
+
+def test_truths_that_are_not_kept_are_computed_at_the_start(truths, monkeypatch):
+    computed = []
+
+    class Computed:
+        truth = truths[STUDIES[0].name]
+
+    monkeypatch.setattr(
+        class_view, "teaching_study", lambda seed, progress: computed.append(seed) or Computed
+    )
+    with PracticePacs(ae_title="CLASS") as pacs:
+        view = ClassView(pacs, STUDIES[:3])
+        view.keep_truth(STUDIES[1], Computed.truth)
+        view.start()
+        end = time.monotonic() + 30
+        while len(computed) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+    assert computed == ["Learner 0", "Learner 2"]
+
+
+def test_the_thread_ends_with_its_pacs(truths):
     with PracticePacs(ae_title="CLASS") as pacs:
         view = ClassView(pacs, STUDIES[:1])
-        assert view().rows
-    view.stop()  # harmless
+        view.keep_truth(STUDIES[0], truths[STUDIES[0].name])
+        view.start()
+        assert "class view" in {thread.name for thread in threading.enumerate()}
     assert "class view" not in {thread.name for thread in threading.enumerate()}
 
 
