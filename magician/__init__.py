@@ -194,10 +194,11 @@ MODULE_OF = {name: module for module, names in MODULES.items() for name in names
 PUBLIC_MODULES = ("errors", "web")
 
 
-def _explain_name_errors() -> None:
-    """Let a notebook say which of its cells makes a name that is missing; nothing outside IPython.
+def _explain_errors() -> None:
+    """Let a notebook explain two kinds of errors in words; nothing happens outside IPython.
 
-    What handled errors in the notebook before, as Colab does, handles them still.
+    A name that is missing is told by the cell that makes it. A ValueError of this library is shown
+    as its message. What handled errors in the notebook before, as Colab does, handles the others.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     kinds = getattr(shell, "custom_exceptions", None)
@@ -206,13 +207,17 @@ def _explain_name_errors() -> None:
     earlier = shell.CustomTB
 
     def explain(shell: Any, kind: Any, error: Any, traceback: Any, tb_offset: Any = None) -> Any:
-        if not issubclass(kind, NameError):
+        if not issubclass(kind, (NameError, ValueError)):
             return earlier(kind, error, traceback, tb_offset=tb_offset)
-        from magician.teaching.lessons import show_name_error
+        from magician.teaching.lessons import is_from_here, show_name_error, show_value_error
 
-        return show_name_error(shell, error, __all__, tb_offset)
+        if issubclass(kind, NameError):
+            return show_name_error(shell, error, __all__, tb_offset)
+        if is_from_here(error) or not (kinds and issubclass(kind, kinds)):
+            return show_value_error(shell, error, tb_offset)
+        return earlier(kind, error, traceback, tb_offset=tb_offset)
 
-    shell.set_custom_exc((NameError, *kinds), explain)
+    shell.set_custom_exc((NameError, ValueError, *kinds), explain)
 
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that this loads
@@ -226,7 +231,7 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one t
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value
-        _explain_name_errors()
+        _explain_errors()
         return value
 
 

@@ -11,8 +11,6 @@ import re
 import ssl
 from dataclasses import KW_ONLY, dataclass
 
-from magician.errors import WrongArgument
-
 # The Implementation Class UID (PS3.7 D.3.3.2) by which a practice PACS says what it is
 PRACTICE_PACS_UID = "2.25.326037127659195920723275355031353032354"
 
@@ -20,7 +18,7 @@ PRACTICE_PACS_UID = "2.25.326037127659195920723275355031353032354"
 def require_host(host: str) -> None:
     """Raise `ValueError` if `host` is empty, which would mean every address of this computer."""
     if not host:
-        raise WrongArgument(
+        raise ValueError(
             "An empty host would be every address of this computer: write '0.0.0.0' if that is "
             "meant."
         )
@@ -42,7 +40,7 @@ def check_ae_title(title: str) -> str:
         or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title)
         or not title.strip()
     ):
-        raise WrongArgument(
+        raise ValueError(
             f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only "
             f"spaces (PS3.5 6.2)."
         )
@@ -103,13 +101,13 @@ class Node:
         check_ae_title(self.ae_title)
         check_ae_title(self.local_ae_title)
         if not isinstance(self.host, str) or not self.host or self.host != self.host.strip():
-            raise WrongArgument(f"{self.host!r} is not a host name or an IP address.")
+            raise ValueError(f"{self.host!r} is not a host name or an IP address.")
         if type(self.port) is not int or not 1 <= self.port <= 65535:
-            raise WrongArgument(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
+            raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
         if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:
-            raise WrongArgument("connect_s, associate_s and dimse_s are seconds, each more than 0.")
+            raise ValueError("connect_s, associate_s and dimse_s are seconds, each more than 0.")
         if self.tls is not None and self.tls.protocol == ssl.PROTOCOL_TLS_SERVER:
-            raise WrongArgument(
+            raise ValueError(
                 "tls is a context for the side that listens; a node needs a caller's: "
                 "client_tls(...)."
             )
@@ -126,7 +124,7 @@ class Node:
             text.strip() if isinstance(text, str) else "",
         )
         if match is None:
-            raise WrongArgument(
+            raise ValueError(
                 f"{text!r} is not of the form AET@host:port, for instance ORTHANC@127.0.0.1:4242."
             )
         return cls(match["title"], match["v6"] or match["host"], int(match["port"]), **keywords)

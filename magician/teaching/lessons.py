@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from magician.client.find import find_studies
 from magician.client.store import store
 from magician.ct.volume import CTVolume, read_series
-from magician.errors import MagicianError, WrongArgument, cell_of, lines_to_show
+from magician.errors import USUAL_MODE, MagicianError, WrongArgument, cell_of, lines_to_show
 from magician.node import Node
 from magician.practice_pacs.pacs import PracticePacs
 from magician.results.make import Results, make_results, save
@@ -264,6 +264,21 @@ def show_name_error(
         if sentence:
             shown = lines_to_show(error, sentence, shell)
             error._render_traceback_ = lambda: shown  # IPython asks for it, once
+    shell.showtraceback((type(error), error, error.__traceback__), tb_offset=tb_offset)
+    vars(error).pop("_render_traceback_", None)  # %tb shows the whole traceback
+
+
+def is_from_here(error: BaseException) -> bool:
+    """Tell whether a function of this library has raised an error."""
+    return str(_innermost(error.__traceback__).get("__name__")).split(".")[0] == "magician"
+
+
+def show_value_error(shell: Any, error: ValueError, tb_offset: int | None = None) -> None:
+    """Show a ValueError in a notebook: the message of one of ours, else the usual traceback."""
+    plain = is_from_here(error) and not isinstance(error, WrongArgument)  # which shows itself
+    shown = lines_to_show(error, str(error), shell) if plain else None
+    if shown and shell.InteractiveTB.mode == USUAL_MODE:
+        error._render_traceback_ = lambda: shown  # IPython asks for it, once
     shell.showtraceback((type(error), error, error.__traceback__), tb_offset=tb_offset)
     vars(error).pop("_render_traceback_", None)  # %tb shows the whole traceback
 

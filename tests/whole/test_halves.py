@@ -14,7 +14,10 @@ NETWORK = ("pynetdicom",)
 IMAGES = ("torch", "lungmask", "SimpleITK", "highdicom", "matplotlib", "ipywidgets", "anywidget")
 NETWORK_ROOMS = {"upper_layer", "dimse", "client", "practice_pacs"}
 # the proof asks a PACS, and so do lessons, checks and drills: they need both halves
-BOTH = {"verify_round_trip", "RoundTrip", "lesson", "check", "Answer", "drill", "my_progress"}
+BOTH = {
+    "verify_round_trip", "RoundTrip", "lesson", "check", "Answer", "drill", "my_progress",
+    "predict",
+}  # fmt: skip
 
 
 def run(code, folder, *, without):

@@ -141,6 +141,13 @@ def test_a_wrong_argument_is_one_sentence(kernel):
     assert sentence_of(shown).startswith("WrongArgument: patient_id=5 is a number")
 
 
+def test_an_address_that_is_none_is_one_sentence_and_a_foreign_valueerror_a_traceback(kernel):
+    shown = kernel.run('# Cell 3: choose\nfrom magician import Node\nNode.parse("CLASS")')
+    assert "not of the form AET@host:port" in shown
+    assert "Traceback" not in shown
+    assert "Traceback" in kernel.run('int("x")')
+
+
 def test_plain_python_shows_its_traceback():
     code = "from magician import Node; Node('PACS', '', 1)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 GROUND = {"errors", "version", "node", "tls", "files", "progress", "tables", "privacy"}
 # What a module of the ground may import of the others
-WITHIN_THE_GROUND = {"node": {"errors"}, "tls": {"errors"}, "privacy": {"errors", "node"}}
+WITHIN_THE_GROUND = {"tls": {"errors"}, "privacy": {"errors", "node"}}
 # Each room, and the rooms that it may import beside the ground
 MAY_IMPORT = {
     "upper_layer": set(),
