@@ -24,7 +24,7 @@ from magician.tables import Table
 LONGEST_OUTCOME = len(NOT_OFFERED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found: a table in a notebook, and text elsewhere.
 
@@ -63,7 +63,7 @@ class Diagnosis:
             outcome = f"it works, with a warning at: {warnings}" if warnings else "all well"
         return f"{self.node}, called by {self.node.local_ae_title}: {outcome}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return repr(Table((), [_text_row(row) for row in self.rows], summary=self.summary))
 
     def _repr_html_(self) -> str:
