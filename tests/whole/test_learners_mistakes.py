@@ -212,3 +212,30 @@ def test_a_practice_pacs_that_listens_again_where_one_was_stopped(tmp_path):
         never_a_pacs = receiver.node
     with pytest.raises(PacsUnreachable, match=r"Nothing listens on 127.0.0.1:\d+\. Is the PACS"):
         echo(never_a_pacs)
+
+
+def test_a_browser_that_is_closed_during_run_all(tmp_path, monkeypatch):
+    """The page is gone, and with it who listens to the kernel; the cells run to their end."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setenv("MAGICIAN_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    manager, page = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    try:
+        for label in ("2", "3", "3a", "4", "5", "6", "6b", "7b", "8a", "9b", "9c"):
+            page.execute(LESSON_1[label])
+        page.stop_channels()
+        opened_again = manager.client()
+        opened_again.start_channels()
+        opened_again.wait_for_ready(timeout=SECONDS)
+        told = []
+
+        def keep(message):
+            told.append(message["content"].get("text", ""))
+
+        code = "print(got.received, volume.hu.shape)\nPracticePacs.shared('PRACTICE').stop()"
+        answer = opened_again.execute_interactive(code, timeout=SECONDS, output_hook=keep)
+        opened_again.stop_channels()
+    finally:
+        manager.shutdown_kernel(now=True)
+    assert answer["content"]["status"] == "ok"
+    assert "95 (93, 512, 512)" in "".join(told)
