@@ -239,7 +239,7 @@ def test_the_user_interrupts_a_retrieve(tmp_path, how):
         with pytest.raises(KeyboardInterrupt):
             retrieve(pacs.node, MANY[0].StudyInstanceUID, to)
         watching.join()
-        assert eventually(lambda: len(pacs._running.server.active_associations) == 0)
+        assert eventually(lambda: len(pacs._running.listener.active_associations) == 0)
         assert 5 <= len(whole_files(inbox)) < 60
         assert get_study(pacs.node, MANY[0].StudyInstanceUID, inbox).received == 60
 
