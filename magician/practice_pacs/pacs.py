@@ -219,7 +219,7 @@ class PracticePacs:
         if not open_to_all:
             self._allowed_ae_titles.append(title)
             if self._running and self._running.listener:
-                self._running.listener.require_calling_aet = self._callers
+                self._running.listener.admit(self._callers)
 
     def add(self, datasets: Iterable[Dataset]) -> None:
         """Put data sets into the PACS without the network; an instance that it holds already is
@@ -259,9 +259,12 @@ class PracticePacs:
         if self._faults.dead_port:
             port = DeadPort(self._faults.dead_port, self._host, self._port)
             return port.close, Node(self._ae_title, self._host, port.port), None
-        listener = Listener(self._ae_title, self._callers)
-        if self._is_healthy:  # one with faults is taken for a hospital's
-            listener.implementation_class_uid = PRACTICE_PACS_UID
+        listener = Listener(
+            self._ae_title,
+            self._callers,
+            # one with faults is taken for a hospital's
+            implementation_class_uid=PRACTICE_PACS_UID if self._is_healthy else "",
+        )
         support_services(listener)
         self._faults.limit_contexts(listener)
         services = DimseServices(archive, self._ae_title, self._destinations)

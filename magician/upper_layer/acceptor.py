@@ -186,11 +186,26 @@ class Listener(AE):
         Its title. Callers must call it by exactly this title.
     calling_titles : sequence of str
         The titles of those who may call; empty if everybody may.
+    implementation_class_uid : str
+        By which UID it says what it is (PS3.7 D.3.3.2); pynetdicom's own if empty.
     """
 
-    def __init__(self, ae_title: str, calling_titles: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        ae_title: str,
+        calling_titles: Sequence[str] = (),
+        *,
+        implementation_class_uid: str = "",
+    ) -> None:
         super().__init__(ae_title=ae_title)
-        self.require_called_aet, self.require_calling_aet = True, list(calling_titles)
+        if implementation_class_uid:
+            self.implementation_class_uid = implementation_class_uid
+        self.require_called_aet = True
+        self.admit(calling_titles)
+
+    def admit(self, calling_titles: Sequence[str]) -> None:
+        """Let these titles call from now on; everybody if there are none."""
+        self.require_calling_aet = list(calling_titles)
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: Node
