@@ -26,6 +26,7 @@ from pynetdicom.sop_class import (
 
 from magician.client.echo import echo
 from magician.dimse.association import associate, tls_session
+from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
 from magician.dimse.query import FIND, build_query
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
 from magician.errors import AssociationAborted, DimseFailure, Finding, MagicianError
@@ -46,7 +47,6 @@ KINDS = {
     "SR": Comprehensive3DSRStorage,
     "SC": SecondaryCaptureImageStorage,
 }
-TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # the answer to a presentation context (PS3.8 Table 9-18)
 ENOUGH_MATCHES = 3  # for a query that should have none
 MOST_CHARACTERS = 600  # a PACS may say more than anybody wants to read
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
+from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
 from magician.dimse.tls_failures import explain_tls_failure, refusal_after_handshake, speaks_tls
 from magician.errors import (
     AssociationAborted,
@@ -28,7 +29,6 @@ from magician.upper_layer.requestor import Connection, NoAnswerToConnect, connec
 
 # The first bytes of servers that do not speak DICOM
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}
-TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # the answer to a presentation context (PS3.8 Table 9-18)
 ABORT_PDU = 0x07  # PDU type of an A-ABORT (PS3.8 9.3.8)
 
 

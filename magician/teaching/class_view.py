@@ -11,7 +11,6 @@ import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from magician.practice_pacs.pacs import PracticePacs
 from magician.results.identity import learner_uid
 from magician.segmentation.lungs import dice
 from magician.teaching.classroom import LearnersStudy
-from magician.teaching.phantom import teaching_study
+from magician.teaching.phantom import ACCESSION_NUMBER, teaching_study
 from magician.teaching.phantom_headers import FEET_Z_MM, Patient
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,6 @@ LONGEST_WHY = 160
 MOST_NAMES = 10
 # Of a SEG that is examined; our own has 186 frames of 512 x 512 pixels, of one bit each
 MOST_PIXELS, MOST_BYTES = 2**27, 2**25
-# A learner may have worked with the notebook's own practice PACS: same patient, another number
-ACCESSION_NUMBER_OF_THE_LESSON = "1400059968"
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,14 @@ class ClassState:
     rows: tuple[tuple[Cell, ...], ...]
     remarks: tuple[str, ...] = ()
     columns: tuple[str, ...] = COLUMNS
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the results of a study come from: under which alias, and from which study."""
+
+    alias: str
+    source: Patient
 
 
 @dataclass
@@ -91,7 +96,7 @@ class ClassView:
         self._pacs = pacs
         self._members = [_member_of(study) for study in studies]
         self._examined: dict[str, tuple[Cell, Cell]] = {}  # by SOPInstanceUID of the SEG
-        self._aliases: dict[tuple[str, str], str] = {}  # by study and learner
+        self._origins: dict[tuple[str, str], _Origin | None] = {}  # by study and learner
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="class view", daemon=True)
 
@@ -121,7 +126,7 @@ class ClassView:
         held = self._pacs.held("STUDY")
         rows, known = [], set()
         for member in self._members:
-            results = [(study, alias) for study in held if (alias := self._alias(study, member))]
+            results = [(study, one) for study in held if (one := self._origin(study, member))]
             known |= {study["StudyInstanceUID"] for study, _ in results}
             rows.append(self._row(member, results))
         others = [
@@ -134,16 +139,16 @@ class ClassView:
         remark = f"Nobody here has the patient of these results: {names}{more}."
         return ClassState(tuple(rows), (remark,) if others else ())
 
-    def _alias(self, study: dict, member: _Member) -> str:
-        """Return `_alias_of`, worked out once for each study and learner."""
+    def _origin(self, study: dict, member: _Member) -> _Origin | None:
+        """Return `_origin_of`, worked out once for each study and learner."""
         if "SEG" not in study["ModalitiesInStudy"] and "SR" not in study["ModalitiesInStudy"]:
-            return ""
+            return None
         key = (study["StudyInstanceUID"], member.study.name)
-        if key not in self._aliases:
-            self._aliases[key] = _alias_of(study, member)
-        return self._aliases[key]
+        if key not in self._origins:
+            self._origins[key] = _origin_of(study, member)
+        return self._origins[key]
 
-    def _row(self, member: _Member, results: list[tuple[dict, str]]) -> tuple[Cell, ...]:
+    def _row(self, member: _Member, results: list[tuple[dict, _Origin]]) -> tuple[Cell, ...]:
         """Make the row of a learner; of several aliases the one that came last counts."""
         fetched, all_images = len(member.images & self._pacs.sent), len(member.images)
         state = "done" if fetched == all_images else "part" if fetched else "open"
@@ -151,13 +156,13 @@ class ClassView:
         name = Cell(member.study.name, why=f"accession {member.study.accession_number}")
         if not results:
             return name, retrieved, *[Cell("no")] * 4
-        study, alias = results[-1]
+        study, origin = results[-1]
         count = int(study["NumberOfStudyRelatedInstances"])
         if study["StudyInstanceUID"] in member.sources:
             count -= all_images  # without an alias, results lie beside the images
         more = f", and {len(results) - 1} earlier" if len(results) > 1 else ""
         objects = "1 object" if count == 1 else f"{count} objects"
-        sent = Cell(objects, "done", f"as {alias}{more}")
+        sent = Cell(objects, "done", f"as {origin.alias}{more}")
         series = self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"])
         by_modality = {one["Modality"]: one for one in series}
         report = Cell("yes", "done") if "SR" in by_modality else Cell("no")
@@ -192,18 +197,18 @@ class ClassView:
             for study in held:
                 if self._stopping.is_set():
                     return
-                if self._alias(study, member):
-                    self._examine_study(member, study)
+                if origin := self._origin(study, member):
+                    self._examine_study(member, study, origin)
 
-    def _examine_study(self, member: _Member, study: dict) -> None:
+    def _examine_study(self, member: _Member, study: dict, origin: _Origin) -> None:
         for series in self._pacs.held("SERIES", StudyInstanceUID=study["StudyInstanceUID"]):
             if series["Modality"] == "SEG":
                 seg = self._newest_seg(series)
                 if seg["SOPInstanceUID"] not in self._examined:
-                    cells = self._examine(member, study, seg)
+                    cells = self._examine(member, origin, seg)
                     self._examined[seg["SOPInstanceUID"]] = cells
 
-    def _examine(self, member: _Member, study: dict, held: dict) -> tuple[Cell, Cell]:
+    def _examine(self, member: _Member, origin: _Origin, held: dict) -> tuple[Cell, Cell]:
         """Return what a SEG is worth: whether it is conformant, and how true."""
         try:
             size = prod(
@@ -221,20 +226,14 @@ class ClassView:
             unread = Cell("can't be read", "wrong", _shortened(str(error)))
             return unread, unread
         try:
-            return conformant, self._agreement(member, study, seg)
+            return conformant, self._agreement(member, origin, seg)
         except Exception as error:
             return conformant, Cell("can't be compared", "wrong", _shortened(str(error)))
 
-    def _agreement(self, member: _Member, study: dict, seg: Dataset) -> Cell:
+    def _agreement(self, member: _Member, origin: _Origin, seg: Dataset) -> Cell:
         """Return the Dice coefficient of each lung with the truth."""
         truth = np.frombuffer(zlib.decompress(member.truth), np.uint8).reshape(SHAPE)
-        alias = study["PatientName"].removesuffix("^")
-        source = next(
-            patient
-            for uid, patient in member.sources.items()
-            if study["StudyInstanceUID"] in (uid, learner_uid(uid, uid, alias))
-        )
-        labels = read_segmentation(seg, _empty_volume(source))
+        labels = read_segmentation(seg, _empty_volume(origin.source))
         right, left = (dice(labels == label, truth == label) for label in (1, 2))
         text = f"right {right:.3f}, left {left:.3f}"
         if min(right, left) >= GOOD_DICE:
@@ -249,7 +248,8 @@ def _shortened(words: str) -> str:
 
 
 def _member_of(study: LearnersStudy) -> _Member:
-    numbers = (study.accession_number, ACCESSION_NUMBER_OF_THE_LESSON)
+    # who works with the practice PACS of the notebook has the same patient under another number
+    numbers = (study.accession_number, ACCESSION_NUMBER)
     patients = [Patient(study.name, number, disease=True, kernel="soft") for number in numbers]
     return _Member(
         study,
@@ -258,19 +258,20 @@ def _member_of(study: LearnersStudy) -> _Member:
     )
 
 
-def _alias_of(study: dict, member: _Member) -> str:
-    """Return under which alias a study holds results of a learner; empty if it does not.
+def _origin_of(study: dict, member: _Member) -> _Origin | None:
+    """Tell where the results of a study come from; None if not from this learner's patient.
 
     Only who has the learner's patient can make these UIDs.
     """
-    alias = study["PatientName"].removesuffix("^")
-    uids = {learner_uid(uid, uid, alias) for uid in member.sources}
-    if alias and study["StudyInstanceUID"] in uids:
-        return alias
-    return "the patient itself" if study["StudyInstanceUID"] in member.sources else ""
+    alias, study_uid = study["PatientName"].removesuffix("^"), study["StudyInstanceUID"]
+    for uid, source in member.sources.items():
+        if alias and study_uid == learner_uid(uid, uid, alias):
+            return _Origin(alias, source)
+        if study_uid == uid:
+            return _Origin("the patient itself", source)
+    return None
 
 
-@lru_cache(maxsize=64)
 def _empty_volume(patient: Patient) -> CTVolume:
     """Return the grid of a teaching study as a volume whose values take no memory."""
     header = Dataset()

@@ -26,6 +26,7 @@ from magician.teaching.drills import (
     Exercise,
     NetworkDrill,
     is_answer,
+    is_letter,
     judge,
     require,
     running_drill,
@@ -107,9 +108,8 @@ class Destinations(NetworkDrill):
 
 def examine_destinations(moved, *, unknown=None, layer=None, who=None) -> str:
     drill = running_drill("B")
-    letter = str(unknown).strip().upper()
-    require(letter in ("A", "B"), 'unknown is "A" or "B", in quotes.')
-    require(letter == drill._unknown, "For that one, the PACS answers 0x0000: it knows the title.")
+    right = is_letter("unknown", unknown, drill._unknown)
+    require(right, "For that one, the PACS answers 0x0000: it knows the title.")
     judge(drill, layer, who)
     both = isinstance(moved, dict) and {"A", "B"} <= moved.keys()
     require(both, 'Layer and side are right. Now the repair: hand in moved["A"] and moved["B"].')
@@ -190,13 +190,12 @@ class TwoDeadPorts(Drill):
 
 def examine_dead_ports(found, *, letter=None, layer=None, who=None) -> str:
     drill = running_drill("F")
-    chosen = str(letter).strip().upper()
-    require(chosen in ("A", "B"), 'letter is "A" or "B", in quotes.')
-    require(chosen == drill._swallowed, "That computer answers at once: only its program is down.")
+    right = is_letter("letter", letter, drill._swallowed)
+    require(right, "That computer answers at once: only its program is down.")
     judge(drill, layer, who)
     require(isinstance(found, Diagnosis), "found is what diagnose returns.")
-    own = found.node == drill.nodes[chosen]
-    require(own, f"This is the diagnosis of another node: take .nodes[{chosen!r}].")
+    own = found.node == drill.nodes[drill._swallowed]
+    require(own, f"This is the diagnosis of another node: take .nodes[{drill._swallowed!r}].")
     return "Field sign: refused at once, no program listens. Time-out: a firewall drops packets."
 
 

@@ -29,6 +29,7 @@ from magician.teaching.phantom_headers import (
     seeded_number,
 )
 
+ACCESSION_NUMBER = "1400059968"  # of the study in the article
 BAR_FORMAT = "{l_bar}{bar}| {elapsed}<{remaining}"  # a count of steps tells the reader nothing
 
 
@@ -56,7 +57,7 @@ class TeachingStudy:
 def teaching_study(
     *,
     seed: int | str = 0,
-    accession_number: str = "1400059968",
+    accession_number: str = ACCESSION_NUMBER,
     disease: bool = True,
     kernel: str = "soft",
     progress: bool = True,

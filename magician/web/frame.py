@@ -1,11 +1,17 @@
-"""The frame in which a notebook shows a page, with a link to the page in a tab of its own."""
+"""The frame in which a notebook shows a page, with a link to the page in a tab of its own.
+
+On Colab only Google's own proxy leads from a browser to a port of the kernel.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
+
+from magician.web.site import on_colab
 
 HEIGHT = 760  # of the page within a notebook, in pixels
 
@@ -16,6 +22,28 @@ FRAME = Markup(
     "was stopped: start it, then run this cell again. {remark}</p>"
 )
 NEEDS_PROXY = "On this JupyterHub the frame needs the package jupyter-server-proxy."
+
+
+def display_page(page: Any, port: int | None, **options: str) -> None:
+    """Show a page where a notebook's cell ends.
+
+    Parameters
+    ----------
+    page : object
+        With a ``repr`` and a ``_repr_html_``.
+    port : int or None
+        The port of this computer at which it is; None if it is on another one, or stopped.
+    **options : str
+        For Colab: the ``path`` of the page, if it is not the first one.
+    """
+    if on_colab() and port is not None:
+        from google.colab import output
+
+        output.serve_kernel_port_as_iframe(port, height=HEIGHT, **options)
+    else:
+        from IPython.display import display
+
+        display({"text/plain": repr(page), "text/html": page._repr_html_()}, raw=True)
 
 
 def frame_of(url: str, title: str) -> str:

@@ -22,8 +22,8 @@ from magician.practice_pacs.pacs import PracticePacs
 from magician.privacy import may_hold_identified
 from magician.web.access import Access
 from magician.web.class_page import ClassView
-from magician.web.frame import HEIGHT, frame_of
-from magician.web.site import Site, on_colab
+from magician.web.frame import display_page, frame_of
+from magician.web.site import Site
 
 THREADS = 4
 
@@ -188,15 +188,8 @@ class WebPage:
         return frame_of(self.url, repr(self))
 
     def _ipython_display_(self) -> None:
-        """Show the frame; on Colab only Google's own proxy leads to it from a browser."""
-        if on_colab() and self._running is not None:
-            from google.colab import output
-
-            output.serve_kernel_port_as_iframe(self.port, height=HEIGHT)
-        else:
-            from IPython.display import display
-
-            display({"text/plain": repr(self), "text/html": self._repr_html_()}, raw=True)
+        """Show the frame."""
+        display_page(self, self._running.port if self._running else None)
 
 
 def serve(pacs: PracticePacs, *, host: str = "127.0.0.1", port: int = 0) -> WebPage:

@@ -8,9 +8,8 @@ from markupsafe import Markup
 
 from magician.node import is_loopback
 from magician.practice_pacs.pacs import PracticePacs
-from magician.web.frame import HEIGHT, frame_of
+from magician.web.frame import display_page, frame_of
 from magician.web.page import WebPage
-from magician.web.site import on_colab
 
 LINK = Markup(
     '<p><a href="{url}" target="_blank" rel="noopener">Open the page of the class PACS</a> in a '
@@ -49,17 +48,9 @@ class ClassPage:
         return LINK.format(url=self.url)
 
     def _ipython_display_(self) -> None:
-        """Show the frame; on Colab only Google's own proxy leads to it from a browser."""
-        if on_colab() and is_loopback(self._parts.hostname):
-            from google.colab import output
-
-            output.serve_kernel_port_as_iframe(
-                self._parts.port or 80, path=self._parts.path or "/", height=HEIGHT
-            )
-        else:
-            from IPython.display import display
-
-            display({"text/plain": repr(self), "text/html": self._repr_html_()}, raw=True)
+        """Show the frame or the link."""
+        port = self._parts.port or 80 if is_loopback(self._parts.hostname) else None
+        display_page(self, port, path=self._parts.path or "/")
 
 
 def show_page(pacs: PracticePacs | WebPage | str) -> WebPage | ClassPage:

@@ -18,19 +18,7 @@ from magician.teaching.phantom import teaching_study
 OTHER = {"A": "B", "B": "A"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_progress(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAGICIAN_PROGRESS", str(tmp_path_factory.mktemp("own") / "progress.json"))
-        yield
-
-
-@pytest.fixture(scope="class")
-def case(request):
-    """The drill of a class of tests."""
-    case = drill(request.cls.letter)
-    yield case
-    case.stop()
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 def says(answer, words):

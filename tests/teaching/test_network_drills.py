@@ -32,19 +32,7 @@ OTHER = {"A": "B", "B": "A"}
 NO_ANSWERS = [None, "x", 7, [1], {}, object(), Dataset(), float("nan")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_progress(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MAGICIAN_PROGRESS", str(tmp_path_factory.mktemp("own") / "progress.json"))
-        yield
-
-
-@pytest.fixture(scope="class")
-def case(request):
-    """The drill of a class of tests."""
-    case = drill(request.cls.letter)
-    yield case
-    case.stop()
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 @pytest.fixture(scope="class")

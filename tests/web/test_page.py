@@ -12,7 +12,8 @@ from web_requests import ask, picture_path
 
 from magician.errors import MagicianError
 from magician.practice_pacs.pacs import PracticePacs
-from magician.web.page import HEIGHT, WebPage, serve
+from magician.web.frame import HEIGHT
+from magician.web.page import WebPage, serve
 
 
 def test_it_listens_on_loopback_only(page):
