@@ -157,7 +157,7 @@ def _address(node: Node) -> tuple[str, int]:
 
 
 def note_started(node: Node) -> None:
-    """Remember that a practice PACS of this process listens here."""
+    """Forget which practice PACS was stopped here: a listener of this process has the port now."""
     _STOPPED.pop(_address(node), None)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import ct_series, real_data, truth_labels, write_series
 
+import magician.node
 from magician.ct.volume import CTVolume, read_series
 
 
@@ -16,6 +17,12 @@ def own_progress_file(tmp_path_factory, monkeypatch) -> None:
     """Keep the outcomes of checks in a temporary file: never in that of whoever runs the tests."""
     folder = tmp_path_factory.mktemp("progress")
     monkeypatch.setenv("MAGICIAN_PROGRESS", str(folder / "progress.json"))
+
+
+@pytest.fixture(autouse=True)
+def no_stopped_practice_pacs(monkeypatch) -> None:
+    """Forget where earlier tests stopped a practice PACS: the system may give a port out again."""
+    monkeypatch.setattr(magician.node, "_STOPPED", {})
 
 
 @pytest.fixture

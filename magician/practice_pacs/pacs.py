@@ -129,7 +129,6 @@ class PracticePacs:
             except BaseException:
                 archive.close()
                 raise
-            note_started(self._running.node)
             self._was_stopped = False
         return self
 
@@ -258,7 +257,9 @@ class PracticePacs:
         """
         if self._faults.dead_port:
             port = DeadPort(self._faults.dead_port, self._host, self._port)
-            return port.close, Node(self._ae_title, self._host, port.port), None
+            node = Node(self._ae_title, self._host, port.port)
+            note_started(node)
+            return port.close, node, None
         listener = Listener(
             self._ae_title,
             self._callers,

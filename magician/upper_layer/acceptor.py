@@ -27,7 +27,7 @@ from pynetdicom.transport import (
 )
 
 from magician.errors import MagicianError
-from magician.node import Node, explain_bind_error, require_host
+from magician.node import Node, explain_bind_error, note_started, require_host
 from magician.upper_layer.connection import BoundedConnection
 from magician.upper_layer.limits import MAX_PDU_BYTES, Limits
 from magician.upper_layer.preparation import prepare_association
@@ -301,7 +301,9 @@ def start_listening(
         daemon=True,
     ).start()
     reachable = "127.0.0.1" if host == "0.0.0.0" else host
-    return server, Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+    node = Node(ae.ae_title, reachable, server.socket.getsockname()[1])
+    note_started(node)
+    return server, node
 
 
 def stop_listening(server: ListenerServer) -> None:

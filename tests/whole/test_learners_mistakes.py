@@ -210,8 +210,11 @@ def test_a_practice_pacs_that_listens_again_where_one_was_stopped(tmp_path):
         assert echo(again.node) == 0
     with Receiver(tmp_path) as receiver:
         never_a_pacs = receiver.node
-    with pytest.raises(PacsUnreachable, match=r"Nothing listens on 127.0.0.1:\d+\. Is the PACS"):
-        echo(never_a_pacs)
+    with Receiver(tmp_path, port=node.port):
+        pass  # who listened there last was no practice PACS
+    for nobody in (never_a_pacs, node):
+        with pytest.raises(PacsUnreachable, match=r"Nothing listens on 127.0.0.1:\d+\. Is the"):
+            echo(nobody)
 
 
 def test_a_browser_that_is_closed_during_run_all(tmp_path, monkeypatch):
