@@ -7,7 +7,6 @@ for, and nothing is stored there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -220,9 +219,8 @@ def _check_c_store(kinds: list[str], no_common_syntax: list[str]) -> Row:
 
 
 def _check_c_echo(association: Association, node: Node) -> Row:
-    started = time.monotonic()
     response = _send_request(association.send_c_echo, node, "C-ECHO")
-    if require_status(response, node, "C-ECHO", started) != SUCCESS:
+    if require_status(response, association, node, "C-ECHO") != SUCCESS:
         raise _refusal(response, node, "C-ECHO")
     return Row("C-ECHO", OK, describe_response(response, "C-ECHO"))
 
@@ -249,11 +247,11 @@ def _refusal(response: Dataset, node: Node, service: str) -> DimseFailure:
 def _check_c_find(association: Association, node: Node) -> Row:
     """Ask for a study that does not exist: a PACS that lets us query answers that it has none."""
     identifier = build_query("STUDY", {"StudyInstanceUID": generate_uid()}, ["StudyDate"])
-    matches, started = 0, time.monotonic()
+    matches = 0
     try:
         answers = _send_request(lambda: association.send_c_find(identifier, FIND), node, "C-FIND")
         for response, _ in answers:
-            status = require_status(response, node, "C-FIND", started)
+            status = require_status(response, association, node, "C-FIND")
             if status == SUCCESS:
                 break
             if not is_pending(status):
@@ -262,7 +260,6 @@ def _check_c_find(association: Association, node: Node) -> Row:
             if matches == ENOUGH_MATCHES:
                 association.abort()
                 break
-            started = time.monotonic()
     except AssociationAborted:
         raise _explain_abort_of_c_find(node) from None
     if matches:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from pynetdicom.sop_class import Verification
 
 from magician.dimse.association import associate
@@ -26,8 +24,7 @@ def echo(node: Node) -> int:
         If it answers with anything else; and the errors of `magician.associate`.
     """
     with associate(node, [Verification]) as association:
-        started = time.monotonic()
-        status = require_status(association.send_c_echo(), node, "C-ECHO", started)
+        status = require_status(association.send_c_echo(), association, node, "C-ECHO")
     if status != SUCCESS:
         seen = f"{node} answered our C-ECHO with {describe_status(status)}."
         change = "Its administrator can see the cause in its log."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -235,11 +234,10 @@ def _send_object(
     association: Association, node: Node, item, header: Dataset, sent_before: str
 ) -> int:
     """Send one object and return the status of the answer; an error says what was sent before."""
-    started = time.monotonic()
     try:
         dataset = item if isinstance(item, Dataset) else _read_object(item, sent_before)
         response = association.send_c_store(dataset)
-        return require_status(response, node, "C-STORE", started)
+        return require_status(response, association, node, "C-STORE")
     except (ValueError, AttributeError, TypeError) as error:  # from pynetdicom's encoder
         raise MagicianError(
             f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}."

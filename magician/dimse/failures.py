@@ -13,7 +13,6 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
-from magician.dimse.tls_failures import explain_tls_failure, refusal_after_handshake, speaks_tls
 from magician.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -26,6 +25,11 @@ from magician.errors import (
 )
 from magician.node import Node, explain_stopped, stopped_title
 from magician.upper_layer.requestor import Connection, NoAnswerToConnect, connection_of
+from magician.upper_layer.tls_failures import (
+    explain_tls_failure,
+    refusal_after_handshake,
+    speaks_tls,
+)
 
 # The first bytes of servers that do not speak DICOM
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}

@@ -5,7 +5,6 @@ All queries use the Study Root information model (PS3.4 C.6.2), which practicall
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -100,10 +99,9 @@ def send_query(association: Association, node: Node, identifier: Dataset) -> lis
     PacsTimeout, AssociationAborted
         If the PACS does not answer.
     """
-    matches, started = [], time.monotonic()
+    matches = []
     for response, match in association.send_c_find(identifier, FIND):
-        status = require_status(response, node, "C-FIND", started)
-        started = time.monotonic()
+        status = require_status(response, association, node, "C-FIND")
         if is_pending(status):
             matches.append(_require_readable(match, node))
             if len(matches) > MOST_MATCHES:

@@ -188,7 +188,7 @@ def _follow_to_the_end(
     completed = 0
     for response, identifier in responses:
         try:
-            status = require_status(response, node, service, arrivals.last_message_at)
+            status = require_status(response, arrivals.association, node, service)
         except MagicianError as error:
             return replace(_broken_off(node, service, error), completed=completed)
         arrivals.note_response()

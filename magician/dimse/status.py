@@ -7,9 +7,8 @@ that all services share, PS3.4 Tables B.2-1 (C-STORE), C.4-1 (C-FIND), C.4-2 (C-
 
 from __future__ import annotations
 
-import time
-
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 from pynetdicom.status import (
     GENERAL_STATUS,
     QR_FIND_SERVICE_CLASS_STATUS,
@@ -21,6 +20,7 @@ from pynetdicom.status import (
 
 from magician.errors import AssociationAborted, Finding, PacsTimeout
 from magician.node import Node
+from magician.upper_layer.requestor import connection_of
 
 # Every service (PS3.7 Annex C)
 SUCCESS = 0x0000
@@ -134,17 +134,17 @@ def describe_response(response: Dataset, service: str) -> str:
     return describe_status(response.Status, service) + (f", {comment!r}" if comment else "")
 
 
-def require_status(response: Dataset, node: Node, service: str, started: float) -> int:
+def require_status(response: Dataset, association: Association, node: Node, service: str) -> int:
     """Return the Status of a response; raise if no response came.
 
     Parameters
     ----------
     response : Dataset
         What pynetdicom returned; it is empty when the peer fell silent or the association was lost.
+    association : Association
+        The one over which it should have come: its connection knows why it did not.
     node, service
         For the words of an error.
-    started : float
-        ``time.monotonic()`` when we began to wait for this response.
 
     Raises
     ------
@@ -152,7 +152,8 @@ def require_status(response: Dataset, node: Node, service: str, started: float) 
     """
     if "Status" in response:
         return response.Status
-    if time.monotonic() - started >= 0.95 * node.dimse_s:
+    connection = connection_of(association)
+    if connection.timed_out or isinstance(connection.failure, TimeoutError):
         seen = f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s)."
         change = "It may be overloaded: try again, or give it more time."
         raise PacsTimeout.of(Finding(service, seen, "the PACS", change))

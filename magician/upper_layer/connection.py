@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 from pynetdicom import evt
@@ -43,12 +43,27 @@ class BoundedConnection(AssociationSocket):
         The start of the peer's first message: in DICOM the header of a PDU, 6 bytes.
     last_activity : float
         ``time.monotonic()`` when a part of a message last went through.
+    other_life_signs : callable
+        It returns ``time.monotonic()`` of the last sign, beside this connection, that the peer is
+        at work: the images of a C-MOVE come over associations of their own.
+    timed_out : bool
+        Whether we have waited for the peer's next message in vain.
+    wrong_answer : str
+        What was wrong with a response that could not be taken for one; empty if none was.
     """
 
     object_bytes: int | None = None
     failure: OSError | None = None
     first_bytes = b""
     last_activity = 0.0
+    other_life_signs: Callable[[], float] = staticmethod(lambda: 0.0)
+    timed_out = False
+    wrong_answer = ""
+
+    @property
+    def last_life_sign(self) -> float:
+        """``time.monotonic()`` when the peer last showed that it is at work."""
+        return max(self.last_activity, self.other_life_signs())
 
     def _time_limit(self, started: float) -> AbstractContextManager[None]:
         """Return a context for one read of a PDU whose reading began at `started`.

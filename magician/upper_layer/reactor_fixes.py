@@ -125,8 +125,9 @@ def end_on_failed_requests(association: Association) -> None:
 def repair_waiting(association: Association) -> None:
     """Build the one `get_msg` of an association, by which its threads wait for a message.
 
-    It waits as long as bytes move: a large message may take longer than the time within which we
-    want an answer. It ends at once over a connection that has closed. And it ends an association
+    It waits as long as bytes move, here or where the connection's `other_life_signs` look: a large
+    message, or the images of a C-MOVE, may take longer than the time within which we want an
+    answer. It ends at once over a connection that has closed. And it ends an association
     whose peer cancels more than it asked for, which pynetdicom takes for a request.
     """
     get_msg = association.dimse.get_msg
@@ -160,5 +161,6 @@ def _wait_while_bytes_move(
         )
         if not timed_out or not association.is_established:
             return answer
-        if association.dul.socket.last_activity <= asked_at:
+        if association.dul.socket.last_life_sign <= asked_at:
+            association.dul.socket.timed_out = True
             return answer
