@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from pydicom.dataset import Dataset
 from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
@@ -149,10 +150,10 @@ class Receiver:
                 self._all_written.wait_for(lambda: not self._being_written, LAST_OBJECT_S)
                 self._watchers.remove(watcher)
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, event: evt.Event) -> int | Dataset:
         with self._lock:
             if self._stopping:  # perhaps nobody waits for this object any more
-                return OUT_OF_RESOURCES
+                return Refused(OUT_OF_RESOURCES, "This receiver is being stopped").response
             self._being_written += 1
         try:
             return self._write(event)
@@ -161,14 +162,14 @@ class Receiver:
                 self._being_written -= 1
                 self._all_written.notify_all()
 
-    def _write(self, event: evt.Event) -> int:
+    def _write(self, event: evt.Event) -> int | Dataset:
         try:
             path = write_object(event, self.folder, *read_object(event), self._quota)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             for watcher in self._current_watchers():
                 watcher.refused(refusal)
-            return refusal.status
+            return refusal.response
         with self._lock:
             self._received[path] = None
         for watcher in self._current_watchers():

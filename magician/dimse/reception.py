@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
@@ -27,20 +28,49 @@ HEADER_KEYWORDS = [
     "SeriesInstanceUID",
     "PatientIdentityRemoved",
 ]
+COMMENT_CHARACTERS = 64  # the longest LO (PS3.5 6.2)
+MAX_UID_CHARACTERS = 64  # PS3.5 9.1
+REASON_CHARACTERS = 400  # a hostile object may bring values of megabytes into an error's words
 
 
 class Refused(Exception):
     """An object that is not kept; the message is the object and the reason.
 
-    Attributes
+    Parameters
     ----------
     status : int
         The answer to the C-STORE request.
+    reason : str
+        The object and the reason.
+    uid : str
+        The SOP Instance UID, as far as it is known.
+    comment : str
+        The reason for the sender, without what is no concern of his; `reason` if empty.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+    def __init__(self, status: int, reason: str, *, uid: str = "", comment: str = "") -> None:
+        super().__init__(reason[:REASON_CHARACTERS])
+        self.status, self.uid, self._comment = status, uid, comment or reason
+
+    @property
+    def response(self) -> Dataset:
+        """The answer to the C-STORE request: the status, and the reason as its Error Comment (PS3.7
+        C.1), a LO of the default character repertoire (PS3.5 6.2).
+        """
+        words = " ".join(self._comment.split())
+        comment = "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in words)
+        if len(comment) > COMMENT_CHARACTERS:
+            comment = comment[: COMMENT_CHARACTERS - 3] + "..."
+        response = Dataset()
+        response.Status, response.ErrorComment = self.status, comment
+        return response
+
+
+def requested_uid(event: evt.Event) -> str:
+    """Return the SOP Instance UID that a C-STORE request names, at most the 64 characters of a UID;
+    empty if it names none.
+    """
+    return str(event.request.AffectedSOPInstanceUID or "")[:MAX_UID_CHARACTERS]
 
 
 def read_object(
@@ -60,6 +90,7 @@ def read_object(
     Refused
         With 0xC000, if it can't be read as a data set, or is cut short.
     """
+    uid = requested_uid(event)
     try:
         request, syntax = event.request, UID(event.context.transfer_syntax)
         content = request.DataSet.getvalue()
@@ -71,18 +102,34 @@ def read_object(
             element.value  # noqa: B018
         file_header = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
     except Exception as error:  # a hostile object can raise any error in pydicom
-        raise Refused(NOT_UNDERSTOOD, f"an object that can't be read as DICOM: {error}") from error
+        fault = "is not whole" if isinstance(error, EOFError) else "can't be read as DICOM"
+        reason = f"{uid or 'an object'}, which {fault}: {error}"
+        raise Refused(NOT_UNDERSTOOD, reason, uid=uid, comment=str(error) or fault) from error
     return header, file_header + content
 
 
 def refuse_contradiction(event: evt.Event, header: Dataset) -> None:
     """Raise `Refused`, with 0xA900, if an object is not what its request says (PS3.7 9.1.1.1)."""
-    uid = str(header.get("SOPInstanceUID", ""))
-    if (
-        uid != event.request.AffectedSOPInstanceUID
-        or header.get("SOPClassUID") != event.request.AffectedSOPClassUID
-    ):
-        raise Refused(NOT_MATCHING, f"an object that is not what its C-STORE request says: {uid!r}")
+    requested = event.request.AffectedSOPClassUID, event.request.AffectedSOPInstanceUID
+    for keyword, wanted in zip(("SOPClassUID", "SOPInstanceUID"), requested, strict=True):
+        found = str(header.get(keyword, ""))
+        if found != wanted:
+            uid, name = requested_uid(event), dictionary_description(keyword)
+            reason = (
+                f"{uid or 'an object'}, which is not what its C-STORE request says: the {name} of "
+                f"the object is {found[:MAX_UID_CHARACTERS]!r}"
+            )
+            comment = f"Its {name} is not the one of the request"
+            raise Refused(NOT_MATCHING, reason, uid=uid, comment=comment)
+
+
+def not_written(uid: str, error: OSError) -> Refused:
+    """Return the refusal of an object that can't be written; where, is no concern of its sender."""
+    if isinstance(error, QuotaExceeded):
+        return Refused(OUT_OF_RESOURCES, f"{uid}: {error}", uid=uid, comment=f"{error}")
+    reason = f"{uid}, which could not be written: {error}"
+    comment = f"It could not be written: {error.strerror or type(error).__name__}"
+    return Refused(OUT_OF_RESOURCES, reason, uid=uid, comment=comment)
 
 
 def write_object(
@@ -124,9 +171,12 @@ def write_object(
         with nullcontext() if quota is None else quota.reserve(len(content)):
             write_whole(path, content)
     except ValueError as error:
-        raise Refused(NOT_MATCHING, f"an object: {error}") from error
+        comment = "Its SOP Instance UID is not a UID (PS3.5 9.1)"
+        raise Refused(
+            NOT_MATCHING, f"an object: {error}", uid=requested_uid(event), comment=comment
+        ) from error
     except QuotaExceeded as error:  # a smaller object may still find room, so no cause is named
-        raise Refused(OUT_OF_RESOURCES, f"{uid}: {error}") from None
+        raise not_written(uid, error) from None
     except OSError as error:
-        raise Refused(OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}") from error
+        raise not_written(uid, error) from error
     return path

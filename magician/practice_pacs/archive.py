@@ -6,12 +6,14 @@ It knows no protocol. The services of each protocol, and the web page, stand on 
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
 
 from magician.errors import MagicianError
@@ -33,8 +35,13 @@ logger = logging.getLogger(__name__)
 HEADER_KEYWORDS = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
 
 
+PLACE_KEYWORDS = [LEVELS["STUDY"][0], LEVELS["SERIES"][0]]
+# What a UID of a study or series may look like; proper ones, and those of careless programs
+PLACE_UID = r"[0-9A-Za-z._-]{1,128}"
+
+
 class ObjectNotKept(Exception):
-    """An object that the archive does not take; the message names the object and the reason."""
+    """An object that the archive does not take; the message is the reason."""
 
 
 class ObjectMisplaced(ObjectNotKept):
@@ -84,6 +91,7 @@ class Archive:
         )
         self._lock = threading.Lock()  # between asking for an instance and entering it
         self._index = Index()
+        self._odd_uids: set[str] = set()  # those of which the log has told
         self._enter_files()
 
     def close(self) -> None:
@@ -136,18 +144,22 @@ class Archive:
         Raises
         ------
         MagicianError
-            If an object lacks the UIDs of its study, series or instance.
+            If an object lacks the UID of its study, series or instance, or has one that can't be
+            indexed.
         NotDeidentified
             If other computers can reach the archive, and an object does not say
             PatientIdentityRemoved=YES.
         """
         datasets = list(datasets)
-        if not all(map(_has_proper_uids, datasets)):
-            raise MagicianError(
-                "An object without study, series and instance UIDs can't be kept; none was added."
-            )
+        for dataset in datasets:
+            if fault := _fault_of_uids(dataset):
+                uid = str(dataset.get("SOPInstanceUID", ""))
+                raise MagicianError(
+                    f"An object can't be kept ({uid or 'without UID'}): {fault}; none was added."
+                )
         refuse_identified(datasets, self._host, f"a PACS on {self._host}")
         for dataset in datasets:
+            self._tell_odd_uids(dataset)
             with self._lock:
                 if self._index.study_of(dataset.SOPInstanceUID) is None:
                     self._index.add(dataset, save_dataset(dataset, self.folder))
@@ -171,16 +183,18 @@ class Archive:
             If other computers can reach the archive, and the object does not say
             PatientIdentityRemoved=YES.
         ObjectMisplaced
-            If the object lacks a proper UID, or its SOP Instance UID is known in another study.
+            If the object lacks a UID, or has one that can't be indexed, or its SOP Instance UID is
+            known in another study.
         QuotaExceeded
             If the folder has no room for the object.
         OSError
             If the file can't be written.
         """
         if not may_hold(self._host, [header]):
-            raise ObjectIdentified("an object that does not say PatientIdentityRemoved=YES")
-        if not _has_proper_uids(header):
-            raise ObjectMisplaced("an object without proper study, series and instance UIDs")
+            raise ObjectIdentified("It does not say PatientIdentityRemoved=YES")
+        if fault := _fault_of_uids(header):
+            raise ObjectMisplaced(fault)
+        self._tell_odd_uids(header)
         with self._lock:
             study_instance_uid = self._index.study_of(header.SOPInstanceUID)
             if study_instance_uid is None:
@@ -189,7 +203,16 @@ class Archive:
                     write_whole(path, content)
                 self._index.add(header, path)
             elif study_instance_uid != header.StudyInstanceUID:
-                raise ObjectMisplaced(f"{header.SOPInstanceUID}, which is already in another study")
+                raise ObjectMisplaced("It is already in another study")
+
+    def _tell_odd_uids(self, header: Dataset) -> None:
+        """Log a study or series UID that is none, once."""
+        for keyword in PLACE_KEYWORDS:
+            uid = str(header[keyword].value)
+            if not is_uid(uid) and uid not in self._odd_uids:
+                self._odd_uids.add(uid)
+                name = dictionary_description(keyword)
+                logger.warning("Took objects whose %s is no UID (PS3.5 9.1): %s", name, uid)
 
     def _enter_files(self) -> None:
         """Enter the files that lie in the folder already."""
@@ -203,6 +226,18 @@ class Archive:
                 logger.warning("Left %s out: %s", path.name, error)
 
 
-def _has_proper_uids(header: Dataset) -> bool:
-    """Tell whether study, series and instance UID are there and are UIDs."""
-    return all(is_uid(str(header.get(keywords[0], ""))) for keywords in LEVELS.values())
+def _fault_of_uids(header: Dataset) -> str:
+    """Tell why the archive can't place an object by its UIDs; empty if it can.
+
+    The instance's becomes a file name. Those of study and series need not be UIDs, but must stand
+    in queries and in addresses of the web page.
+    """
+    for keyword in (*PLACE_KEYWORDS, "SOPInstanceUID"):
+        uid, name = str(header.get(keyword) or ""), dictionary_description(keyword)
+        if not uid:
+            return f"It has no {name}"
+        if keyword == "SOPInstanceUID" and not is_uid(uid):
+            return f"Its {name} is not a UID (PS3.5 9.1)"
+        if keyword in PLACE_KEYWORDS and not re.fullmatch(PLACE_UID, uid):
+            return f"Its {name} can't be indexed ({len(uid)} characters): {uid[:64]!r}"
+    return ""

@@ -23,12 +23,11 @@ from pynetdicom.sop_class import (
 )
 
 from magician.dimse.contexts import SYNTAXES_TAKEN, UNCOMPRESSED, contexts_for
-from magician.dimse.reception import Refused, read_object, refuse_contradiction
+from magician.dimse.reception import Refused, not_written, read_object, refuse_contradiction
 from magician.dimse.status import (
     CANCELLED,
     NOT_AUTHORISED,
     NOT_MATCHING,
-    OUT_OF_RESOURCES,
     PENDING,
     SUCCESS,
 )
@@ -75,24 +74,27 @@ class DimseServices:
             (evt.EVT_C_MOVE, self._move),
         ]
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, event: evt.Event) -> int | Dataset:
         try:
             header, content = read_object(event, HEADER_KEYWORDS)
             refuse_contradiction(event, header)
-            self._archive.keep(header, content)
+            self._keep(header, content)
         except Refused as refusal:
-            status, reason = refusal.status, refusal
-        except ObjectIdentified as refusal:
-            status, reason = NOT_AUTHORISED, refusal
-        except ObjectMisplaced as refusal:
-            status, reason = NOT_MATCHING, refusal
+            logger.warning("Refused %s", refusal)
+            return refusal.response
+        return SUCCESS
+
+    def _keep(self, header: Dataset, content: bytes) -> None:
+        """Put an object into the archive; raises `Refused` where the archive does not take it."""
+        uid = str(header.SOPInstanceUID)
+        try:
+            self._archive.keep(header, content)
+        except ObjectIdentified as error:
+            raise Refused(NOT_AUTHORISED, f"{uid}: {error}", uid=uid, comment=f"{error}") from error
+        except ObjectMisplaced as error:
+            raise Refused(NOT_MATCHING, f"{uid}: {error}", uid=uid, comment=f"{error}") from error
         except OSError as error:
-            uid = header.SOPInstanceUID
-            status, reason = OUT_OF_RESOURCES, f"{uid}, which could not be written: {error}"
-        else:
-            return SUCCESS
-        logger.warning("Refused %s", reason)
-        return status
+            raise not_written(uid, error) from error
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         identifier = event.identifier

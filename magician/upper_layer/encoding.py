@@ -33,10 +33,12 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
 
 
 def c_store_response(
-    message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int, comment: str = ""
 ) -> bytes:
     """Encode the command set of a C-STORE response (PS3.7 9.3.1.2), in implicit VR little endian
     (PS3.7 6.3.1).
+
+    An empty `comment`, the Error Comment (PS3.7 C.1), is left out.
     """
     group = b"".join(
         (
@@ -45,6 +47,7 @@ def c_store_response(
             _implicit(0x0120, struct.pack("<H", message_id)),
             _implicit(0x0800, struct.pack("<H", NO_DATA_SET)),
             _implicit(0x0900, struct.pack("<H", status)),
+            _implicit(0x0902, _even(comment, b" ")) if comment else b"",
             _implicit(0x1000, _even(sop_instance_uid)),
         )
     )

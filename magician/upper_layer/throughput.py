@@ -135,17 +135,19 @@ def _store_response(primitive: C_STORE) -> bytes:
         primitive.AffectedSOPClassUID,
         primitive.AffectedSOPInstanceUID,
         primitive.Status,
+        primitive.ErrorComment or "",
     )
 
 
 def _is_plain_store_response(primitive) -> bool:
-    """Tell whether a primitive is the answer to a C-STORE request, with nothing but a status."""
+    """Tell whether a primitive is the answer to a C-STORE request, with no more than a
+    status and a comment.
+    """
     return (
         isinstance(primitive, C_STORE)
         and primitive.MessageIDBeingRespondedTo is not None
         and bool(primitive.AffectedSOPClassUID and primitive.AffectedSOPInstanceUID)
         and primitive.OffendingElement is None
-        and primitive.ErrorComment is None
     )
 
 

@@ -66,7 +66,7 @@ def test_the_first_object_under_a_uid_stays(archive, images):
 
 def test_an_object_without_its_study_is_misplaced(archive, images):
     del images[0].StudyInstanceUID
-    with pytest.raises(ObjectMisplaced, match="without proper study"):
+    with pytest.raises(ObjectMisplaced, match="It has no Study Instance UID"):
         archive.keep(images[0], b"")
     assert held(archive) == 0
 
