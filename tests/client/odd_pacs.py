@@ -436,7 +436,8 @@ class OddPacs:
         return [ds for ds in self.objects if all(self._fits(ds, key) for key in request.identifier)]
 
     def _fits(self, ds: Dataset, key) -> bool:
-        if key.keyword in self.ignores or key.keyword not in ds or key.value in ("", None):
+        no_keys = (*self.ignores, "SpecificCharacterSet")
+        if key.keyword in no_keys or key.keyword not in ds or key.value in ("", None):
             return True
         wanted = [key.value] if isinstance(key.value, str) else key.value
         if key.VR == "PN":
@@ -549,9 +550,6 @@ class Delivery(Conversation):
             (ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in pacs.objects
         )
         self._proposed = {2 * i + 1: kind for i, kind in enumerate(islice(kinds, 128))}
-
-    def write(self, content: bytes) -> None:
-        self._connection.sendall(content)
 
     def __enter__(self) -> Delivery:
         body = struct.pack(
