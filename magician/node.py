@@ -34,17 +34,21 @@ def explain_bind_error(error: OSError) -> str:
 
 
 def check_ae_title(title: str) -> str:
-    """Return `title` if it is a legal AE title, else raise `ValueError` (VR AE, PS3.5 6.2)."""
-    if (
-        not isinstance(title, str)
-        or not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title)
-        or not title.strip()
-    ):
+    """Return `title` without the spaces around it, which do not count (VR AE, PS3.5 6.2).
+
+    Raises
+    ------
+    ValueError
+        If it is no AE title.
+    """
+    # some software fills a title up with NUL
+    stripped = title.strip(" \0") if isinstance(title, str) else ""
+    if not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", stripped):
         raise ValueError(
             f"{title!r} is not an AE title: 1 to 16 plain characters, no backslash, not only "
             f"spaces (PS3.5 6.2)."
         )
-    return title
+    return stripped
 
 
 def is_loopback(host: str) -> bool:
@@ -67,9 +71,10 @@ class Node:
     Parameters
     ----------
     ae_title : str
-        The peer's Application Entity title, its name in DICOM. Letter case counts.
+        The peer's Application Entity title, its name in DICOM. Letter case counts; spaces around
+        it do not, and are taken off.
     host : str
-        Its host name or IP address.
+        Its host name or IP address, without the spaces around it.
     port : int
         Its TCP port: 104 by tradition, 11112 is registered too (PS3.8 9.1.1), many servers choose
         their own.
@@ -98,10 +103,15 @@ class Node:
     tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        check_ae_title(self.ae_title)
-        check_ae_title(self.local_ae_title)
-        if not isinstance(self.host, str) or not self.host or self.host != self.host.strip():
+        if not isinstance(self.host, str) or not self.host.strip():
             raise ValueError(f"{self.host!r} is not a host name or an IP address.")
+        plain = {
+            "ae_title": check_ae_title(self.ae_title),
+            "local_ae_title": check_ae_title(self.local_ae_title),
+            "host": self.host.strip(),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)  # as a frozen dataclass must
         if type(self.port) is not int or not 1 <= self.port <= 65535:
             raise ValueError(f"{self.port!r} is not a TCP port: a whole number from 1 to 65535.")
         if min(self.connect_s, self.associate_s, self.dimse_s) <= 0:

@@ -25,6 +25,9 @@ COMMON_MODALITIES = "CT, MR, PT, NM, US, DX, CR, MG, XA, RF, OT, SEG, SR"  # PS3
 def require_text(argument: str, value: object, *, needed: bool = False) -> str:
     """Return the value of a key as text, or raise `WrongArgument` if it is none.
 
+    Spaces around it do not count (PS3.5 6.2), and a PACS may take them for part of the value: they
+    are taken off.
+
     Parameters
     ----------
     argument : str
@@ -36,7 +39,7 @@ def require_text(argument: str, value: object, *, needed: bool = False) -> str:
     if isinstance(value, PersonName):  # what an answer of a PACS holds
         value = str(value)
     if isinstance(value, str) and (value.strip() or not needed):
-        return value
+        return value.strip(" \0")
     if isinstance(value, date):
         raise WrongArgument(
             f"{argument} is a date of Python's, and a query holds text: write "
@@ -68,7 +71,9 @@ def require_keys(arguments: Mapping[str, object]) -> dict[str, str]:
         If one is no text, or if a PACS could never understand it.
     """
     keys = {argument: require_text(argument, value) for argument, value in arguments.items()}
-    _require_date(keys.get("study_date", ""))
+    if "study_date" in keys:
+        keys["study_date"] = re.sub(" *- *", "-", keys["study_date"])
+        _require_date(keys["study_date"])
     _require_modality(keys.get("modality", ""))
     uid = keys.get("study_instance_uid", "")
     require_wildcards_allowed("StudyInstanceUID", uid)

@@ -1,6 +1,4 @@
-"""The index of a practice PACS: which keys a query may ask for, and how they match.
-
-The rules of matching are those of PS3.4 C.2.2.2.
+"""The index of a practice PACS: which keys a query may ask for, and what it answers.
 
 The index is one table with one row for each instance; studies and series are groups of its rows. It
 lives in memory and is made anew from the files when a PACS starts, so it can't disagree with them.
@@ -8,14 +6,20 @@ lives in memory and is made anew from the files when a PACS starts, so it can't 
 
 from __future__ import annotations
 
-import re
+import logging
 import sqlite3
 import threading
 from pathlib import Path
 
-from pydicom.datadict import dictionary_VR
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
+
+from magician.practice_pacs.element_text import PADDING, read_text
+from magician.practice_pacs.matching import is_universal, make_test
+
+logger = logging.getLogger(__name__)
 
 # The elements that are kept and can be matched, by level. The first of each level is its unique
 # key.
@@ -62,8 +66,8 @@ class Index:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        # sqlite's own: only a to z
-        self._database.create_function("casefold", 1, str.casefold, deterministic=True)
+        self._database.create_function("matches", 3, _matches, deterministic=True)
+        self._said: set[str] = set()  # studies whose wrong character set was logged
         columns = ", ".join(f"{keyword} TEXT NOT NULL" for keyword in KEYWORDS)
         self._database.execute(f"CREATE TABLE instances ({columns}, path TEXT NOT NULL)")
         self._database.execute("CREATE UNIQUE INDEX by_instance ON instances (SOPInstanceUID)")
@@ -77,10 +81,25 @@ class Index:
 
     def add(self, header: Dataset, path: Path) -> None:
         """Enter one instance."""
-        values = [_text(header.get(keyword)) for keyword in KEYWORDS] + [str(path)]
-        marks = ", ".join("?" * len(values))
+        read = {keyword: read_text(header, keyword) for keyword in KEYWORDS}
+        texts = [text for text, _ in read.values()]
+        marks = ", ".join("?" * (len(texts) + 1))
         with self._lock:
-            self._database.execute(f"INSERT INTO instances VALUES ({marks})", values)
+            self._database.execute(f"INSERT INTO instances VALUES ({marks})", [*texts, str(path)])
+        if misread := {read_as for _, read_as in read.values()} - {""}:
+            self._say_once(read["StudyInstanceUID"][0], header, " and ".join(sorted(misread)))
+
+    def _say_once(self, study_instance_uid: str, header: Dataset, read_as: str) -> None:
+        with self._lock:
+            if study_instance_uid in self._said:
+                return
+            self._said.add(study_instance_uid)
+        logger.warning(
+            "The text of study %s is read as %s, though %s.",
+            study_instance_uid,
+            read_as,
+            _declared(header),
+        )
 
     def study_of(self, sop_instance_uid: str) -> str | None:
         """The study in which an instance is known, None if it is not known."""
@@ -93,12 +112,7 @@ class Index:
         """Files of the instances that the unique keys of a retrieve identifier select, in order of
         InstanceNumber.
         """
-        keys = [LEVELS[level][0] for level in LEVELS]
-        wanted = Dataset()
-        for keyword in keys:
-            if keyword in identifier:
-                wanted[keyword] = identifier[keyword]
-        condition, values = _conditions(wanted, keys)
+        condition, values = _conditions(identifier, [LEVELS[level][0] for level in LEVELS])
         order = "ORDER BY SeriesInstanceUID, CAST(InstanceNumber AS INTEGER), SOPInstanceUID"
         return [
             Path(row[0])
@@ -143,7 +157,8 @@ class Index:
         }
         asked = [k for k in keys if k in identifier or k == LEVELS[level][0]]
         counted = [k for k in computed if k in identifier]
-        condition, values = _conditions(identifier, [*keys, *counted])
+        # a count is told, and not matched: an optional key (PS3.4 C.2.2.1.3)
+        condition, values = _conditions(identifier, [*keys, *(COLLECTED.keys() & counted)])
         # sqlite takes plain columns from the row of min(rowid): the instance that was stored first
         # stands for its group
         columns = ", ".join(["min(rowid)", *asked, *(computed[k] for k in counted)])
@@ -158,23 +173,29 @@ class Index:
             return self._database.execute(sql, values).fetchall()
 
 
-def _text(value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, MultiValue):
-        return "\\".join(str(part) for part in value)
-    return str(value)
+def _matches(keyword: str, key: str, stored: str) -> bool:
+    """The function `matches` of the database."""
+    return make_test(dictionary_VR(keyword), key)(stored)
+
+
+def _declared(dataset: Dataset) -> str:
+    declared, _ = read_text(dataset, "SpecificCharacterSet")
+    return f"SpecificCharacterSet is {declared!r}" if declared else "it has no SpecificCharacterSet"
 
 
 def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str]]:
     """The SQL condition for the keys of an identifier that are not empty, and its values."""
     conditions, values = ["1"], []
     for keyword in keywords:
-        value = _text(identifier.get(keyword))
-        # universal matching (PS3.4 C.2.2.2.3); '*' in a UID is wrong, and tolerated
-        if value in ("", "*"):
+        column = COLLECTED.get(keyword, keyword)
+        key, read_as = read_text(identifier, keyword)
+        if is_universal(dictionary_VR(column), key):
             continue
-        condition, more = _match(COLLECTED.get(keyword, keyword), value)
+        if read_as:
+            logger.warning(
+                "%s of a query is read as %s, though %s.", keyword, read_as, _declared(identifier)
+            )
+        condition, more = _match(column, key)
         # any series of the study may match, and all of them are still reported
         if keyword in COLLECTED:
             condition = (
@@ -185,37 +206,28 @@ def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str
     return " AND ".join(conditions), values
 
 
-def _match(keyword: str, value: str) -> tuple[str, list[str]]:
-    """One key: list, range, wildcard or single value matching, by its value representation."""
-    vr = dictionary_VR(keyword)
-    if vr == "UI" or "\\" in value:
-        wanted = [part for part in value.split("\\") if part]
-        return f"{keyword} IN ({', '.join('?' * len(wanted))})", wanted
-    if vr in ("DA", "TM") and "-" in value:
-        low, high = (part.strip() for part in value.split("-", 1))
-        # an end such as 20250101 or 1030 stands for all times that begin with it
-        return f"{keyword} != '' AND {keyword} >= ? AND {keyword} < ?", [
-            low,
-            high + "~" if high else "~",
-        ]
-    # letter case and empty trailing components are ignored, as C.2.2.2.1 allows for names
-    if vr == "PN":
-        keyword, value = f"casefold(rtrim({keyword}, '^'))", value.casefold().rstrip("^")
-    if vr not in ("DA", "TM", "IS", "US") and re.search(r"[*?]", value):
-        return f"{keyword} GLOB ?", [value.replace("[", "[[]")]
-    return f"{keyword} = ?", [value]
+def _match(keyword: str, key: str) -> tuple[str, list[str]]:
+    """One key; UIDs are looked up, for which the table has indices."""
+    if dictionary_VR(keyword) != "UI":
+        return f"matches('{keyword}', ?, {keyword})", [key]
+    wanted = [part.strip(PADDING) for part in key.split("\\") if part.strip(PADDING)]
+    return f"{keyword} IN ({', '.join('?' * len(wanted))})", wanted
 
 
 def _answer(level: str, keywords: list[str], row: tuple) -> Dataset:
     answer = Dataset()
     answer.QueryRetrieveLevel = level
     for keyword, value in zip(keywords, row, strict=True):
+        vr = dictionary_VR(keyword)
         if keyword in COLLECTED:
-            value = sorted(value.split(","))
-        elif value and dictionary_VR(keyword) == "US":
+            value = sorted(filter(None, value.split(",")))
+        elif vr in ("IS", "US"):
             # a hostile object may hold two numbers, or none
-            value = int(value) if value.isdecimal() else ""
-        setattr(answer, keyword, value if value != "" else None)
-    if not all(_text(element.value).isascii() for element in answer):
+            value = int(value) if str(value).isdecimal() else ""
+        # what is stored is told as it is, also if it breaks a rule
+        answer.add(
+            DataElement(tag_for_keyword(keyword), vr, value or None, validation_mode=config.IGNORE)
+        )
+    if not all(str(value).isascii() for value in row):
         answer.SpecificCharacterSet = "ISO_IR 192"
     return answer
