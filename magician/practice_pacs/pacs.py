@@ -116,6 +116,7 @@ class PracticePacs:
         """Return the one practice PACS of this process under a title, started, however often a cell
         asks for it.
         """
+        ae_title = check_ae_title(ae_title)
         if ae_title not in cls._shared:
             cls._shared[ae_title] = cls(ae_title=ae_title)
         return cls._shared[ae_title].start()
