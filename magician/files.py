@@ -26,7 +26,30 @@ from pydicom.filereader import data_element_generator, read_dataset, read_preamb
 from pydicom.uid import UID
 
 KEEP_FREE_BYTES = 64 * 1024**2  # a full disk stops other programs too
-PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# Where the pixels of an image are; the last is the address of a server that has them (PS3.3
+# C.7.6.3.1)
+PIXEL_KEYWORDS = (
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "PixelDataProviderURL",
+)
+# Images whose class is not called "... Image Storage" (PS3.3 A.51, A.59, A.67, A.73, A.75, A.84)
+OTHER_IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.8",  # Height Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
+    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+    "1.2.840.10008.5.1.4.1.1.81.1",  # Ophthalmic Thickness Map
+    "1.2.840.10008.5.1.4.1.1.82.1",  # Corneal Topography Map
+    "1.2.840.10008.5.1.4.1.1.77.1.5.8",  # Ophthalmic OCT B-scan Volume Analysis
+}
+# JPIP Referenced Deflate and JPIP HTJ2K Referenced Deflate: pydicom does not inflate them
+JPIP_DEFLATED = {"1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"  # has pixels only if it has a grid (PS3.3 A.18.3)
+# Samples a pixel where SamplesPerPixel does not tell them: chrominance is shared by neighbours
+SHARED_SAMPLES = {"YBR_FULL_422": 2, "YBR_PARTIAL_422": 2, "YBR_PARTIAL_420": 1.5}
 TEMPORARY_SUFFIX = ".part"
 LEFT_OVER_S = 3600  # no writer takes so long for one file
 FILE_META_GROUP = 0x0002
@@ -231,6 +254,8 @@ def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
     Exception
         Whatever pydicom raises for bytes that are not a data set.
     """
+    if syntax in JPIP_DEFLATED:
+        raise ValueError(f"{name} is encoded as {syntax.name}, which can't be read here.")
     if syntax.is_deflated:
         content = zlib.decompress(content, -zlib.MAX_WBITS)
     buffer, elements, end = BytesIO(content), {}, 0
@@ -244,8 +269,7 @@ def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
     dataset = Dataset(elements)
     if end < len(content):
         raise EOFError(f"{name} ends in the middle of an element.")
-    is_image = "Rows" in dataset or "Image" in UID(dataset.SOPClassUID).name
-    if is_image and not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
+    if _must_have_pixels(dataset) and not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         raise EOFError(f"{name} ends before the pixels of its image.")
     if "PixelData" in dataset and not syntax.is_encapsulated:
         found, expected = len(dataset.PixelData or b""), _pixel_bytes(dataset)
@@ -254,15 +278,31 @@ def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
     return dataset
 
 
+def _must_have_pixels(dataset: Dataset) -> bool:
+    """Tell whether a data set without pixels was cut short: an image by its SOP class.
+
+    Rows (0028,0010) alone do not make an image: MR Spectroscopy has them (PS3.3 A.36.3), and so do
+    private classes.
+    """
+    sop_class = UID(str(dataset.get("SOPClassUID", "")))
+    if str(dataset.get("NumberOfFrames", "")) == "0":
+        return False
+    if sop_class == RT_DOSE:
+        return "Rows" in dataset
+    return "Image Storage" in sop_class.name or sop_class in OTHER_IMAGES
+
+
 def _pixel_bytes(image: Dataset) -> int:
     """Return the least length of uncompressed pixel data in bytes (PS3.3 C.7.6.3.1).
 
     It is 0 if the attributes don't tell it.
     """
     try:
-        pixels = int(image.Rows) * int(image.Columns) * int(image.get("NumberOfFrames") or 1)
-        if image.PhotometricInterpretation == "YBR_FULL_422":
-            return pixels * 2 * image.BitsAllocated // 8
+        frames = image.get("NumberOfFrames")
+        pixels = int(image.Rows) * int(image.Columns) * int(1 if frames is None else frames)
+        shared = SHARED_SAMPLES.get(image.PhotometricInterpretation)
+        if shared:
+            return int(pixels * shared) * int(image.BitsAllocated) // 8
         return (pixels * int(image.SamplesPerPixel) * int(image.BitsAllocated) + 7) // 8
     except (AttributeError, TypeError, ValueError):
         return 0

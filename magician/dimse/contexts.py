@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext, build_context
+
+from magician.files import JPIP_DEFLATED
 
 MAX_CONTEXTS = 128  # a context ID is an odd number from 1 to 255 (PS3.8 9.3.2.2)
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4  # the answer to a presentation context (PS3.8 Table 9-18)
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-# What a listener takes. Explicit VR comes first, because an acceptor chooses in its own order.
 # Deflated data sets are not taken: a few kilobytes of them can be inflated to gigabytes.
+DEFLATED = {DeflatedExplicitVRLittleEndian, *JPIP_DEFLATED}
+# What a listener takes. Explicit VR comes first, because an acceptor chooses in its own order.
 SYNTAXES_TAKEN = [
     *UNCOMPRESSED,
-    *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and not UID(uid).is_deflated),
+    *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and uid not in DEFLATED),
 ]
 
 

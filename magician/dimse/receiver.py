@@ -22,6 +22,7 @@ from magician.files import StorageQuota, open_folder
 from magician.node import Node, check_ae_title
 from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
+from magician.upper_layer.unknown_storage import negotiating_storage
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Receiver:
         Annex B).
     limits : Limits
         The limits for its callers: sizes, numbers, seconds.
+    unknown_storage : bool
+        Take objects of private and retired SOP classes, too, because a caller proposes them.
 
     Attributes
     ----------
@@ -79,8 +82,10 @@ class Receiver:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        unknown_storage: bool = True,
     ) -> None:
         self.folder, self._limits = Path(folder), limits
+        self._unknown_storage = unknown_storage
         self._ae_title, self._tls = check_ae_title(ae_title), tls
         self._host, self._port = host, port
         self._received: dict[Path, None] = {}  # a set in order of arrival
@@ -98,7 +103,11 @@ class Receiver:
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, SYNTAXES_TAKEN)
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS)]
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            negotiating_storage(SYNTAXES_TAKEN, unknown=self._unknown_storage),
+        ]
         self._quota = StorageQuota(
             self.folder,
             instances=self._limits.instances,

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from pydicom.dataset import Dataset
 
+from magician.dimse.contexts import SYNTAXES_TAKEN
 from magician.errors import MagicianError, WrongArgument
 from magician.node import (
     PRACTICE_PACS_UID,
@@ -34,6 +35,7 @@ from magician.practice_pacs.faults import DeadPort, Faults, require_faults
 from magician.privacy import may_hold_identified
 from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
+from magician.upper_layer.unknown_storage import negotiating_storage
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class PracticePacs:
         Annex B).
     limits : Limits
         What its callers may take: sizes, numbers, seconds.
+    unknown_storage : bool
+        Take objects of private and retired SOP classes, too, because a caller proposes them.
     faults : sequence of str
         What goes wrong with it, for practice: names of `magician.practice_pacs.faults.FAULTS`. Only
         on loopback.
@@ -92,10 +96,11 @@ class PracticePacs:
         allowed_ae_titles: Sequence[str] | None = None,
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        unknown_storage: bool = True,
         faults: Sequence[str] = (),
     ) -> None:
         self._ae_title, self._host, self._port = check_ae_title(ae_title), host, port
-        self._tls, self._limits = tls, limits
+        self._tls, self._limits, self._unknown_storage = tls, limits, unknown_storage
         self._folder = None if folder is None else Path(folder)
         self._allowed_ae_titles = [check_ae_title(title) for title in allowed_ae_titles or []]
         if not is_loopback(host) and not self._allowed_ae_titles:
@@ -274,7 +279,11 @@ class PracticePacs:
             listener,
             self._host,
             self._port,
-            [*self._log.handlers, *self._faults.change(services.handlers)],
+            [
+                *self._log.handlers,
+                *self._faults.change(services.handlers),
+                negotiating_storage(SYNTAXES_TAKEN, unknown=self._unknown_storage, both_roles=True),
+            ],
             limits=self._limits,
             tls=self._tls,
         )
