@@ -149,7 +149,13 @@ def _card_of_series(series: Held) -> Markup:
 
 
 def show_series(
-    ae_title: str, held: list[Held], letters: list[Sequence[str]], number: int, window: str
+    ae_title: str,
+    held: list[Held],
+    letters: list[Sequence[str]],
+    number: int,
+    window: str,
+    *,
+    in_hu: bool,
 ) -> str:
     """Return the page of one series, to scroll through its images.
 
@@ -166,9 +172,13 @@ def show_series(
         The instance to begin with, from 1.
     window : str
         A name from `WINDOWS`, or empty for the window that the image itself names.
+    in_hu : bool
+        Whether the images hold Hounsfield units. Others are shown in grey levels of their own, and
+        have no choice of windows.
     """
     first, shown = held[0], held[number - 1]
     name, is_ct = name_of_series(first), first["SOPClassUID"] == CTImageStorage
+    has_windows = is_ct and in_hu
     facts = _facts(
         first, {"PatientName": "Patient", "PatientID": "Patient ID", "StudyDate": "Date"}
     )
@@ -185,8 +195,8 @@ def show_series(
             query=f"?window={window}" if window else "",
             number=number,
             count=len(held),
-            keys="0, 1, 2 and 3: the windows, in this order." if is_ct else "",
-            windows=_windows(window) if is_ct else "",
+            keys="0, 1, 2 and 3: the windows, in this order." if has_windows else "",
+            windows=_windows(window) if has_windows else NOT_IN_HU if is_ct else "",
             letters=" ".join(",".join(sides) for sides in letters),
             edges=_edges(letters[number - 1]),
         )
@@ -194,6 +204,10 @@ def show_series(
     return make_page(name, "../../../../", path, body)
 
 
+NOT_IN_HU = Markup(
+    '<p class="help">No Rescale Slope leads from the stored values of these images to Hounsfield '
+    "units (HU): their grey levels are those of stored values.</p>"
+)
 VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}"
 data-name="{name}">
 {facts}

@@ -18,19 +18,28 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import pixel_array
-from pydicom.uid import CTImageStorage, RLELossless, SegmentationStorage
+from pydicom.uid import MRSpectroscopyStorage, RLELossless, SegmentationStorage
 
 from magician.ct.geometry import read_numbers
 from magician.ct.hounsfield import decode_slice
 from magician.errors import SeriesError
 from magician.rendering.orientation import patient_orientation
 from magician.rendering.windowing import PRESETS, window
+from magician.web.stored_values import (
+    draw_greys,
+    draw_palette_colours,
+    has_hounsfield_units,
+    own_window,
+)
 
 MOST_BYTES = 64 * 1024**2
 MOST_PIXELS = 4096 * 4096
 THUMBNAIL = 160  # pixels, the longer side
 WINDOWS = {name.replace(" ", "-"): values for name, values in PRESETS.items()}
-POSITION_KEYWORDS = ["ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation"]
+ARRANGED_BY = [
+    "ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation", "SOPClassUID",
+    "RescaleSlope", "RescaleType",
+]  # fmt: skip
 OPPOSITE = str.maketrans("RLAPFH", "LRPAHF")
 # The markers of the segments that hold the size: SOF of JPEG, SOF55 of JPEG-LS
 JPEG_SIZE_MARKER = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]", re.DOTALL)
@@ -44,6 +53,8 @@ def why_no_picture(held: dict[str, str]) -> str:
     """Say why an object has no picture, as far as the index can tell; empty if it may have one."""
     if held["SOPClassUID"] == SegmentationStorage:
         return "A mask, which has no picture of its own: see it in the overlay series."
+    if held["SOPClassUID"] == MRSpectroscopyStorage:
+        return "Spectra, which have no picture."
     if not held["Rows"]:
         return "No picture: this object holds text and numbers."
     if held["NumberOfFrames"] not in ("", "1"):
@@ -61,9 +72,10 @@ def make_picture(
     held : dict
         What the index of the PACS knows of it.
     center_and_width : tuple of float, optional
-        The window of a CT, in HU. Without it, and for all other grey images, the window is the
-        first one that the image itself names (PS3.3 C.11.2.1.2). An image that names none gets a
-        preset if it is a CT; any other is shown from its darkest to its brightest pixel.
+        The window of a CT, in HU. Without it, the window is the first one that the image itself
+        names (PS3.3 C.11.2.1.2), else a preset. All other grey images, and a CT that can't be
+        rescaled to HU, are shown as they say themselves, else from their darkest to their brightest
+        pixel.
     thumbnail : bool
         Whether its longer side is reduced to `THUMBNAIL` pixels.
 
@@ -81,8 +93,7 @@ def make_picture(
         raise NoPicture(why)
     try:
         image = _read_image(Path(held["path"]))
-        pixels = _colours(image) if image.SamplesPerPixel == 3 else _greys(image, center_and_width)
-        picture = _with_square_pixels(Image.fromarray(pixels), image)
+        picture = _with_square_pixels(Image.fromarray(_draw(image, center_and_width)), image)
     except NoPicture:
         raise
     except Exception as error:  # a damaged object can raise any error in pydicom and the decoders
@@ -136,10 +147,13 @@ class Arrangement:
     letters : tuple of tuple of str
         For each image, the sides of the patient at its left, right and upper edge; empty if they
         are not known.
+    in_hu : bool
+        Whether all of them hold Hounsfield units.
     """
 
     order: tuple[int, ...]
     letters: tuple[tuple[str, ...], ...]
+    in_hu: bool
 
 
 @lru_cache(maxsize=64)
@@ -150,12 +164,12 @@ def arrange_images(paths: tuple[str, ...]) -> Arrangement:
         for path in paths:
             _refuse_deflated(Path(path))
         headers = [
-            dcmread(path, stop_before_pixels=True, specific_tags=POSITION_KEYWORDS)
-            for path in paths
+            dcmread(path, stop_before_pixels=True, specific_tags=ARRANGED_BY) for path in paths
         ]
         letters = tuple(map(_edge_letters, headers))
+        in_hu = all(map(has_hounsfield_units, headers))
     except Exception:  # damaged
-        return Arrangement(as_numbered, ((),) * len(paths))
+        return Arrangement(as_numbered, ((),) * len(paths), in_hu=True)
     try:
         directions = np.array(
             [read_numbers(header, "ImageOrientationPatient", 6) for header in headers]
@@ -164,11 +178,11 @@ def arrange_images(paths: tuple[str, ...]) -> Arrangement:
             [read_numbers(header, "ImagePositionPatient", 3) for header in headers]
         )
     except Exception:  # without positions, or damaged
-        return Arrangement(as_numbered, letters)
+        return Arrangement(as_numbered, letters, in_hu)
     if np.ptp(directions, axis=0).max() > 1e-3:
-        return Arrangement(as_numbered, letters)
+        return Arrangement(as_numbered, letters, in_hu)
     distances = positions @ np.cross(directions[0, :3], directions[0, 3:])
-    return Arrangement(tuple(np.argsort(distances, kind="stable").tolist()), letters)
+    return Arrangement(tuple(np.argsort(distances, kind="stable").tolist()), letters, in_hu)
 
 
 def _edge_letters(header: Dataset) -> tuple[str, ...]:
@@ -198,6 +212,8 @@ def _read_image(path: Path) -> Dataset:
         raise too_large
     _refuse_deflated(path)
     image = dcmread(path)
+    if "PixelData" not in image and image.get("PixelDataProviderURL"):
+        raise NoPicture("No picture: the pixels of this object lie at another server.")
     sizes = [(image.Rows, image.Columns)]
     if image.file_meta.TransferSyntaxUID.is_compressed:
         frame = get_frame(image.PixelData, 0, number_of_frames=1)
@@ -240,6 +256,17 @@ def _coded_sizes(frame: bytes) -> list[tuple[int, int]]:
     return sizes
 
 
+def _draw(image: Dataset, center_and_width: tuple[float, float] | None) -> np.ndarray:
+    """Return the picture, uint8: (rows, columns) of greys, (rows, columns, 3) of colours."""
+    if image.SamplesPerPixel == 3:
+        return _colours(image)
+    if image.PhotometricInterpretation == "PALETTE COLOR":
+        return draw_palette_colours(image)
+    if has_hounsfield_units(image):
+        return _hounsfield_greys(image, center_and_width)
+    return draw_greys(image)
+
+
 def _colours(image: Dataset) -> np.ndarray:
     """Return an RGB picture, uint8 (rows, columns, 3)."""
     pixels = pixel_array(image)
@@ -248,34 +275,11 @@ def _colours(image: Dataset) -> np.ndarray:
     return pixels
 
 
-def _greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.ndarray:
-    """Return a grey picture, uint8 (rows, columns)."""
+def _hounsfield_greys(image: Dataset, center_and_width: tuple[float, float] | None) -> np.ndarray:
+    """Return the grey picture of a CT, uint8 (rows, columns)."""
     values = decode_slice(image, image, Path(image.filename))
-    is_ct = image.SOPClassUID == CTImageStorage
-    if not is_ct or center_and_width is None:
-        center_and_width = _own_window(image) or (
-            PRESETS["soft tissue"] if is_ct else _whole_range(values)
-        )
-    greys = window(values, *center_and_width)
+    greys = window(values, *(center_and_width or own_window(image) or PRESETS["soft tissue"]))
     return 255 - greys if image.PhotometricInterpretation == "MONOCHROME1" else greys
-
-
-def _own_window(image: Dataset) -> tuple[float, float] | None:
-    """Return the first window that an image names; None if it names none."""
-    try:
-        center, width = (
-            float(np.atleast_1d(image[keyword].value)[0])
-            for keyword in ("WindowCenter", "WindowWidth")
-        )
-    except (KeyError, TypeError, ValueError, IndexError):
-        return None
-    return (center, width) if np.isfinite(center) and np.isfinite(width) and width >= 1 else None
-
-
-def _whole_range(values: np.ndarray) -> tuple[float, float]:
-    """Return the window from the lowest to the highest value."""
-    low, high = float(values.min()), float(values.max())
-    return (low + high + 1) / 2, high - low + 1
 
 
 def _with_square_pixels(picture: Image.Image, image: Dataset) -> Image.Image:

@@ -188,7 +188,11 @@ class Site:
         held = [held[i] for i in arrangement.order]
         letters = [arrangement.letters[i] for i in arrangement.order]
         number = min(max(number, 1), len(held))
-        return _html_response(pages.show_series(self._ae_title, held, letters, number, window))
+        return _html_response(
+            pages.show_series(
+                self._ae_title, held, letters, number, window, in_hu=arrangement.in_hu
+            )
+        )
 
     def _thumbnail(self, request: Request, study: str, series: str, kind: str) -> Response:
         held = self._images(study, series)
