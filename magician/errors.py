@@ -8,12 +8,13 @@ Every function either does what it says or raises one of these:
     ├── TlsFailure              connected, not encrypted: a certificate, or one side speaks no TLS
     ├── AssociationRejected     it answered, and refused: an AE title it does not accept
     ├── AssociationAborted      the connection ended without an answer: perhaps no DICOM port
+    │   └── WrongAnswer              what came was none: no status, or the answer to something else
     ├── ServiceNotAccepted      associated, but it does not offer the service that we need
     ├── DimseFailure            a request came back with a failure status (.status)
     │   └── UnknownMoveDestination   the PACS does not know where to send a C-MOVE
     ├── StudyNotFound           the query was answered, with no match
     ├── SeveralStudies          several studies match where one was meant
-    ├── IncompleteRetrieve      fewer images came than promised (.received, .expected, .missing)
+    ├── IncompleteRetrieve      fewer images came than promised (.received, .missing, .paths ...)
     ├── NotDeidentified         the privacy rule: identified data were about to leave this computer
     ├── SeriesError             a CT series that can't be read as one exact volume
     ├── WeightsUnavailable      the network's weights are not there, or not the ones expected
@@ -41,6 +42,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -167,6 +169,10 @@ class AssociationAborted(MagicianError):
     """The association ended without an answer: A-ABORT (PS3.8 9.3.8) or a closed connection."""
 
 
+class WrongAnswer(AssociationAborted):
+    """The peer answered a request with a message that is no answer to it; so we aborted."""
+
+
 class ServiceNotAccepted(MagicianError):
     """The peer accepted the association, and no presentation context for the service."""
 
@@ -206,15 +212,23 @@ class IncompleteRetrieve(MagicianError):
         Numbers of instances.
     missing : tuple of str
         SOP Instance UIDs of those that did not arrive, as far as they are known.
+    paths : tuple of Path
+        The files of those that did.
     """
 
     def __init__(
-        self, message: str, received: int, expected: int, missing: Sequence[str] = ()
+        self,
+        message: str,
+        received: int,
+        expected: int,
+        missing: Sequence[str] = (),
+        paths: Sequence[Path] = (),
     ) -> None:
         super().__init__(message)
         self.received = received
         self.expected = expected
         self.missing = tuple(missing)
+        self.paths = tuple(paths)
 
 
 class NotDeidentified(MagicianError):

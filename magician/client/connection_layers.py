@@ -24,7 +24,7 @@ from pynetdicom.sop_class import (
 )
 
 from magician.client.echo import echo
-from magician.dimse.association import associate, tls_session
+from magician.dimse.association import associate, classes_without_role, tls_session
 from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
 from magician.dimse.query import FIND, build_query
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
@@ -171,7 +171,8 @@ def _check_c_get(node: Node) -> Row:
     try:
         with associate(node, [get, *kinds], storage_roles=kinds) as association:
             contexts = association.accepted_contexts
-            agreed = {context.abstract_syntax for context in contexts if context.as_scp}
+            unanswered = classes_without_role(association)
+            agreed = {c.abstract_syntax for c in contexts if c.as_scp} - unanswered
     except MagicianError as error:
         finding = error.finding
         seen = f"offered, but: {finding.seen}"
@@ -180,7 +181,8 @@ def _check_c_get(node: Node) -> Row:
     if CTImageStorage in agreed:
         return Row("C-GET", OK, f"offered; it would send us {names}")
     rest = f"; {names} only" if names else ""
-    seen = f"offered, but it would not send us CT images (role selection refused{rest})"
+    answer = "not answered" if CTImageStorage in unanswered else "refused"
+    seen = f"offered, but it would not send us CT images (role selection {answer}{rest})"
     change = "Use C-MOVE, or its administrator must allow it to send CT."
     return Row("C-GET", WARNING, seen, "we, or the PACS", change)
 

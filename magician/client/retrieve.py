@@ -1,27 +1,37 @@
 """The verbs of a retrieve: get a study, or have it sent elsewhere (Query/Retrieve, PS3.4 Annex C).
 
-A retrieve is complete or it raises. The PACS is first asked at image level what it holds, and what
-came is compared with that. Called again with the same folder, a retrieve fetches only what is
-missing.
+A retrieve is complete or it raises. The PACS is first asked what it holds, by its list of images
+and by its counts, and what came is compared with the larger number. Called again with the same
+folder, a retrieve fetches only what is missing.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from magician.client.expected import ask_expected
 from magician.dimse.arrivals import Arrivals
-from magician.dimse.query import list_expected
+from magician.dimse.expected import Expected
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
+    MOST_NAMED,
     require_all_moved,
     require_complete,
     require_known_destination,
 )
 from magician.dimse.retrieve_request import fetch_missing, move_missing
-from magician.files import open_folder
+from magician.errors import MagicianError
+from magician.files import StorageQuota, open_folder
 from magician.node import Node
 from magician.privacy import refuse_unseen_move
+
+logger = logging.getLogger(__name__)
+
+MOST_INSTANCES, MOST_BYTES = 100_000, 64 * 1024**3  # that one folder may hold
+LATE_S = 5  # how long images of a C-MOVE may come after its end
 
 
 @dataclass(frozen=True)
@@ -31,16 +41,21 @@ class Retrieval:
     Attributes
     ----------
     expected : int
-        Instances that the PACS holds, by C-FIND at image level.
-    received : int
-        Instances that are here now, those of an earlier call included.
+        Instances that the PACS holds: those that it lists or those that it counts, if these are
+        more; and those that came beyond that.
+    received : int or None
+        Instances that are here now, those of an earlier call included. For another node those that
+        the PACS says it has sent there; None if it does not say, and the node does not either.
     paths : tuple of Path
         Their files, in order of arrival; empty when they went to another node.
+    notes : tuple of str
+        What was unusual, and should be known before the images are used: a sentence each.
     """
 
     expected: int
-    received: int
+    received: int | None
     paths: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def get_study(
@@ -49,6 +64,9 @@ def get_study(
     folder,
     *,
     series_instance_uid: str = "",
+    expected: str = "counts",
+    most_instances: int = MOST_INSTANCES,
+    most_bytes: int = MOST_BYTES,
     progress: bool = True,
 ) -> Retrieval:
     """Retrieve a study over the connection that we open ourselves (C-GET, PS3.4 C.4.3).
@@ -64,6 +82,11 @@ def get_study(
         lies there already, whole and of this study, is not fetched again.
     series_instance_uid : str
         Only this series.
+    expected : str
+        What should come. ``"counts"``: as many as the PACS lists or counts, whichever is more.
+        ``"list"``: what it lists, for a PACS whose counts are wrong; the outcome says so.
+    most_instances, most_bytes : int
+        How much the folder may hold in the end. A PACS that sends more is stopped.
     progress : bool
         Show a progress bar when it takes longer than two seconds.
 
@@ -71,19 +94,19 @@ def get_study(
     ------
     IncompleteRetrieve
         If fewer instances arrived than the PACS holds. What did arrive stays in `folder`, and
-        calling again fetches the rest.
+        calling again fetches the rest; the error's ``.paths`` has the files.
     StudyNotFound
         If the PACS holds no such instance.
     DimseFailure, ServiceNotAccepted
         If the PACS refuses; and the errors of `magician.associate`.
     """
     folder = open_folder(folder)
-    expected = list_expected(node, study_instance_uid, series_instance_uid)
-    arrivals = Arrivals(expected, study_instance_uid, folder)
-    if arrivals.missing:
-        outcome = fetch_missing(node, arrivals, series_instance_uid, progress=progress)
-        require_complete(outcome, arrivals)
-    return Retrieval(len(expected), len(arrivals.paths), tuple(arrivals.paths.values()))
+    wanted = ask_expected(node, study_instance_uid, series_instance_uid, expected)
+    quota = StorageQuota(folder, instances=most_instances, total_bytes=most_bytes)
+    arrivals = Arrivals(wanted, folder, quota)
+    if _must_ask(arrivals):
+        require_complete(fetch_missing(node, arrivals, progress=progress), arrivals)
+    return _complete(arrivals, node)
 
 
 def move_study(
@@ -92,6 +115,8 @@ def move_study(
     destination: Receiver | Node,
     *,
     series_instance_uid: str = "",
+    expected: str = "counts",
+    late_s: float = LATE_S,
     allow_identified: bool = False,
     progress: bool = True,
 ) -> Retrieval:
@@ -108,8 +133,11 @@ def move_study(
     destination : Receiver or Node
         Our own receiver (what arrived is compared, and what lies in its folder already is not sent
         again) or another node (the counts that the PACS tells are compared).
-    series_instance_uid : str
-        Only this series.
+    series_instance_uid, expected : str
+        As for `get_study`.
+    late_s : float
+        How many seconds to wait, after the last response of the PACS, while nothing comes: images
+        may still be on their way to the receiver.
     allow_identified : bool
         Must be said for a `Node`, unless it and the PACS are both on this computer: a PACS is told
         only the AE title, looks up the address itself, and we can't see what it sends there.
@@ -123,48 +151,104 @@ def move_study(
     IncompleteRetrieve, StudyNotFound, DimseFailure, NotDeidentified
         As in `get_study` and `magician.store`; and the errors of `magician.associate`.
     """
+    if not isinstance(destination, Receiver):
+        refuse_unseen_move(node, destination, allow_identified=allow_identified)
+    wanted = ask_expected(node, study_instance_uid, series_instance_uid, expected)
     if isinstance(destination, Receiver):
-        return _move_to_receiver(
-            node, study_instance_uid, destination, series_instance_uid, progress=progress
-        )
-    refuse_unseen_move(node, destination, allow_identified=allow_identified)
-    return _move_to_node(node, study_instance_uid, destination, series_instance_uid)
+        return _move_to_receiver(node, wanted, destination, late_s, progress=progress)
+    return _move_to_node(node, wanted, destination)
 
 
 def _move_to_receiver(
-    node: Node,
-    study_instance_uid: str,
-    receiver: Receiver,
-    series_instance_uid: str,
-    *,
-    progress: bool,
+    node: Node, wanted: Expected, receiver: Receiver, late_s: float, *, progress: bool
 ) -> Retrieval:
     """Have a study sent to our own receiver, and compare what arrived there."""
     target = receiver.node
-    expected = list_expected(node, study_instance_uid, series_instance_uid)
-    arrivals = Arrivals(expected, study_instance_uid, receiver.folder)
-    if arrivals.missing:
+    arrivals = Arrivals(wanted, receiver.folder)
+    if _must_ask(arrivals):
         outcome = move_missing(
-            node,
-            arrivals,
-            target,
-            series_instance_uid,
-            watching=receiver.watched_by(arrivals),
-            progress=progress,
+            node, arrivals, target, receiver=receiver, late_s=late_s, progress=progress
         )
-        if not arrivals.count and not arrivals.local_failure:
+        if not arrivals.count and not arrivals.local_failure and not arrivals.refusals:
             require_known_destination(outcome, node, target)
         require_complete(outcome, arrivals)
-    return Retrieval(len(expected), len(arrivals.paths), tuple(arrivals.paths.values()))
+    return _complete(arrivals, node)
 
 
-def _move_to_node(
-    node: Node, study_instance_uid: str, target: Node, series_instance_uid: str
-) -> Retrieval:
+def _move_to_node(node: Node, wanted: Expected, target: Node) -> Retrieval:
     """Have a study sent to another node, and compare the counts that the PACS tells."""
-    expected = list_expected(node, study_instance_uid, series_instance_uid)
-    nothing_here = Arrivals(expected, study_instance_uid)
-    outcome = move_missing(node, nothing_here, target, series_instance_uid, progress=False)
+    outcome = move_missing(node, Arrivals(wanted), target, progress=False)
     require_known_destination(outcome, node, target)
-    require_all_moved(outcome, len(expected))
-    return Retrieval(len(expected), outcome.completed)
+    require_all_moved(outcome, wanted.number)
+    received, notes = outcome.completed, _notes_on(wanted)
+    if received is None:
+        received = _held_by(target, wanted)
+        if received is not None and received < wanted.number:
+            received = None
+        if received is None:
+            notes.append(
+                f"{node} says that its C-MOVE to {target} succeeded, and not how many images it "
+                f"has sent: whether all {wanted.number} came can't be checked from here. Ask "
+                f"{target.ae_title} with find_studies, or look there."
+            )
+    return _note(Retrieval(max(wanted.number, received or 0), received, (), tuple(notes)))
+
+
+def _held_by(target: Node, wanted: Expected) -> int | None:
+    """Ask a destination how many instances it holds of what was moved; None if it can't tell."""
+    try:
+        held = ask_expected(target, wanted.study_instance_uid, wanted.series_instance_uid)
+    except MagicianError:  # perhaps it only stores, and can't be asked
+        return None
+    return held.number
+
+
+def _must_ask(arrivals: Arrivals) -> bool:
+    """Tell whether anything may be missing: if nothing says how many there are, we can't know."""
+    return arrivals.is_short or not arrivals.expected.has_number
+
+
+def _complete(arrivals: Arrivals, node: Node) -> Retrieval:
+    """Make the outcome of a retrieve that is complete."""
+    wanted, here, notes = arrivals.expected, len(arrivals.paths), _notes_on(arrivals.expected)
+    if wanted.unlisted:
+        if wanted.by_list:
+            compared = "its list was believed (expected='list')"
+        elif wanted.has_number:
+            compared = f"what came was compared with its counts ({wanted.number})"
+        else:
+            compared = "nothing tells how many images there are, so what came can't be compared"
+        notes.append(f"{node} gives no whole list of the images: {wanted.unlisted}; {compared}.")
+    elif arrivals.unlisted_uids:
+        notes.append(
+            f"{node} sent {len(arrivals.unlisted_uids)} objects of this study that it had not "
+            f"listed: {_some(arrivals.unlisted_uids)}. They are kept."
+        )
+    if arrivals.merged:
+        studies = set(arrivals.merged.values())
+        notes.append(
+            f"{len(arrivals.merged)} objects that {node} lists in this study carry another Study "
+            f"Instance UID, {_some(studies)}: perhaps it has merged studies. They are kept as they "
+            f"came."
+        )
+    paths = tuple(arrivals.paths.values())
+    return _note(Retrieval(max(wanted.number, here), here, paths, tuple(notes)))
+
+
+def _notes_on(wanted: Expected) -> list[str]:
+    """Say where the PACS contradicts itself."""
+    if not wanted.difference or wanted.unlisted:
+        return []
+    believed = "its list was believed (expected='list')" if wanted.by_list else "the larger counted"
+    return [f"The PACS contradicts itself: {wanted.difference}; {believed}."]
+
+
+def _some(uids: Collection[str]) -> str:
+    return ", ".join(sorted(uids)[:MOST_NAMED]) + (", ..." if len(uids) > MOST_NAMED else "")
+
+
+def _note(retrieval: Retrieval) -> Retrieval:
+    """Log the notes of an outcome: who does not look at them sees them once."""
+    for note in retrieval.notes:
+        logger.warning("%s", note)
+    return retrieval

@@ -9,25 +9,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 
-from magician.dimse.query import Instance
-from magician.dimse.reception import Refused, read_object, write_object
+from magician.dimse.expected import Expected
+from magician.dimse.reception import HEADER_KEYWORDS, Refused, read_object, write_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
-from magician.files import instance_path, is_uid, read_whole
+from magician.files import StorageQuota, instance_path, is_uid, read_whole
 from magician.progress import progress_bar
 from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
 
 logger = logging.getLogger(__name__)
 
 OFFERS_AN_INSTANCE = 2  # a PACS may send an object again, but not over and over
+MOST_REFUSALS = 1000  # that are remembered, each with its reason
+LOOK_AGAIN_S = 0.05
 
 
 class Arrivals:
@@ -35,12 +38,13 @@ class Arrivals:
 
     Parameters
     ----------
-    expected : dict of Instance
-        The instances that the PACS holds, by SOP Instance UID.
-    study_instance_uid : str
+    expected : Expected
+        What the PACS holds.
     folder : Path, optional
         Where their files go. A file that lies there already, whole and of this study, counts as
         arrived. None if the instances go to another node.
+    quota : StorageQuota, optional
+        How much more the folder may hold of what comes during a C-GET; a receiver has its own.
 
     Attributes
     ----------
@@ -48,42 +52,71 @@ class Arrivals:
         The files that are here by SOP Instance UID, in order of arrival.
     association : pynetdicom.association.Association or None
         The association over which the missing instances are requested.
+    unlisted_uids : set of str
+        SOP Instance UIDs of objects of this study that came, and that the PACS had not listed.
+    merged : dict of str
+        The Study Instance UID of each listed object that carries another one than its study now
+        has: studies were merged.
     foreign_uids : set of str
-        SOP Instance UIDs of objects that were sent and belong to another study.
+        SOP Instance UIDs of objects that were sent, and belong to what was not asked for.
+    refusals : dict of str
+        Why this computer refused an object, by SOP Instance UID.
     local_failure : Refused or None
         Why this computer stopped the retrieve: a full disk, or a PACS that sends without end.
     count : int
         How many objects came over the network; an object that is sent twice counts twice.
-    last_message_at : float
-        ``time.monotonic()`` of the last object or response.
+    last_arrival_at : float
+        ``time.monotonic()`` of the last object.
     """
 
     def __init__(
-        self, expected: dict[str, Instance], study_instance_uid: str, folder: Path | None = None
+        self, expected: Expected, folder: Path | None = None, quota: StorageQuota | None = None
     ) -> None:
-        self.expected, self.study_instance_uid, self.folder = expected, study_instance_uid, folder
+        self.expected, self.folder = expected, folder
         self.paths: dict[str, Path] = {}
         self.association: Association | None = None
+        self.unlisted_uids: set[str] = set()
+        self.merged: dict[str, str] = {}
         self.foreign_uids: set[str] = set()
+        self.refusals: dict[str, str] = {}
         self.local_failure: Refused | None = None
         self.count = 0
-        self.last_message_at = time.monotonic()
+        self.last_arrival_at = time.monotonic()
+        self._series_of = {uid: i.series_instance_uid for uid, i in expected.instances.items()}
         self._offers, self._offers_allowed = 0, 0
         self._lock = threading.Lock()  # a receiver calls us from its own threads
         self._bar = None
-        for uid in expected if folder is not None else ():
-            if self._lies_in_folder(uid):
-                self.paths[uid] = instance_path(folder, uid)
+        self._quota = quota
+        if folder is not None:
+            self._enter_files()
 
     @property
     def missing(self) -> list[str]:
-        """The SOP Instance UIDs that have not arrived, in the order of the PACS."""
-        return [uid for uid in self.expected if uid not in self.paths]
+        """The listed SOP Instance UIDs that have not arrived, in the order of the PACS."""
+        return [uid for uid in self.expected.instances if uid not in self.paths]
 
-    def _lies_in_folder(self, uid: str) -> bool:
-        if not is_uid(uid) or not instance_path(self.folder, uid).is_file():
+    @property
+    def is_short(self) -> bool:
+        """Whether instances have not arrived that the PACS lists or counts."""
+        return bool(self.missing) or len(self.paths) < self.expected.number
+
+    def arrived_of(self, series_instance_uid: str) -> int:
+        """How many instances of a series are here."""
+        return sum(self._series_of[uid] == series_instance_uid for uid in self.paths)
+
+    def _enter_files(self) -> None:
+        """Count what lies in the folder already: what is listed, and more of the same series."""
+        for uid in self.expected.instances:
+            if is_uid(uid) and self._is_whole(path := instance_path(self.folder, uid)):
+                self.paths[uid] = path
+        for path in sorted(self.folder.glob("*.dcm")):
+            if path.stem not in self.expected.instances and self._is_of_told_series(path):
+                self._keep_unlisted(path.stem, self._series_of[path.stem])
+                self.paths[path.stem] = path
+
+    def _is_whole(self, path: Path) -> bool:
+        if not path.is_file():
             return False
-        path = instance_path(self.folder, uid)
         try:
             dataset = read_whole(path)
             found = (dataset.SOPInstanceUID, dataset.StudyInstanceUID)
@@ -91,32 +124,54 @@ class Arrivals:
         except Exception as error:
             logger.warning("%s is not whole and is fetched again: %s", path.name, error)
             return False
-        return found == (uid, self.study_instance_uid)
+        return found == (path.stem, self.expected.study_instance_uid)
+
+    def _is_of_told_series(self, path: Path) -> bool:
+        """Tell whether a file that is not listed belongs to a series that the PACS has told.
+
+        An earlier retrieve may have brought it. A result that was written on this computer has a
+        series of its own, which the PACS does not know.
+        """
+        try:
+            header = dcmread(path, stop_before_pixels=True, specific_tags=HEADER_KEYWORDS)
+            series_uid = str(header.get("SeriesInstanceUID", ""))
+            if series_uid not in self.expected.series_uids or not self._is_whole(path):
+                return False
+        except Exception:  # no DICOM file: it is none of ours
+            return False
+        self._series_of[path.stem] = series_uid
+        return True
 
     @contextmanager
     def collecting_over(
         self, association: Association, service: str, progress: bool
     ) -> Iterator[None]:
         """Collect what an association brings, with a progress bar if it takes long."""
-        self.association, self.last_message_at = association, time.monotonic()
-        self._offers_allowed = self._offers + OFFERS_AN_INSTANCE * len(self.missing)
-        total, done = len(self.expected), len(self.paths)
+        self.association, self.last_arrival_at = association, time.monotonic()
+        self.allow_offers()
+        total, done = max(self.expected.number, len(self.paths)), len(self.paths)
         with progress_bar(
-            None, service, "object", progress=progress, total=total, done=done
+            None, service, "object", progress=progress, total=total or None, done=done
         ) as self._bar:
             yield
 
-    def handle_store(self, event: evt.Event) -> int:
-        """Keep the object of a C-STORE request that comes during a C-GET; return the status."""
+    def allow_offers(self) -> None:
+        """Let the PACS send, beyond what it has sent, as many objects as a request may bring."""
+        most = max(1, self.expected.number, len(self.paths))
+        self._offers_allowed = self._offers + OFFERS_AN_INSTANCE * most
+
+    def handle_store(self, event: evt.Event) -> int | Dataset:
+        """Keep the object of a C-STORE request that comes during a C-GET; return the answer."""
         try:
             self._count_offer()
             header, content = read_object(event)
-            self._require_expected(header)
-            self.arrived(write_object(event, self.folder, header, content))
+            self._require_wanted(header)
+            path = write_object(event, self.folder, header, content, self._quota)
+            self.arrived(path, header)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             self.refused(refusal)
-            return refusal.status
+            return refusal.response
         return SUCCESS
 
     def _count_offer(self) -> None:
@@ -127,25 +182,55 @@ class Arrivals:
             self._stop_retrieve(refusal)
             raise refusal
 
-    def _require_expected(self, header: Dataset) -> None:
-        uid = str(header.get("SOPInstanceUID", ""))
-        if header.get("StudyInstanceUID") != self.study_instance_uid:
+    def _require_wanted(self, header: Dataset) -> None:
+        if not self._is_wanted(header):
+            uid = str(header.get("SOPInstanceUID", ""))
             self.foreign_uids.add(uid)
-            raise Refused(NOT_MATCHING, "an object of another study than the one that we asked for")
-        if uid not in self.expected:  # perhaps it came to the PACS after our C-FIND
-            raise Refused(NOT_MATCHING, f"{uid}, which the PACS had not listed")
+            what = "series" if self._is_of_the_study(header) else "study"
+            raise Refused(
+                NOT_MATCHING, f"an object of another {what} than the one that we asked for", uid=uid
+            )
 
-    def arrived(self, path: Path) -> None:
-        """Count a file that is here now."""
+    def _is_wanted(self, header: Dataset) -> bool:
+        """Tell whether an object was listed, or belongs to what we have asked for."""
+        if header.get("SOPInstanceUID", "") in self.expected.instances:
+            return True
+        wanted = self.expected.series_instance_uid
+        is_of_series = not wanted or header.get("SeriesInstanceUID", "") == wanted
+        return self._is_of_the_study(header) and is_of_series
+
+    def _is_of_the_study(self, header: Dataset) -> bool:
+        return header.get("StudyInstanceUID", "") == self.expected.study_instance_uid
+
+    def arrived(self, path: Path, header: Dataset) -> None:
+        """Count a file that is here now; one that was not asked for is not counted."""
+        uid = path.stem
+        if not self._is_wanted(header):  # a receiver may get objects of others
+            return
         with self._lock:
-            self.count, self.last_message_at = self.count + 1, time.monotonic()
-            if path.stem in self.expected and path.stem not in self.paths:
+            self.count, self.last_arrival_at = self.count + 1, time.monotonic()
+            if uid not in self.paths:
                 self._bar.update()
-            if path.stem in self.expected:
-                self.paths[path.stem] = path
+            if uid not in self.expected.instances and uid not in self.unlisted_uids:
+                self._keep_unlisted(uid, str(header.get("SeriesInstanceUID", "")))
+            if not self._is_of_the_study(header):
+                self.merged[uid] = str(header.get("StudyInstanceUID", ""))
+            self.refusals.pop(uid, None)
+            self.paths[uid] = path
+
+    def _keep_unlisted(self, uid: str, series_instance_uid: str) -> None:
+        self.unlisted_uids.add(uid)
+        self._series_of[uid] = series_instance_uid
+        self._offers_allowed += OFFERS_AN_INSTANCE
 
     def refused(self, refusal: Refused) -> None:
-        """Stop the retrieve if this computer can't write: the next object would fare no better."""
+        """Remember what this computer refused; stop the retrieve if it can't write: the next object
+        would fare no better.
+        """
+        with self._lock:
+            self.last_arrival_at = time.monotonic()
+            if refusal.uid and len(self.refusals) < MOST_REFUSALS:
+                self.refusals[refusal.uid] = str(refusal)
         if isinstance(refusal.__cause__, OSError):
             self._stop_retrieve(refusal)
 
@@ -154,12 +239,30 @@ class Arrivals:
             self.local_failure = failure
             stop_waiting_for_messages(self.association)
 
-    def note_response(self) -> None:
-        """Note that the PACS has just answered: the wait for its next message begins anew."""
-        self.last_message_at = time.monotonic()
+    def wait_for_late(self, seconds: float, is_arriving: Callable[[], float]) -> None:
+        """Wait for objects that are still on their way after the last response of a C-MOVE.
 
-    def refused_classes(self, association: Association) -> tuple[str, ...]:
-        """Names of the SOP classes that we wait for and that the peer did not agree to send."""
-        agreed = {context.abstract_syntax for context in association.accepted_contexts}
-        awaited = {self.expected[uid].sop_class_uid for uid in self.missing}
-        return tuple(sorted(UID(uid).name for uid in awaited - agreed if uid))
+        Parameters
+        ----------
+        seconds : float
+            How long nothing may have moved.
+        is_arriving : callable
+            It returns ``time.monotonic()`` of the last bytes that came.
+        """
+        since = time.monotonic()
+        while self.is_short and not self.local_failure:
+            moved_at = max(since, self.last_arrival_at, is_arriving())
+            if time.monotonic() - moved_at >= seconds:
+                return
+            time.sleep(LOOK_AGAIN_S)
+
+    def refused_classes(
+        self, association: Association, not_sent: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """Names of the SOP classes that we wait for and that the peer did not agree to send;
+        `not_sent` are more of these.
+        """
+        agreed = {c.abstract_syntax for c in association.accepted_contexts if c.as_scp}
+        awaited = {self.expected.instances[uid].sop_class_uid for uid in self.missing}
+        refused = awaited - (agreed - set(not_sent))
+        return tuple(sorted(UID(uid).name for uid in refused if uid))

@@ -21,7 +21,12 @@ from magician.dimse.failures import explain_early_loss, explain_failure
 from magician.errors import AssociationAborted, Finding, ServiceNotAccepted, WrongArgument
 from magician.node import Node
 from magician.upper_layer.limits import MAX_PDU_BYTES
-from magician.upper_layer.requestor import Requestor, connection_of, resolve_host
+from magician.upper_layer.requestor import (
+    Requestor,
+    connection_of,
+    resolve_host,
+    take_whatever_is_sent,
+)
 
 PDV_HEADER_BYTES = 6  # of each fragment of a message (PS3.8 9.3.5.1)
 
@@ -44,7 +49,7 @@ def associate(
         object.
     storage_roles : sequence of SOP Class UIDs
         Storage classes whose objects we want to *receive* over this association, as C-GET does
-        (role selection, PS3.7 D.3.3.4).
+        (role selection, PS3.7 D.3.3.4). A peer that does not answer this is taken to agree.
     handlers : sequence of (event, function) or (event, function, arguments)
         pynetdicom event handlers, for instance for the C-STORE requests that come back during a
         C-GET.
@@ -87,6 +92,8 @@ def associate(
         if not association.is_established:
             raise explain_failure(association, node, wanted)
         _require_room_for_messages(association, node)
+        if storage_roles:
+            take_whatever_is_sent(association, classes_without_role(association))
         with lost_means_aborted(association, node):
             yield association
         association.release()
@@ -123,6 +130,15 @@ def lost_means_aborted(association: Association, node: Node) -> Iterator[None]:
 def tls_session(association: Association) -> ssl.SSLSocket:
     """Return the TLS session of an association with a node that has a TLS context."""
     return connection_of(association).socket
+
+
+def classes_without_role(association: Association) -> set[str]:
+    """List the accepted SOP classes of which the peer has not answered our role selection.
+
+    By the standard it does not send these to us (PS3.7 D.3.3.4). Some PACS do all the same.
+    """
+    answered = association.acceptor.role_selection
+    return {context.abstract_syntax for context in association.accepted_contexts} - set(answered)
 
 
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
 )
-from pynetdicom import ALL_TRANSFER_SYNTAXES
+from pynetdicom import (
+    ALL_TRANSFER_SYNTAXES,
+    StoragePresentationContexts,
+    sop_class,
+)
 from pynetdicom.presentation import PresentationContext, build_context
 
 from magician.files import JPIP_DEFLATED
@@ -26,6 +39,29 @@ SYNTAXES_TAKEN = [
     *UNCOMPRESSED,
     *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and uid not in DEFLATED),
 ]
+# Objects of a C-GET are taken as they are stored: each encoding in a context of its own, so that
+# the PACS need not convert. The ones that CT uses come first, for a study with so many classes that
+# not all encodings find room.
+USUAL_SYNTAXES = [
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless,
+    JPEGLSLossless, RLELossless, JPEGLossless, JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+]  # fmt: skip
+# What a modality (0008,0060) makes, by the keywords of its SOP classes (PS3.4 B.5)
+CLASSES_OF_MODALITY = {
+    "CT": ("CTImageStorage", "EnhancedCTImageStorage"),
+    "MR": ("MRImageStorage", "EnhancedMRImageStorage", "MRSpectroscopyStorage"),
+    "PT": ("PositronEmissionTomographyImageStorage",),
+    "NM": ("NuclearMedicineImageStorage",),
+    "US": ("UltrasoundImageStorage", "UltrasoundMultiFrameImageStorage"),
+    "CR": ("ComputedRadiographyImageStorage",),
+    "DX": ("DigitalXRayImageStorageForPresentation", "DigitalXRayImageStorageForProcessing"),
+    "XA": ("XRayAngiographicImageStorage",),
+    "RF": ("XRayRadiofluoroscopicImageStorage",),
+    "SEG": ("SegmentationStorage",),
+    "SR": ("Comprehensive3DSRStorage", "ComprehensiveSRStorage", "EnhancedSRStorage"),
+    "OT": ("SecondaryCaptureImageStorage",),
+}
 
 
 def contexts_for(headers: Iterable[Dataset]) -> list[PresentationContext]:
@@ -50,3 +86,37 @@ def kind_of(header: Dataset) -> tuple[str, tuple[str, ...]]:
     syntax = header.file_meta.TransferSyntaxUID
     # uncompressed little endian can be re-encoded on the way, so either of the two will do
     return str(header.SOPClassUID), tuple(UNCOMPRESSED) if syntax in UNCOMPRESSED else (syntax,)
+
+
+def contexts_to_receive(
+    told: Collection[str], modalities: Collection[str] = (), *, others: bool = False
+) -> list[PresentationContext]:
+    """Build the presentation contexts in which a PACS may send during a C-GET, at most 127: the
+    retrieve itself needs one more.
+
+    Parameters
+    ----------
+    told : collection of SOP Class UIDs
+        The classes that the PACS tells: each is offered in as many encodings as find room.
+    modalities : collection of str
+        Their classes are offered in the same way.
+    others : bool
+        The PACS may hold other classes, too: each of these is offered uncompressed.
+
+    Raises
+    ------
+    ValueError
+        If there are more classes than one association carries.
+    """
+    keywords = [name for code in modalities for name in CLASSES_OF_MODALITY.get(code, ())]
+    first = sorted({*told, *(getattr(sop_class, keyword) for keyword in keywords)})
+    room = MAX_CONTEXTS - 1 - len(first)
+    if room < 0:
+        raise ValueError(f"{len(first)} SOP classes; one association carries {MAX_CONTEXTS - 1}.")
+    storage = [context.abstract_syntax for context in StoragePresentationContexts]
+    rest = [uid for uid in storage if others and uid not in first][:room]
+    syntaxes = USUAL_SYNTAXES[: (MAX_CONTEXTS - 1 - len(rest)) // max(1, len(first))]
+    return [
+        *(build_context(UID(uid), syntax) for uid in first for syntax in syntaxes),
+        *(build_context(uid, UNCOMPRESSED) for uid in rest),
+    ]

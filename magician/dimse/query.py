@@ -5,16 +5,16 @@ All queries use the Study Root information model (PS3.4 C.6.2), which practicall
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from itertools import groupby
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
-from magician.dimse.association import associate
+from magician.dimse.answers import Matches
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
-from magician.errors import DimseFailure, MagicianError, StudyNotFound, WrongArgument
-from magician.files import is_uid
+from magician.errors import DimseFailure, MagicianError, WrongArgument
 from magician.node import Node
 
 # What a PACS is asked to tell of each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
@@ -29,15 +29,9 @@ SERIES_ANSWERS = [
 ]  # fmt: skip
 INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
 
+# the UIDs of one request: a value of VR UI holds less than 64 KiB in explicit VR (PS3.5 7.1.2)
+UIDS_AT_ONCE = 500
 MOST_MATCHES = 100_000  # a peer that never ends its answer must not fill our memory
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance that a PACS says it holds; the SOP class is empty if it is not told."""
-
-    series_instance_uid: str
-    sop_class_uid: str
 
 
 def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
@@ -70,6 +64,34 @@ def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset
     return identifier
 
 
+def build_retrieve(level: str, **unique_keys) -> Dataset:
+    """Build the identifier of a C-GET or C-MOVE: its level and unique keys (PS3.4 C.4.3.1.3)."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    for keyword, value in unique_keys.items():
+        setattr(identifier, keyword, value)
+    return identifier
+
+
+def build_image_retrieves(study_instance_uid: str, series_of: Mapping[str, str]) -> list[Dataset]:
+    """Build the identifiers that name instances by their UIDs, at most `UIDS_AT_ONCE` in each.
+
+    Parameters
+    ----------
+    study_instance_uid : str
+    series_of : mapping of str
+        The Series Instance UID of each, by SOP Instance UID.
+    """
+    identifiers = []
+    for series_uid, uids in groupby(sorted(series_of, key=series_of.get), key=series_of.get):
+        named = list(uids)
+        for start in range(0, len(named), UIDS_AT_ONCE):
+            keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_uid}
+            keys["SOPInstanceUID"] = named[start : start + UIDS_AT_ONCE]
+            identifiers.append(build_retrieve("IMAGE", **keys))
+    return identifiers
+
+
 def require_wildcards_allowed(keyword: str, uid: str) -> None:
     """Raise `WrongArgument` if a UID holds a wildcard."""
     if "*" in uid or "?" in uid:
@@ -87,7 +109,7 @@ def require_uid(uid: str) -> str:
     return uid
 
 
-def send_query(association: Association, node: Node, identifier: Dataset) -> list[Dataset]:
+def send_query(association: Association, node: Node, identifier: Dataset, *, strict: bool = False) -> list[Dataset]:
     """Send one C-FIND on an association and collect its matches (PS3.4 C.4.1.1.4).
 
     Raises
@@ -99,7 +121,7 @@ def send_query(association: Association, node: Node, identifier: Dataset) -> lis
     PacsTimeout, AssociationAborted
         If the PACS does not answer.
     """
-    matches = []
+    matches = Matches()
     for response, match in association.send_c_find(identifier, FIND):
         status = require_status(response, association, node, "C-FIND")
         if is_pending(status):
@@ -126,45 +148,3 @@ def _require_readable(match: Dataset | None, node: Node) -> Dataset:
             f"{node} answered our C-FIND with a match that can't be read: {error}"
         ) from error
     return match
-
-
-def list_expected(
-    node: Node, study_instance_uid: str, series_instance_uid: str = ""
-) -> dict[str, Instance]:
-    """Ask a PACS which instances it holds of a study, or of one series: those should come.
-
-    Returns
-    -------
-    dict of Instance
-        By SOP Instance UID.
-
-    Raises
-    ------
-    StudyNotFound
-        If there is none.
-    MagicianError
-        If the PACS lists an image without a proper UID; and the errors of `associate` and
-        `send_query`.
-    """
-    study = {"StudyInstanceUID": require_uid(study_instance_uid)}
-    expected: dict[str, Instance] = {}
-    with associate(node, [FIND]) as association:
-        series_uids = [series_instance_uid]
-        if not series_instance_uid:
-            found = send_query(association, node, build_query("SERIES", study, SERIES_ANSWERS))
-            series_uids = [str(series.get("SeriesInstanceUID", "")) for series in found]
-        for series_uid in series_uids:
-            keys = {**study, "SeriesInstanceUID": series_uid}
-            images = send_query(association, node, build_query("IMAGE", keys, INSTANCE_ANSWERS))
-            for image in images:
-                sop_class = str(image.get("SOPClassUID", ""))
-                instance = Instance(series_uid, sop_class if is_uid(sop_class) else "")
-                expected[str(image.get("SOPInstanceUID", ""))] = instance
-    if not all(is_uid(uid) for uid in expected):
-        raise MagicianError(
-            f"{node} lists an image of study {study_instance_uid} whose SOP Instance UID is none."
-        )
-    if not expected:
-        series = f", series {series_instance_uid}" if series_instance_uid else ""
-        raise StudyNotFound(f"{node} holds no images of study {study_instance_uid}{series}.")
-    return expected

@@ -20,7 +20,12 @@ from magician.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from magician.errors import MagicianError
 from magician.files import StorageQuota, open_folder
 from magician.node import Node, check_ae_title
-from magician.upper_layer.acceptor import Listener, start_listening, stop_listening
+from magician.upper_layer.acceptor import (
+    Listener,
+    last_activity_of,
+    start_listening,
+    stop_listening,
+)
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
 from magician.upper_layer.unknown_storage import negotiating_storage
 
@@ -36,7 +41,7 @@ class Watcher(Protocol):
     It is called in the thread of the association that brings the object.
     """
 
-    def arrived(self, path: Path) -> None: ...
+    def arrived(self, path: Path, header: Dataset) -> None: ...
 
     def refused(self, refusal: Refused) -> None: ...
 
@@ -143,6 +148,10 @@ class Receiver:
         with self._lock:
             return list(self._received)
 
+    def last_activity(self) -> float:
+        """Tell when a part of a message last came from any caller, by ``time.monotonic()``."""
+        return last_activity_of(self._server)
+
     @contextmanager
     def watched_by(self, watcher: Watcher) -> Iterator[None]:
         """Tell `watcher` of each object that is written or refused during the ``with`` block.
@@ -173,7 +182,8 @@ class Receiver:
 
     def _write(self, event: evt.Event) -> int | Dataset:
         try:
-            path = write_object(event, self.folder, *read_object(event), self._quota)
+            header, content = read_object(event)
+            path = write_object(event, self.folder, header, content, self._quota)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
             for watcher in self._current_watchers():
@@ -182,7 +192,7 @@ class Receiver:
         with self._lock:
             self._received[path] = None
         for watcher in self._current_watchers():
-            watcher.arrived(path)
+            watcher.arrived(path, header)
         return SUCCESS
 
     def _current_watchers(self) -> list[Watcher]:

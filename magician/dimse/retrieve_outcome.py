@@ -1,14 +1,17 @@
 """The outcome of a retrieve: how a C-GET or C-MOVE ended, and the errors if it is incomplete.
 
 A warning after a C-GET or C-MOVE means incomplete (PS3.4 Tables C.4-2 and C.4-3), and a success is
-a claim. So what came is compared with what the PACS had listed before.
+a claim. So what came is compared with what the PACS had listed and counted before.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.dataset import Dataset
 
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.reception import Refused
@@ -29,6 +32,11 @@ from magician.node import Node, is_loopback
 
 logger = logging.getLogger(__name__)
 
+MOST_NAMED = 3  # of the missing instances, in a message
+AGAIN = "Retrieve again, into the same folder, and only what is missing is fetched"
+USE_C_MOVE = "use C-MOVE (move_study), or its administrator must allow it"
+
+COUNTERS = ("Remaining", "Completed", "Failed", "Warning")  # (0000,1020) to (0000,1023)
 # After these the PACS did not fail: it says only that not everything came
 NOT_A_FAILURE = (SUCCESS, INCOMPLETE, CANCELLED)
 
@@ -47,34 +55,78 @@ class Outcome:
         The status of the last response; None if an error came in its place.
     words : str
         That status, or that error, in words.
-    completed, failed : int
-        Numbers of sub-operations, as the last response tells them.
+    completed : int or None
+        Number of sub-operations that ended well, as the last response tells it; None if it does
+        not.
+    failed : int
+        Number of those that did not.
     failed_uids : tuple of str
         SOP Instance UIDs that the last response lists as failed (0008,0058).
     error : MagicianError or None
         The error that came in place of a last response.
     refused_classes : tuple of str
         Names of the SOP classes that the PACS did not agree to send.
+    repeated : bool
+        Whether everything that is here was sent once more, and nothing else.
     """
 
     route: str
     service: str
     status: int | None
     words: str
-    completed: int = 0
+    completed: int | None = None
     failed: int = 0
     failed_uids: tuple[str, ...] = ()
     error: MagicianError | None = None
     refused_classes: tuple[str, ...] = ()
+    repeated: bool = False
+
+
+def counters_of(response: Dataset) -> dict[str, int | None]:
+    """Read the numbers of sub-operations (PS3.7 9.1.3, 9.1.4); None where one is not told."""
+    told = {name: response.get(f"NumberOf{name}Suboperations") for name in COUNTERS}
+    return {name: value if isinstance(value, int) else None for name, value in told.items()}
+
+
+def completed_of(counters: dict[str, int | None]) -> int | None:
+    """Count the sub-operations that ended well; None if that is not told."""
+    completed, warning = counters.get("Completed"), counters.get("Warning")
+    return None if completed is None and warning is None else (completed or 0) + (warning or 0)
+
+
+def failed_uids_of(identifier: Dataset | None) -> tuple[str, ...]:
+    """Read which instances a last response lists as failed (0008,0058), if that can be read."""
+    try:
+        uids = identifier.get("FailedSOPInstanceUIDList") if identifier else None
+        listed = [uids] if isinstance(uids, str) else list(uids or [])
+    except Exception:  # a hostile answer can fail in any of pydicom's ways; the list is optional
+        return ()
+    return tuple(text for uid in listed if (text := str(uid or "").strip(" \0")))
 
 
 @dataclass(frozen=True)
 class Shortage:
-    """How much of a study came, and which instances did not, as far as they are known by name."""
+    """How much of a study came, and which instances did not, as far as they are known by name.
+
+    Attributes
+    ----------
+    received, expected : int
+    missing : sequence of str
+        SOP Instance UIDs.
+    refusals : mapping of str
+        Why this computer refused some of them, by SOP Instance UID.
+    difference : str
+        What the PACS lists and counts, if that is not the same number.
+    paths : sequence of Path
+        The files that came.
+    """
 
     received: int
     expected: int
     missing: Sequence[str]
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    difference: str = ""
+    paths: Sequence[Path] = ()
 
 
 def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
@@ -87,19 +139,33 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
     ------
     IncompleteRetrieve
         If instances are missing: some came, or the PACS reported no error, or this computer
-        stopped the retrieve.
+        stopped the retrieve or refused an object.
     DimseFailure, PacsTimeout, AssociationAborted
         If nothing came: the reason.
     """
-    known = arrivals.expected.keys() | arrivals.foreign_uids
+    known = arrivals.expected.instances.keys() | arrivals.foreign_uids | arrivals.paths.keys()
     unlisted = [uid for uid in outcome.failed_uids if uid not in known]
-    missing = arrivals.missing + unlisted
-    unnamed = outcome.failed if not outcome.failed_uids and not missing else 0
-    expected = len(arrivals.expected) + len(unlisted) + unnamed
-    shortage = Shortage(len(arrivals.paths), expected, missing)
+    refused_unlisted = [
+        uid for uid in arrivals.refusals if uid not in known and uid not in unlisted
+    ]
+    missing = [*arrivals.missing, *unlisted, *refused_unlisted]
+    unnamed = 0
+    if not missing and not outcome.failed_uids:
+        unnamed = max(0, outcome.failed - len(arrivals.foreign_uids))
+    here = len(arrivals.paths)
+    shortage = Shortage(
+        here,
+        max(arrivals.expected.number, here + len(missing) + unnamed),
+        missing,
+        {uid: arrivals.refusals[uid] for uid in missing if uid in arrivals.refusals},
+        arrivals.expected.difference,
+        tuple(arrivals.paths.values()),
+    )
     if arrivals.local_failure:
         raise _stopped_by_us(outcome, shortage, arrivals.local_failure)
-    if missing or unnamed:
+    if shortage.received < shortage.expected or not here:
+        raise _not_sent(outcome, shortage)
+    if not arrivals.expected.has_number and outcome.status != SUCCESS:
         raise _not_sent(outcome, shortage)
     _log_unless_success(outcome)
 
@@ -107,11 +173,16 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
 def require_all_moved(outcome: Outcome, expected: int) -> None:
     """Raise unless a C-MOVE to another node counts so many sub-operations as completed.
 
+    A success without counters passes: whether it is true can't be seen from here.
+
     The errors are those of `require_complete`.
     """
-    if outcome.completed < expected or outcome.failed:
-        total = max(expected, outcome.completed + outcome.failed)
-        raise _not_sent(outcome, Shortage(outcome.completed, total, outcome.failed_uids))
+    if outcome.completed is None and outcome.status == SUCCESS:
+        return
+    completed = outcome.completed or 0
+    if completed < expected or outcome.failed:
+        total = max(expected, completed + outcome.failed)
+        raise _not_sent(outcome, Shortage(completed, total, outcome.failed_uids))
     _log_unless_success(outcome)
 
 
@@ -139,7 +210,9 @@ def require_known_destination(outcome: Outcome, node: Node, target: Node) -> Non
 def _stopped_by_us(outcome: Outcome, shortage: Shortage, failure: Refused) -> IncompleteRetrieve:
     """Make the error of a retrieve that this computer stopped."""
     reason = f"this computer stopped it: it refused {failure}"
-    error = _incomplete(outcome, shortage, reason, "what is here already is not sent again")
+    error = _incomplete(
+        outcome, shortage, reason, f"{AGAIN}; what is here already is not sent again."
+    )
     error.__cause__ = failure
     return error
 
@@ -149,15 +222,44 @@ def _not_sent(outcome: Outcome, shortage: Shortage) -> MagicianError:
     if shortage.received == 0 and outcome.error is not None:
         return outcome.error
     refused = ", ".join(outcome.refused_classes)
+    if shortage.refusals:
+        return _refused_by_us(outcome, shortage)
     if shortage.received == 0 and outcome.status not in (None, *NOT_A_FAILURE):
-        not_agreed = f" It did not agree to send {refused}." if refused else ""
+        way = f" It did not agree to send {refused}: {USE_C_MOVE}." if refused else ""
         return DimseFailure(
-            f"Nothing came from {outcome.route}: {outcome.words}.{not_agreed} Its log says why.",
+            f"Nothing came from {outcome.route}: {outcome.words}.{way} Its log says why.",
             outcome.status,
         )
-    reason = outcome.words + (f"; the PACS did not agree to send {refused}" if refused else "")
+    reason = outcome.words
+    if refused:
+        reason += f"; the PACS did not agree to send {refused}: {USE_C_MOVE}"
+    if shortage.difference:
+        reason += f"; the PACS contradicts itself: {shortage.difference}"
+    if outcome.repeated:
+        return _incomplete(
+            outcome,
+            shortage,
+            reason,
+            f"Two retrieves have brought the same {shortage.received}: perhaps the PACS counts "
+            f"wrongly. This error's .paths has their files. With expected='list' its list alone "
+            f"says what should come.",
+        )
     return _incomplete(
-        outcome, shortage, reason, "if it happens again, the log of the PACS says why"
+        outcome, shortage, reason, f"{AGAIN}; if it happens again, the log of the PACS says why."
+    )
+
+
+def _refused_by_us(outcome: Outcome, shortage: Shortage) -> IncompleteRetrieve:
+    """Make the error of a retrieve whose objects this computer did not all take."""
+    reasons = "; ".join(list(shortage.refusals.values())[:MOST_NAMED])
+    more = "; ..." if len(shortage.refusals) > MOST_NAMED else ""
+    return _incomplete(
+        outcome,
+        shortage,
+        outcome.words,
+        f"This computer refused {len(shortage.refusals)} of them, not the PACS: {reasons}{more}. "
+        f"Such an object may be damaged in the PACS: ask its administrator to look at it. The "
+        f"others are here, see this error's .paths.",
     )
 
 
@@ -165,14 +267,15 @@ def _incomplete(
     outcome: Outcome, shortage: Shortage, reason: str, advice: str
 ) -> IncompleteRetrieve:
     received, expected, missing = shortage.received, shortage.expected, shortage.missing
-    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    listed = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+    of_expected = f"of {expected}" if expected > received else "or more"
     return IncompleteRetrieve(
-        f"Only {received} of {expected} images came from {outcome.route} ({reason}). "
-        f"Missing: {listed or 'not told'}. Retrieve again, into the same folder, and only what is "
-        f"missing is fetched; {advice}.",
+        f"Only {received} {of_expected} images came from {outcome.route} ({reason}). "
+        f"Missing: {listed or 'not told'}. {advice}",
         received,
         expected,
         missing,
+        shortage.paths,
     )
 
 

@@ -1,74 +1,59 @@
-"""The request of a retrieve: what is asked for, sent by C-GET or C-MOVE (PS3.4 C.4.3 and C.4.2).
+"""The requests of a retrieve: what is asked for, sent by C-GET or C-MOVE (PS3.4 C.4.3 and C.4.2).
 
 `fetch_missing` and `move_missing` open the association, send the requests and follow the responses
-to the last one. They raise nothing for instances that did not come: the `Outcome` tells.
+to the last one. Where a PACS stops at a limit of its own, they ask for less at once. They raise
+nothing for instances that did not come: the `Outcome` tells.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
-from itertools import groupby
 
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    JPEG2000,
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.sop_class import (
-    Comprehensive3DSRStorage,
-    CTImageStorage,
-    SecondaryCaptureImageStorage,
-    SegmentationStorage,
-)
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
 from magician.dimse.arrivals import Arrivals
-from magician.dimse.association import associate, lost_means_aborted, require_service
-from magician.dimse.contexts import MAX_CONTEXTS
-from magician.dimse.retrieve_outcome import Outcome
-from magician.dimse.status import PENDING, SUCCESS, describe_response, require_status
-from magician.errors import AssociationAborted, MagicianError
+from magician.dimse.association import (
+    associate,
+    classes_without_role,
+    lost_means_aborted,
+    require_service,
+)
+from magician.dimse.contexts import contexts_to_receive
+from magician.dimse.query import build_image_retrieves, build_retrieve
+from magician.dimse.receiver import Receiver
+from magician.dimse.retrieve_outcome import (
+    NOT_A_FAILURE,
+    Outcome,
+    completed_of,
+    counters_of,
+    failed_uids_of,
+)
+from magician.dimse.status import (
+    CANCELLED,
+    OUT_OF_RESOURCES,
+    PENDING,
+    SUCCESS,
+    describe_response,
+    require_status,
+)
+from magician.errors import AssociationAborted, Finding, MagicianError, PacsTimeout
 from magician.node import Node
+from magician.upper_layer.requestor import connection_of
 
-# A PACS that does not tell the SOP classes of its images is offered these
-USUAL_CLASSES = [
-    CTImageStorage,
-    SegmentationStorage,
-    Comprehensive3DSRStorage,
-    SecondaryCaptureImageStorage,
-]
-# Objects are taken as they are stored: each encoding in a context of its own, so that the PACS need
-# not convert. The ones that CT uses come first, for a study with so many classes that not all
-# encodings find room.
-USUAL_SYNTAXES = [
-    ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless,
-    JPEGLSLossless, RLELossless, JPEGLossless, JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-]  # fmt: skip
-# the UIDs of one request: a value of VR UI holds less than 64 KiB in explicit VR (PS3.5 7.1.2)
-UIDS_AT_ONCE = 500
+# With these a PACS stops at a limit of its own, too (PS3.4 Tables C.4-2 and C.4-3)
+LIMIT_REACHED = (CANCELLED, OUT_OF_RESOURCES, 0xA701, 0xA702)
 
 Responses = Iterator[tuple[Dataset, Dataset | None]]
 
 
-def fetch_missing(
-    node: Node, arrivals: Arrivals, series_instance_uid: str = "", *, progress: bool = True
-) -> Outcome:
+def fetch_missing(node: Node, arrivals: Arrivals, *, progress: bool = True) -> Outcome:
     """Fetch the missing instances over an association that we open (C-GET, PS3.4 C.4.3).
 
     Parameters
@@ -77,8 +62,6 @@ def fetch_missing(
         The PACS that holds them.
     arrivals : Arrivals
         It keeps what comes.
-    series_instance_uid : str
-        The series that the expected instances belong to; empty for a whole study.
     progress : bool
         Show a progress bar when it takes longer than two seconds.
 
@@ -103,23 +86,20 @@ def fetch_missing(
         arrivals.collecting_over(association, "C-GET", progress),
     ):
         require_service(association, node, GET)
-        outcome = _send_requests(
-            build_requests(arrivals, series_instance_uid),
-            lambda request: association.send_c_get(request, GET),
-            node,
-            "C-GET",
-            arrivals,
-        )
-        return replace(outcome, refused_classes=arrivals.refused_classes(association))
+        retrieve = _Retrieve(node, "C-GET", arrivals, lambda: arrivals.last_arrival_at)
+        outcome = retrieve.follow(lambda request: association.send_c_get(request, GET))
+        unanswered = classes_without_role(association) if not arrivals.count else set()
+        refused = arrivals.refused_classes(association, unanswered)
+    return replace(outcome, refused_classes=refused)
 
 
 def move_missing(
     node: Node,
     arrivals: Arrivals,
     target: Node,
-    series_instance_uid: str = "",
     *,
-    watching: AbstractContextManager = nullcontext(),  # noqa: B008
+    receiver: Receiver | None = None,
+    late_s: float = 0,
     progress: bool = True,
 ) -> Outcome:
     """Have the missing instances sent to `target` (C-MOVE, PS3.4 C.4.2).
@@ -131,11 +111,12 @@ def move_missing(
     arrivals : Arrivals
     target : Node
         The destination; the PACS is told only its AE title.
-    series_instance_uid : str
-        The series that the expected instances belong to; empty for a whole study.
-    watching : context manager
-        It is entered before the first request is sent, and left before the association ends:
-        `Receiver.watched_by` where the destination is ours.
+    receiver : Receiver, optional
+        The destination, if it is ours. What comes there shows that the PACS is at work: it need not
+        send pending responses (PS3.4 C.4.2.3.1).
+    late_s : float
+        How long to wait, after the last response, for images that are still on their way to the
+        receiver.
     progress : bool
         Show a progress bar when it takes longer than two seconds.
 
@@ -147,122 +128,203 @@ def move_missing(
     with (
         associate(node, [MOVE]) as association,
         arrivals.collecting_over(association, "C-MOVE", progress),
-        watching,
+        receiver.watched_by(arrivals) if receiver else nullcontext(),
     ):
-        outcome = _send_requests(
-            build_requests(arrivals, series_instance_uid),
-            lambda request: association.send_c_move(request, target.ae_title, MOVE),
-            node,
-            "C-MOVE",
-            arrivals,
+        last_life_sign = None
+        if receiver:
+            def last_life_sign() -> float:
+                return max(receiver.last_activity(), arrivals.last_arrival_at)
+
+            connection_of(association).other_life_signs = last_life_sign
+        retrieve = _Retrieve(node, "C-MOVE", arrivals, last_life_sign)
+        outcome = retrieve.follow(
+            lambda request: association.send_c_move(request, target.ae_title, MOVE), late_s
         )
     return replace(outcome, route=f"{outcome.route} to {target}")
 
 
-def _send_requests(
-    requests: list[Dataset],
-    send: Callable[[Dataset], Responses],
-    node: Node,
-    service: str,
-    arrivals: Arrivals,
-) -> Outcome:
-    """Send the requests one by one; return the first outcome that is no success, or the last."""
-    outcome = None
-    for request in requests:
-        try:
-            with lost_means_aborted(arrivals.association, node):
-                latest = _follow_to_the_end(send(request), node, service, arrivals)
-        except AssociationAborted as error:
-            latest = _broken_off(node, service, error)
-        if outcome is None or outcome.status == SUCCESS:
-            outcome = latest
-        if latest.error:
-            break
-    return outcome
-
-
-def _follow_to_the_end(
-    responses: Responses, node: Node, service: str, arrivals: Arrivals
-) -> Outcome:
-    """Follow the pending responses of one request to the last one (PS3.4 C.4.2.1.7)."""
-    completed = 0
-    for response, identifier in responses:
-        try:
-            status = require_status(response, arrivals.association, node, service)
-        except MagicianError as error:
-            return replace(_broken_off(node, service, error), completed=completed)
-        arrivals.note_response()
-        completed = response.get("NumberOfCompletedSuboperations", 0) + response.get(
-            "NumberOfWarningSuboperations", 0
-        )
-        if status != PENDING:
-            return Outcome(
-                f"{node} by {service}",
-                service,
-                status,
-                describe_response(response, service),
-                completed,
-                response.get("NumberOfFailedSuboperations", 0),
-                _failed_uids(identifier),
-            )
-    raise AssertionError("pynetdicom ended a retrieve without a last response")
-
-
-def _broken_off(node: Node, service: str, error: MagicianError) -> Outcome:
-    """Make the outcome of a request to which no last response came."""
-    return Outcome(f"{node} by {service}", service, None, str(error), error=error)
-
-
-def _failed_uids(identifier: Dataset | None) -> tuple[str, ...]:
-    """Read which instances a last response lists as failed (0008,0058), if that can be read."""
-    try:
-        uids = identifier.get("FailedSOPInstanceUIDList") if identifier else None
-    except Exception:  # a hostile answer can fail in any of pydicom's ways; the list is optional
-        return ()
-    return (str(uids),) if isinstance(uids, str) else tuple(str(uid) for uid in uids or [] if uid)
-
-
-def build_requests(arrivals: Arrivals, series_instance_uid: str = "") -> list[Dataset]:
-    """Build the identifiers to send (PS3.4 C.4.3.1.3): of the whole study or series, or of the
-    missing instances only, if some are here already.
+class _Retrieve:
+    """One retrieve over an association. `last_life_sign` returns ``time.monotonic()`` of the last
+    sign that images are coming; it is None where they go to another node.
     """
-    study = {"StudyInstanceUID": arrivals.study_instance_uid}
-    if not arrivals.paths and series_instance_uid:
-        return [_build_request("SERIES", **study, SeriesInstanceUID=series_instance_uid)]
-    if not arrivals.paths:
-        return [_build_request("STUDY", **study)]
 
-    def series_of(uid: str) -> str:
-        return arrivals.expected[uid].series_instance_uid
+    def __init__(
+        self,
+        node: Node,
+        service: str,
+        arrivals: Arrivals,
+        last_life_sign: Callable[[], float] | None,
+    ) -> None:
+        self._node, self._service, self._arrivals = node, service, arrivals
+        self._last_life_sign = last_life_sign
 
-    requests = []
-    for series_uid, uids in groupby(sorted(arrivals.missing, key=series_of), key=series_of):
-        missing = list(uids)
-        for start in range(0, len(missing), UIDS_AT_ONCE):
-            keys = {**study, "SeriesInstanceUID": series_uid}
-            keys["SOPInstanceUID"] = missing[start : start + UIDS_AT_ONCE]
-            requests.append(_build_request("IMAGE", **keys))
-    return requests
+    def follow(self, send: Callable[[Dataset], Responses], late_s: float = 0) -> Outcome:
+        """Send what `first_requests` builds and, as long as `narrower_requests` builds more, that;
+        return the last outcome.
+        """
+        level, requests = first_requests(self._arrivals)
+        asked_at: set[str] = set()
+        while True:
+            asked_at.add(level)
+            here, count = len(self._arrivals.paths), self._arrivals.count
+            self._arrivals.allow_offers()
+            outcome = self._send_all(requests, send)
+            self._wait_for_late(outcome, late_s)
+            brought = self._arrivals.count - count
+            repeated = here > 0 and brought >= here == len(self._arrivals.paths)
+            outcome = replace(outcome, repeated=repeated)
+            level, requests = narrower_requests(self._arrivals, outcome, level)
+            if not requests or level in asked_at:
+                return outcome
+
+    def _send_all(self, requests: list[Dataset], send: Callable[[Dataset], Responses]) -> Outcome:
+        """Send requests one by one; return the first outcome that is no success, or the last."""
+        outcome = None
+        for request in requests:
+            try:
+                with lost_means_aborted(self._arrivals.association, self._node):
+                    latest = self._follow_to_the_end(send(request))
+            except AssociationAborted as error:
+                latest = self._broken_off(error)
+            if outcome is None or outcome.status == SUCCESS:
+                outcome = latest
+            if latest.error:
+                break
+        return outcome
+
+    def _follow_to_the_end(self, responses: Responses) -> Outcome:
+        """Follow the pending responses of one request to the last one (PS3.4 C.4.2.1.7)."""
+        counters: dict[str, int | None] = {}
+        moved_at = time.monotonic()
+        for response, identifier in responses:
+            try:
+                association = self._arrivals.association
+                status = require_status(response, association, self._node, self._service)
+                before, counters = counters, counters_of(response)
+                if counters != before or not self._can_see_progress(counters):
+                    moved_at = time.monotonic()
+                if status == PENDING:
+                    self._require_progress(moved_at)
+            except MagicianError as error:
+                return replace(self._broken_off(error), completed=completed_of(counters))
+            if status != PENDING:
+                return Outcome(
+                    self._route,
+                    self._service,
+                    status,
+                    describe_response(response, self._service),
+                    completed_of(counters),
+                    counters["Failed"] or 0,
+                    failed_uids_of(identifier),
+                )
+        raise AssertionError("pynetdicom ended a retrieve without a last response")
+
+    def _can_see_progress(self, counters: dict[str, int | None]) -> bool:
+        """Tell whether a pending response, or what comes, shows if anything moves."""
+        return self._last_life_sign is not None or set(counters.values()) != {None}
+
+    def _require_progress(self, moved_at: float) -> None:
+        """Raise `PacsTimeout` if the PACS goes on answering, and nothing has moved for long."""
+        if self._last_life_sign:
+            moved_at = max(moved_at, self._last_life_sign())
+        if time.monotonic() - moved_at > self._node.dimse_s:
+            seen = (
+                f"{self._node} answers our {self._service} with pending again and again, and "
+                f"nothing has moved for {self._node.dimse_s:g} s (dimse_s)."
+            )
+            change = "Its administrator can see in its log what it waits for."
+            raise PacsTimeout.of(Finding(self._service, seen, "the PACS", change))
+
+    def _wait_for_late(self, outcome: Outcome, late_s: float) -> None:
+        """Wait for images on their way, unless the PACS says that it has sent no more."""
+        all_sent_are_here = outcome.completed and outcome.completed <= self._arrivals.count
+        if outcome.status in NOT_A_FAILURE and not all_sent_are_here and late_s > 0:
+            self._arrivals.wait_for_late(late_s, self._last_life_sign)
+
+    @property
+    def _route(self) -> str:
+        return f"{self._node} by {self._service}"
+
+    def _broken_off(self, error: MagicianError) -> Outcome:
+        """Make the outcome of a request to which no last response came."""
+        return Outcome(self._route, self._service, None, str(error), error=error)
 
 
-def _build_request(level: str, **keys) -> Dataset:
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(identifier, keyword, value)
-    return identifier
+def first_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
+    """Build the identifiers to begin with (PS3.4 C.4.3.1.3), and tell their level.
+
+    They ask for the whole study or series; if some instances are here, for the missing ones by
+    their UIDs; and if the PACS counts more than it lists, for each series that is short.
+    """
+    expected = arrivals.expected
+    if arrivals.paths and expected.number > len(arrivals.paths) + len(arrivals.missing):
+        return _series_requests(arrivals)
+    if arrivals.paths and arrivals.missing:
+        return _image_requests(arrivals)
+    if expected.series_instance_uid:
+        return _series_requests(arrivals)
+    return "STUDY", [build_retrieve("STUDY", StudyInstanceUID=expected.study_instance_uid)]
+
+
+def narrower_requests(
+    arrivals: Arrivals, outcome: Outcome, level: str
+) -> tuple[str, list[Dataset]]:
+    """Build the identifiers to go on with after requests at a level, if it makes sense.
+
+    A PACS that stopped at a limit of its own, or counts more than it lists, is asked for each
+    series. If the limit lies there, it is asked for the missing instances by their UIDs. A PACS
+    that takes no list of UIDs is asked for the series that hold them.
+    """
+    nothing = "", []
+    if outcome.error or arrivals.local_failure or arrivals.refusals or not arrivals.is_short:
+        return nothing
+    at_limit = outcome.status in LIMIT_REACHED and arrivals.count > 0
+    counts_more = arrivals.expected.number > len(arrivals.paths) + len(arrivals.missing)
+    if level == "STUDY" and (at_limit or counts_more):
+        return _series_requests(arrivals)
+    if level == "SERIES" and at_limit and arrivals.missing:
+        return _image_requests(arrivals)
+    if level == "IMAGE" and outcome.status not in NOT_A_FAILURE and not outcome.completed:
+        return _series_requests(arrivals)
+    return nothing
+
+
+def _series_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
+    """Ask for each series of which not all is here, or for the study if none is short by itself."""
+    expected = arrivals.expected
+    study = {"StudyInstanceUID": expected.study_instance_uid}
+    wanted = expected.series_instance_uid
+    short = [
+        uid for uid in expected.series_uids if arrivals.arrived_of(uid) < expected.number_in(uid)
+    ]
+    series_uids = [wanted] if wanted else short
+    if not series_uids:
+        return "STUDY", [build_retrieve("STUDY", **study)]
+    requests = [build_retrieve("SERIES", **study, SeriesInstanceUID=uid) for uid in series_uids]
+    return "SERIES", requests
+
+
+def _image_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
+    """Ask for the missing instances by their UIDs, series by series."""
+    instances = arrivals.expected.instances
+    series_of = {uid: instances[uid].series_instance_uid for uid in arrivals.missing}
+    return "IMAGE", build_image_retrieves(arrivals.expected.study_instance_uid, series_of)
 
 
 def storage_contexts(arrivals: Arrivals) -> list[PresentationContext]:
-    """The contexts in which the missing instances can be sent: one for each class and encoding
-    (PS3.8 9.3.2.2), with as many encodings as fit into one association.
+    """The contexts in which what is missing can be sent (PS3.8 9.3.2.2).
+
+    Where the PACS does not tell the class of each object, its study and the modalities suggest some
+    classes; if it tells none for its study, all are offered.
     """
-    classes = {arrivals.expected[uid].sop_class_uid for uid in arrivals.missing} - {""}
-    offered = sorted(classes) or USUAL_CLASSES
-    syntaxes_each = (MAX_CONTEXTS - 1) // len(offered)
-    if syntaxes_each == 0:
-        raise MagicianError(
-            f"The study holds {len(offered)} SOP classes, too many for one C-GET: get it by series."
-        )
-    syntaxes = USUAL_SYNTAXES[:syntaxes_each]
-    return [build_context(UID(uid), syntax) for uid in offered for syntax in syntaxes]
+    expected = arrivals.expected
+    listed = {expected.instances[uid].sop_class_uid for uid in arrivals.missing}
+    counts_more = expected.number > len(arrivals.paths) + len(arrivals.missing)
+    is_told = "" not in listed and not counts_more and not expected.unlisted
+    try:
+        if is_told:
+            return contexts_to_receive(listed)
+        known = (listed - {""}) | expected.sop_classes
+        return contexts_to_receive(known, expected.modalities, others=not expected.sop_classes)
+    except ValueError as error:
+        raise MagicianError(f"The study holds {error} Get it by series.") from error

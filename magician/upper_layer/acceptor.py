@@ -306,6 +306,12 @@ def start_listening(
     return server, node
 
 
+def last_activity_of(server: ListenerServer | None) -> float:
+    """Tell when a part of a message last came from a caller, by ``time.monotonic()``."""
+    associations = server.active_associations if server else []
+    return max((assoc.dul.socket.last_activity for assoc in associations), default=0.0)
+
+
 def stop_listening(server: ListenerServer) -> None:
     """Stop a server and end the associations that are still open: by an abort first (PS3.8 9.3.8),
     then by closing their connections.

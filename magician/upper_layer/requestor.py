@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pynetdicom import AE, evt
@@ -27,7 +28,31 @@ if TYPE_CHECKING:
 
 SOCKET_TIMEOUT_S = 0.25  # how often a waiting socket looks whether it is still wanted
 PDU_TYPES = range(1, 8)  # PS3.8 9.3.1
+MOST_ADDRESSES = 8  # of a host
 CONNECTION_MADE = "Evt2"  # "transport connection confirm" (PS3.8 9.2.1)
+
+
+# Host and port; of IPv6 also flow and scope (RFC 3493)
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A node, and the addresses of its host in the order in which they are tried."""
+
+    node: Node
+    addresses: tuple[SocketAddress, ...]
+
+    @property
+    def first(self) -> str | tuple[str, int, int]:
+        """The first address as pynetdicom wants it: without the port, of IPv6 with its scope."""
+        host, _, *scope = self.addresses[0]
+        return (host.partition("%")[0], *scope) if scope else host
+
+
+def family_of(address: SocketAddress) -> socket.AddressFamily:
+    """Tell IPv4 from IPv6."""
+    return socket.AF_INET if len(address) == 2 else socket.AF_INET6
 
 
 class NoAnswerToConnect(PacsUnreachable, PacsTimeout):
@@ -43,11 +68,18 @@ class Connection(BoundedConnection):
         How far it came: ``"TCP"`` or ``"TLS"`` while it is being opened, then ``"association"``.
     waited_s : float
         How long we have waited for the association since the connection was made.
+    tried : list of str
+        The IP addresses that were tried.
+    given_up : bool
+        Whether nobody waits for the connection any more.
     """
 
-    def __init__(self, assoc, address: AddressInformation, node: Node) -> None:
-        super().__init__(assoc, address=address)
-        self.node = node
+    given_up = False
+
+    def __init__(self, assoc, local: AddressInformation, route: Route) -> None:
+        super().__init__(assoc, address=local)
+        self.node, self._addresses = route.node, route.addresses
+        self.tried: list[str] = []
         self.layer = "TCP"
         self._opened_at = float("inf")
         self._was_established = False
@@ -58,10 +90,8 @@ class Connection(BoundedConnection):
 
     def connect(self, primitive) -> None:
         """Connect, and tell pynetdicom's state machine how it went (PS3.8 9.2.3)."""
-        address = primitive.address_info.as_tuple
         try:
-            self.socket.settimeout(self.node.connect_s)
-            self.socket.connect(address)
+            address = self._connect_to_any()
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.node.tls:
                 self.layer = "TLS"
@@ -83,6 +113,35 @@ class Connection(BoundedConnection):
             primitive.result = CONNECTION_MADE
         self.provider_queue.put(primitive)
         self._ready.set()
+
+    def _create_socket(self, address: AddressInformation) -> None:
+        """Make no socket yet: each address that is tried needs its own."""
+
+    def _connect_to_any(self) -> SocketAddress:
+        """Connect to the first address that answers, and return it.
+
+        Raises
+        ------
+        OSError
+            If none does: what tells most. A refusal comes from the computer itself; a time-out may
+            be anybody's; an address without a way to it may not be ours to use.
+        """
+        errors: list[OSError] = []
+        for address in self._addresses:
+            self.tried.append(address[0])
+            try:
+                self.socket = socket.socket(family_of(address), socket.SOCK_STREAM)
+                self.socket.settimeout(self.node.connect_s)
+                self.socket.connect(address)
+            except OSError as error:
+                errors.append(error)
+                self.force_close()
+                if self.given_up:
+                    break
+            else:
+                self.assoc.acceptor.address_info = AddressInformation.from_tuple(address)
+                return address
+        raise min(errors, key=_tells_less)
 
     def _send_piece(self, piece: memoryview) -> None:
         started = time.monotonic()
@@ -116,12 +175,23 @@ class Connection(BoundedConnection):
         return bool(self.first_bytes) and self.first_bytes[0] not in PDU_TYPES
 
 
-class Requestor(AE):
-    """An application entity that calls one node, over a `Connection`."""
+def _tells_less(error: OSError) -> int:
+    return 0 if isinstance(error, ConnectionRefusedError) else 1 + (not _is_timeout(error))
 
-    def __init__(self, node: Node) -> None:
+
+class Requestor(AE):
+    """An application entity that calls one node, over a `Connection`.
+
+    Parameters
+    ----------
+    route : Route
+        From `resolve_host`.
+    """
+
+    def __init__(self, route: Route) -> None:
+        node = route.node
         super().__init__(ae_title=node.local_ae_title)
-        self.node = node
+        self._route = route
         self._connection: Connection | None = None
         self.connection_timeout, self.acse_timeout, self.dimse_timeout = (
             node.connect_s,
@@ -132,12 +202,13 @@ class Requestor(AE):
 
     def _create_socket(self, assoc, address: AddressInformation, tls_args: None) -> Connection:
         prepare_association(assoc)
-        self._connection = Connection(assoc, address, self.node)
+        self._connection = Connection(assoc, address, self._route)
         return self._connection
 
     def close_connection(self) -> None:
         """Close the connection of an association that was interrupted while it was being opened."""
         if self._connection is not None:
+            self._connection.given_up = True
             self._connection.force_close()
 
 
@@ -146,8 +217,23 @@ def connection_of(association: Association) -> Connection:
     return association.dul.socket
 
 
-def resolve_host(node: Node) -> str:
-    """Return an IP address of the node's host.
+def take_whatever_is_sent(association: Association, sop_classes: Collection[str]) -> None:
+    """Take objects of these classes although the peer has not answered our role selection (PS3.7
+    D.3.3.4), as DCMTK does.
+    """
+    for context in association.accepted_contexts:
+        if context.abstract_syntax in sop_classes:
+            context._as_scp = True
+
+
+def resolve_host(node: Node, *, most: int = MOST_ADDRESSES) -> Route:
+    """Find the addresses of a node's host, IPv4 before IPv6, as most PACS listen there only.
+
+    Parameters
+    ----------
+    node : Node
+    most : int
+        How many addresses are tried at most: each may take ``connect_s``.
 
     Raises
     ------
@@ -183,5 +269,8 @@ def resolve_host(node: Node) -> str:
         seen = f"The host name {node.host!r} of {node} is not known to this computer ({found[0]})."
         change = "Check its spelling; inside a hospital, try the IP address."
         raise PacsUnreachable.of(Finding("host name", seen, "we", change)) from found[0]
-    # IPv4 first, as most PACS listen
-    return min(found[0], key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+    addresses = dict.fromkeys(
+        entry[4] for entry in found[0] if entry[0] in (socket.AF_INET, socket.AF_INET6)
+    )
+    in_order = sorted(addresses, key=lambda address: family_of(address) != socket.AF_INET)
+    return Route(node, tuple(in_order[:most]))

@@ -7,6 +7,7 @@ from faulty_pacs import SERIES, STUDY_UID, UIDS, FaultyPacs, Proxy
 from helpers import ct_series
 from inbox import whole_files
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from magician.client.retrieve import get_study, move_study
 from magician.client.store import store
@@ -69,7 +70,7 @@ def test_get_again_across_two_series_asks_once_for_each(pacs, requests, tmp_path
 def test_more_instances_than_fit_into_one_request_are_asked_for_in_parts(
     pacs, requests, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("magician.dimse.retrieve_request.UIDS_AT_ONCE", 3)
+    monkeypatch.setattr("magician.dimse.query.UIDS_AT_ONCE", 3)
     save_dataset(SERIES[0], tmp_path)
     assert get_study(pacs.node, STUDY_UID, tmp_path).received == 5
     assert requests == [("IMAGE", 3), ("IMAGE", 1)]
@@ -146,8 +147,7 @@ def test_the_same_instance_comes_twice(tmp_path):
     assert whole_files(tmp_path) == set(UIDS[:4])
 
 
-def test_a_warning_about_an_image_that_was_not_listed_means_incomplete(tmp_path):
-    """It came to the PACS between our C-FIND and our C-GET; 0xB000 must not pass as success."""
+def test_an_image_that_came_to_the_pacs_after_our_query_is_kept_and_told(tmp_path):
     late = ct_series(slices=6)[5]
 
     class Grown(FaultyPacs):
@@ -156,9 +156,29 @@ def test_a_warning_about_an_image_that_was_not_listed_means_incomplete(tmp_path)
             yield from answers(*SERIES, late)(event)
 
     with Grown(None) as node:
+        retrieval = get_study(node, STUDY_UID, tmp_path)
+        again = get_study(node, STUDY_UID, tmp_path)
+    assert (retrieval.expected, retrieval.received, len(retrieval.paths)) == (6, 6, 6)
+    assert (again.expected, again.received) == (6, 6)
+    assert late.SOPInstanceUID in retrieval.notes[0] and "had not listed" in retrieval.notes[0]
+    assert whole_files(tmp_path) == {*UIDS, late.SOPInstanceUID}
+
+
+def test_an_image_that_was_not_listed_and_fails_means_incomplete(tmp_path):
+    """0xB000 must not pass as success."""
+
+    class Grown(FaultyPacs):
+        def get(self, event):
+            yield 6
+            yield from answers(*SERIES)(event)
+            failed = Dataset()
+            failed.FailedSOPInstanceUIDList = "1.2.3"
+            yield 0xB000, failed
+
+    with Grown(None) as node:
         with pytest.raises(IncompleteRetrieve, match="Only 5 of 6.*0xB000") as caught:
             get_study(node, STUDY_UID, tmp_path)
-    assert caught.value.missing == (late.SOPInstanceUID,)
+    assert caught.value.missing == ("1.2.3",)
 
 
 def test_a_peer_that_never_stops_sending_is_stopped(tmp_path):

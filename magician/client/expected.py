@@ -1,0 +1,179 @@
+"""What should come of a study: a PACS is asked for its list of images and for its counts.
+
+Some PACS cut their list at a limit of their own, have no list at all, or leave objects out of it.
+So the list is never trusted alone (PS3.4 C.4.1, C.6.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+
+from magician.dimse.answers import Matches
+from magician.dimse.association import associate
+from magician.dimse.expected import Expected, Instance
+from magician.dimse.query import (
+    FIND,
+    INSTANCE_ANSWERS,
+    SERIES_ANSWERS,
+    build_query,
+    require_uid,
+    send_query,
+)
+from magician.errors import DimseFailure, MagicianError, StudyNotFound, WrongArgument
+from magician.files import is_uid
+from magician.node import Node
+
+STUDY_COUNTS = [
+    "StudyInstanceUID", "ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedInstances",
+]  # fmt: skip
+SOURCES = ("counts", "list")  # what `expected` may be in a retrieve
+
+
+def ask_expected(
+    node: Node, study_instance_uid: str, series_instance_uid: str = "", source: str = "counts"
+) -> Expected:
+    """Ask a PACS what it holds of a study, or of one series: that should come.
+
+    It is asked at study level for its count, at series level for the series and their counts, and
+    at image level for the list of each series. A PACS that refuses a level is believed at the
+    others.
+
+    Parameters
+    ----------
+    node : Node
+    study_instance_uid, series_instance_uid : str
+        The series is empty for a whole study.
+    source : str
+        ``"counts"``: the list and the counts, whichever is more. ``"list"``: the list alone.
+
+    Raises
+    ------
+    StudyNotFound
+        If the PACS knows nothing of it.
+    DimseFailure
+        If the PACS refuses every level.
+    MagicianError
+        If it lists an image without a proper UID, or has no list where the list alone should count;
+        and the errors of `associate` and `send_query`.
+    """
+    if source not in SOURCES:
+        raise WrongArgument(f"expected={source!r} is none of {', '.join(map(repr, SOURCES))}.")
+    study = {"StudyInstanceUID": require_uid(study_instance_uid)}
+    with associate(node, [FIND]) as association:
+        answers = _Answers(association, node)
+        of_study = answers.ask("STUDY", study, STUDY_COUNTS)
+        keys = {**study, "SeriesInstanceUID": series_instance_uid}
+        of_series = answers.ask("SERIES", keys, SERIES_ANSWERS)
+        series_uids = [str(series.SeriesInstanceUID) for series in of_series]
+        if series_instance_uid and not series_uids:
+            series_uids = [series_instance_uid]
+        lists = {
+            uid: answers.ask("IMAGE", {**study, "SeriesInstanceUID": uid}, INSTANCE_ANSWERS)
+            for uid in series_uids
+        }
+    found = Expected(
+        study_instance_uid,
+        series_instance_uid,
+        _instances_of(lists, node, study_instance_uid),
+        {str(series.SeriesInstanceUID): _count(series, "Series") for series in of_series},
+        None if series_instance_uid else _first_count(of_study),
+        frozenset(uid for match in of_study for uid in _values(match, "SOPClassesInStudy")),
+        frozenset(
+            [code for match in of_study for code in _values(match, "ModalitiesInStudy")]
+            + [code for match in of_series for code in _values(match, "Modality")]
+        ),
+        answers.why_not_whole(of_series, lists),
+        source == "list",
+    )
+    _require_found(found, bool(of_study) and not series_instance_uid, answers, node)
+    return found
+
+
+class _Answers:
+    """The answers of one PACS: levels that it refuses are noted."""
+
+    def __init__(self, association: Association, node: Node) -> None:
+        self._association, self._node = association, node
+        self.refusals: dict[str, DimseFailure] = {}
+        self._cut: list[str] = []
+
+    def ask(self, level: str, keys: dict[str, str], answers: list[str]) -> Matches:
+        """Send one query; no matches if the PACS refuses it, or has refused this level before."""
+        if level in self.refusals:
+            return Matches()
+        query = build_query(level, keys, answers)
+        try:
+            matches = send_query(self._association, self._node, query, strict=True)
+        except DimseFailure as refusal:
+            self.refusals[level] = refusal
+            return Matches()
+        if matches.cut:
+            self._cut.append(f"at {level} level it stopped at a limit of its own: {matches.cut}")
+        return matches
+
+    def why_not_whole(self, of_series: Matches, lists: dict[str, Matches]) -> str:
+        """Tell why the list of images can't be taken for whole; empty if it can."""
+        if self.refusals.keys() & {"SERIES", "IMAGE"}:
+            level, refusal = next((n, r) for n, r in self.refusals.items() if n != "STUDY")
+            return f"it refuses a query at {level} level: 0x{refusal.status:04X}"
+        if self._cut:
+            return self._cut[0]
+        if of_series and not any(lists.values()):
+            return "it lists no images of series that it knows"
+        return "" if lists else "it lists no series"
+
+
+def _require_found(found: Expected, knows_study: bool, answers: _Answers, node: Node) -> None:
+    """Raise unless the PACS knows what was asked for, and has a list if the list should count."""
+    wanted = f"study {found.study_instance_uid}"
+    if found.series_instance_uid:
+        wanted += f", series {found.series_instance_uid}"
+    is_known = found.instances or found.series_counts or knows_study
+    if not is_known and answers.refusals:
+        raise next(iter(answers.refusals.values()))
+    if not is_known:
+        raise StudyNotFound(f"{node} holds no images of {wanted}.")
+    if found.by_list and not found.instances:
+        raise MagicianError(
+            f"{node} lists no images of {wanted} ({found.unlisted}), so its list can't tell what "
+            f"should come: leave expected='list' out."
+        )
+
+
+def _instances_of(
+    lists: dict[str, Matches], node: Node, study_instance_uid: str
+) -> dict[str, Instance]:
+    """Put the lists of all series together, by SOP Instance UID."""
+    instances = {}
+    for series_uid, images in lists.items():
+        for image in images:
+            sop_class = str(image.get("SOPClassUID", ""))
+            instance = Instance(series_uid, sop_class if is_uid(sop_class) else "")
+            instances[str(image.get("SOPInstanceUID", ""))] = instance
+    if not all(map(is_uid, instances)):
+        raise MagicianError(
+            f"{node} lists an image of study {study_instance_uid} whose SOP Instance UID is none."
+        )
+    return instances
+
+
+def _first_count(of_study: Sequence[Dataset]) -> int | None:
+    return _count(of_study[0], "Study") if of_study else None
+
+
+def _count(match: Dataset, level: str) -> int | None:
+    """Read a count of instances; None if the PACS does not tell it, or not as a number."""
+    try:
+        count = float(str(match.get(f"NumberOf{level}RelatedInstances", "")).strip())
+    except ValueError:
+        return None
+    return int(count) if count >= 0 and count.is_integer() else None
+
+
+def _values(match: Dataset, keyword: str) -> list[str]:
+    """Read an element of one or several values; empty if it is absent."""
+    value = match.get(keyword) or []
+    return [str(part) for part in ([value] if isinstance(value, str) else value) if part]
