@@ -16,8 +16,8 @@ from pynetdicom.presentation import PresentationContext
 
 from magician.dimse.association import associate
 from magician.dimse.contexts import contexts_for, kind_of
-from magician.dimse.reception import HEADER_KEYWORDS
-from magician.dimse.status import SUCCESS, describe_status, is_warning, require_status
+from magician.dimse.reception import HEADER_KEYWORDS, MAX_UID_CHARACTERS
+from magician.dimse.status import SUCCESS, describe_response, is_warning, require_status
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -95,7 +95,10 @@ def store(
     ServiceNotAccepted
         Before anything is sent, if the peer does not accept one of the kinds of objects.
     DimseFailure
-        If some objects were refused; the others were sent. The message lists the refused ones.
+        If some objects were refused; the others were sent. The message lists the refused ones, with
+        what the peer says of each.
+    MagicianError
+        If this side can't read an object, or can't encode it.
     PacsUnreachable, PacsTimeout, AssociationRejected, AssociationAborted
         See `magician.dimse.association.associate`.
     """
@@ -163,7 +166,7 @@ def _read_header(item) -> Dataset:
             raise MagicianError(
                 f"{item} can't be read as a DICOM file ({error}); nothing was sent."
             ) from error
-    missing = [keyword for keyword in ("SOPClassUID", "SOPInstanceUID") if keyword not in header]
+    missing = [keyword for keyword in ("SOPClassUID", "SOPInstanceUID") if not header.get(keyword)]
     if getattr(header, "file_meta", None) is None or "TransferSyntaxUID" not in header.file_meta:
         missing.append("TransferSyntaxUID in its file_meta")
     if missing:
@@ -171,6 +174,14 @@ def _read_header(item) -> Dataset:
         raise MagicianError(
             f"{name} can't be sent: it has no {', no '.join(missing)}. Nothing was sent."
         )
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        uid = str(header[keyword].value)
+        if len(uid) > MAX_UID_CHARACTERS:
+            raise MagicianError(
+                f"{uid[:MAX_UID_CHARACTERS]}... can't be sent: its {keyword} has {len(uid)} "
+                f"characters, and a C-STORE request carries {MAX_UID_CHARACTERS} (PS3.5 9.1). "
+                f"Nothing was sent. Mend the object, or leave it out."
+            )
     return header
 
 
@@ -209,22 +220,25 @@ def _send_objects(
     association: Association, node: Node, items: list, headers: list[Dataset], progress: bool
 ) -> Stored:
     """Send every object; raises `DimseFailure` at the end if the peer has refused some of them."""
-    warnings, failures, last_failure = [], [], SUCCESS
+    warnings, failures, last_failure, unexplained = [], [], SUCCESS, False
     pairs = zip(items, track(headers, "C-STORE", "object", progress=progress), strict=True)
     for number, (item, header) in enumerate(pairs):
         sent_before = f"{number} of {len(items)} objects were sent"
-        status = _send_object(association, node, item, header, sent_before)
-        answer = f"{header.SOPInstanceUID}: {describe_status(status, 'C-STORE')}"
-        if is_warning(status):
+        response = _send_object(association, node, item, header, sent_before)
+        if response.Status == SUCCESS:
+            continue
+        answer = f"{header.SOPInstanceUID}: {describe_response(response, 'C-STORE')}"
+        if is_warning(response.Status):
             warnings.append(answer)
-        elif status != SUCCESS:
+        else:
             failures.append(answer)
-            last_failure = status
+            last_failure = response.Status
+            unexplained = unexplained or not response.get("ErrorComment")
     if failures:
         listed = "; ".join(failures[:5]) + ("; ..." if len(failures) > 5 else "")
         raise DimseFailure(
             f"{node} stored {len(items) - len(failures)} of {len(items)} objects and refused "
-            f"{len(failures)}: {listed}. Its log says why.",
+            f"{len(failures)}: {listed}.{' Its log says why.' if unexplained else ''}",
             last_failure,
         )
     return Stored(len(items), tuple(warnings))
@@ -232,15 +246,17 @@ def _send_objects(
 
 def _send_object(
     association: Association, node: Node, item, header: Dataset, sent_before: str
-) -> int:
-    """Send one object and return the status of the answer; an error says what was sent before."""
+) -> Dataset:
+    """Send one object and return the answer; an error says what was sent before."""
     try:
         dataset = item if isinstance(item, Dataset) else _read_object(item, sent_before)
         response = association.send_c_store(dataset)
-        return require_status(response, association, node, "C-STORE")
+        require_status(response, association, node, "C-STORE")
+        return response
     except (ValueError, AttributeError, TypeError) as error:  # from pynetdicom's encoder
         raise MagicianError(
-            f"{header.SOPInstanceUID} can't be sent ({error}); {sent_before}."
+            f"{header.SOPInstanceUID} can't be sent: this side can't encode it ({error}), and "
+            f"{node} was not asked; {sent_before}. Mend the object, or leave it out."
         ) from error
     except (PacsTimeout, AssociationAborted) as error:
         error.args = (f"{error} Before that, {sent_before}.",)
@@ -251,5 +267,9 @@ def _read_object(path, sent_before: str) -> Dataset:
     """Read a file that is to be sent. A file that is cut short would arrive and count as sent."""
     try:
         return read_whole(Path(path))
-    except Exception as error:  # a damaged file can raise any error in pydicom
+    except EOFError as error:
         raise MagicianError(f"{path} is not whole ({error}); {sent_before}.") from error
+    except Exception as error:  # a damaged file can raise any error in pydicom
+        raise MagicianError(
+            f"{path} can't be read as a DICOM file ({error}); {sent_before}."
+        ) from error

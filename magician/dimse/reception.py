@@ -16,7 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 
-from magician.dimse.status import NOT_MATCHING, NOT_UNDERSTOOD, OUT_OF_RESOURCES
+from magician.dimse.status import (
+    COMMENT_CHARACTERS,
+    NOT_MATCHING,
+    NOT_UNDERSTOOD,
+    OUT_OF_RESOURCES,
+)
 from magician.files import QuotaExceeded, StorageQuota, instance_path, parse_whole, write_whole
 from magician.upper_layer.encoding import file_meta
 
@@ -28,7 +33,6 @@ HEADER_KEYWORDS = [
     "SeriesInstanceUID",
     "PatientIdentityRemoved",
 ]
-COMMENT_CHARACTERS = 64  # the longest LO (PS3.5 6.2)
 MAX_UID_CHARACTERS = 64  # PS3.5 9.1
 REASON_CHARACTERS = 400  # a hostile object may bring values of megabytes into an error's words
 

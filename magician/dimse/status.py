@@ -37,6 +37,7 @@ INCOMPLETE = 0xB000
 DESTINATION_UNKNOWN = 0xA801
 UNABLE_TO_PROCESS = 0xC000
 
+COMMENT_CHARACTERS = 64  # the longest Error Comment (0000,0902), a LO (PS3.5 6.2)
 STANDARD_MEANINGS = {
     "C-STORE": STORAGE_SERVICE_CLASS_STATUS,
     "C-FIND": QR_FIND_SERVICE_CLASS_STATUS,
@@ -129,8 +130,11 @@ def _sentence_case(title: str, *, start: bool = True) -> str:
 
 
 def describe_response(response: Dataset, service: str) -> str:
-    """Put the status of a response into words, with the peer's own comment if it sent one."""
-    comment = response.get("ErrorComment", "")
+    """Put the status of a response into words, with the peer's own comment if it sent one.
+
+    The comment may be anything: it is shown as a quotation, and no longer than the standard allows.
+    """
+    comment = str(response.get("ErrorComment") or "").strip()[:COMMENT_CHARACTERS]
     return describe_status(response.Status, service) + (f", {comment!r}" if comment else "")
 
 

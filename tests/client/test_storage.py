@@ -123,7 +123,8 @@ def test_an_object_that_can_not_be_encoded_is_named(receiver, small_series):
     small_series[1].Rows = None
     small_series[1]["Rows"]._value = "sixty-four"
     with pytest.raises(
-        MagicianError, match=f"{small_series[1].SOPInstanceUID} can't be sent .*; 1 of 12 objects"
+        MagicianError,
+        match=f"{small_series[1].SOPInstanceUID} can't be sent: this .*; 1 of 12 objects",
     ):
         store(receiver.node, small_series)
 
