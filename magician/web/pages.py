@@ -205,8 +205,8 @@ def show_series(
 
 
 NOT_IN_HU = Markup(
-    '<p class="help">No Rescale Slope leads from the stored values of these images to Hounsfield '
-    "units (HU): their grey levels are those of stored values.</p>"
+    '<p class="help">The grey levels show stored values, and not Hounsfield units (HU): these '
+    "images have no Rescale Slope, or one to another unit.</p>"
 )
 VIEWER = Markup("""<main id="viewer" data-instances="{instances}" data-letters="{letters}"
 data-name="{name}">

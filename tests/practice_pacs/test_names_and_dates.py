@@ -3,6 +3,7 @@
 import logging
 import shutil
 import subprocess
+import warnings
 
 import pytest
 from helpers import ct_series
@@ -158,6 +159,19 @@ def test_a_number_that_is_none_is_no_failure(pacs, level):
     with associate(pacs.node, [FIND]) as association:
         responses = list(association.send_c_find(identifier, FIND))
     assert [response.Status for response, _ in responses] == [0x0000]
+
+
+def test_what_is_odd_is_told_as_it_is_stored(tmp_path):
+    archive = Archive(tmp_path, host="127.0.0.1")
+    archive.add([image("A1", StudyDate="in May", SeriesNumber=None)])
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES"
+    identifier.StudyDate = identifier.SeriesNumber = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # not even a word of pydicom's
+        (answer,) = archive.find(identifier)
+    archive.close()
+    assert (answer.StudyDate, answer.SeriesNumber) == ("in May", None)
 
 
 def test_a_count_is_told_and_not_matched(pacs):

@@ -135,6 +135,12 @@ def test_the_window_of_the_image(pacs, own_page):
     np.testing.assert_array_equal(shown(pacs, own_page, ds), window(RAMP, 2000, 1000))
 
 
+def test_bits_below_the_stored_ones_are_no_part_of_the_value(pacs, own_page):
+    ds = mr(RAMP.astype(np.uint16) << 4 | 0xF, stored=12, high=15)
+    changed(ds, WindowCenter=2000, WindowWidth=1000)
+    np.testing.assert_array_equal(shown(pacs, own_page, ds), window(RAMP, 2000, 1000))
+
+
 def test_the_window_is_meant_for_rescaled_values(pacs, own_page):
     ds = mr(RAMP.astype(np.uint16), WindowCenter=500, WindowWidth=1000)
     changed(ds, RescaleSlope=0.25, RescaleIntercept=-10, RescaleType="US")
@@ -229,7 +235,8 @@ def words_of_tile(answer):
     [
         lambda ds: ds.pop("PixelData"),
         lambda ds: changed(ds, PixelData=ds.PixelData[:100]),
-        lambda ds: changed(ds, HighBit=20),
+        lambda ds: changed(ds, HighBit=20, PixelRepresentation=1),
+        lambda ds: changed(ds, HighBit=3, PixelRepresentation=1),
         lambda ds: changed(ds, BitsStored=40),
         lambda ds: ds.pop("PhotometricInterpretation"),
         lambda ds: changed(ds, PhotometricInterpretation="PALETTE COLOR"),
@@ -262,6 +269,6 @@ def test_a_page_speaks_of_hounsfield_units_only_where_they_are(pacs, own_page):
     pacs.add([ct, bare, resonance])
     assert "Window: centre and width in HU" in ask(own_page, series_path(ct)).text
     text = ask(own_page, series_path(bare)).text
-    assert "their grey levels are those of stored values" in text
+    assert "show stored values, and not Hounsfield units (HU)" in text
     assert "Window: centre" not in text
     assert "HU" not in ask(own_page, series_path(resonance)).text
