@@ -23,15 +23,17 @@ def test_file_meta_information(instance, syntax):
 
 
 @pytest.mark.parametrize("instance", [EVEN, ODD])
-@pytest.mark.parametrize("status", [0x0000, 0xA700, 0xC000])
-def test_answer_to_a_c_store(instance, status):
+@pytest.mark.parametrize(
+    ("status", "comment"), [(0x0000, ""), (0xA700, "No room."), (0xC000, "No rows"), (0xC000, "")]
+)
+def test_answer_to_a_c_store(instance, status, comment):
     primitive = C_STORE()
     primitive.MessageID = primitive.MessageIDBeingRespondedTo = 65535
     primitive.AffectedSOPClassUID, primitive.AffectedSOPInstanceUID = CTImageStorage, instance
-    primitive.Status = status
+    primitive.Status, primitive.ErrorComment = status, comment or None
     message = C_STORE_RSP()
     message.primitive_to_message(primitive)
     (fragment,) = message.encode_msg(1, 0)
     [(_, theirs)] = fragment.presentation_data_value_list
     # after the message control header
-    assert c_store_response(65535, CTImageStorage, instance, status) == theirs[1:]
+    assert c_store_response(65535, CTImageStorage, instance, status, comment) == theirs[1:]
