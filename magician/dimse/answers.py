@@ -1,5 +1,272 @@
-"""The answers to a query (C-FIND, PS3.4 C.4.1)."""
+"""The answers to a query, held against what was asked (PS3.4 C.2.2.2), each of them once.
+
+Some PACS ignore a key and answer with everything, give the same study many times, stop at a limit
+of their own, or write text in a character set that they do not declare. What comes out here can be
+taken for the answer to the question, and each of these is said once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+
+from magician.dimse.status import PENDING_WITHOUT_SOME_KEYS, describe_status
+from magician.elements import read_text_elements
+from magician.errors import Finding, MagicianError, PacsTimeout
+from magician.keys import Key, show_values
+from magician.node import Node
+
+logger = logging.getLogger(__name__)
+
+MOST_BYTES = 256 * 1024**2  # of all matches together; a real one has less than 1 KiB
+# The keyword that tells the matches of a level apart (PS3.4 C.6.2.1)
+UNIQUE_KEYS = {
+    "STUDY": "StudyInstanceUID",
+    "SERIES": "SeriesInstanceUID",
+    "IMAGE": "SOPInstanceUID",
+}
+NO_KEYS = ("QueryRetrieveLevel", "SpecificCharacterSet")
+
+_said: WeakKeyDictionary[Association, set[str]] = WeakKeyDictionary()
 
 
 class Matches(list):
-    cut = ""
+    """The matches of a query: a list of data sets, and what was wrong with the answers.
+
+    Attributes
+    ----------
+    cut : str
+        The words by which the PACS said that it stopped at a limit of its own; empty if it did not.
+    dropped : int
+        How many matches contradicted a key, and are left out.
+    duplicates : int
+        How many matches came once more, and are left out.
+    contradicted : tuple of str
+        The keywords of keys that every answer contradicts: none was dropped for them.
+    """
+
+    def __init__(
+        self,
+        matches: Iterable[Dataset] = (),
+        *,
+        cut: str = "",
+        dropped: int = 0,
+        duplicates: int = 0,
+        contradicted: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(matches)
+        self.cut, self.dropped, self.duplicates = cut, dropped, duplicates
+        self.contradicted = contradicted
+
+
+def say_once(association: Association, kind: str, sentence: str) -> None:
+    """Log a warning, unless one of its kind was logged for this association."""
+    said = _said.setdefault(association, set())
+    if kind not in said:
+        said.add(kind)
+        logger.warning("%s", sentence)
+
+
+class Answers:
+    """The answers to one query, as they come.
+
+    Parameters
+    ----------
+    association : Association
+    node : Node
+    identifier : Dataset
+        What was asked.
+    transfer_syntax_uid : str
+        How the answers are written.
+    strict : bool
+        A match with another UID than was asked for is dropped in any case.
+
+    Attributes
+    ----------
+    came : int
+        How many have come, whatever they are.
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        node: Node,
+        identifier: Dataset,
+        transfer_syntax_uid: str,
+        *,
+        strict: bool,
+    ) -> None:
+        self.came = 0
+        self._association, self._node, self._syntax = association, node, transfer_syntax_uid
+        self._level = str(identifier.get("QueryRetrieveLevel", ""))
+        self._unique = UNIQUE_KEYS.get(self._level, "StudyInstanceUID")
+        self._keys = [Key(e) for e in identifier if e.keyword not in NO_KEYS and not e.is_empty]
+        self._strict = {key.keyword for key in self._keys if strict and key.is_uid}
+        self._found: dict[str, tuple[Dataset, frozenset[str]]] = {}
+        self._others: dict[str, frozenset[str]] = {}  # what contradicts a strict key
+        self._samples: dict[str, str] = {}
+        self._bytes, self._news_at = 0, time.monotonic()
+
+    def add(self, content: bytes, status: int) -> None:
+        """Read a match and hold it against the keys.
+
+        Raises
+        ------
+        MagicianError
+            If it can't be read, or has no UID of its level: no object of a study must be missed
+            in silence, so that one such match is enough. Or if all are too large to be kept.
+        PacsTimeout
+            If nothing new has come for ``dimse_s``.
+        """
+        self.came += 1
+        match, wrong_text = self._read(content)
+        if wrong_text:
+            self._say(
+                "text", f"answered our C-FIND with text that had to be guessed: {wrong_text}."
+            )
+        if status == PENDING_WITHOUT_SOME_KEYS:
+            self._say_unsupported()
+        keys = [key for key in self._keys if key.contradicts(match, is_sure=not wrong_text)]
+        for key in keys:
+            self._samples.setdefault(key.keyword, show_values(match[key.keyword]))
+        contradicted = frozenset(key.keyword for key in keys)
+        uid = str(match[self._unique].value)
+        self._require_news(uid not in self._found and uid not in self._others)
+        if contradicted & self._strict:
+            self._others.setdefault(uid, contradicted & self._strict)
+        else:
+            self._keep(uid, match, contradicted, len(content))
+
+    def _read(self, content: bytes) -> tuple[Dataset, str]:
+        try:
+            match, wrong_text = read_text_elements(content, self._syntax)
+        except ValueError as error:
+            raise self._unusable(f"that can't be read: {error}") from error
+        if not content:
+            raise self._unusable("and sent none (a pending response without an identifier)")
+        uid = match.get(self._unique)
+        if not isinstance(uid, str) or not uid:
+            raise self._unusable(f"without a {self._unique}, which every match must have")
+        return match, wrong_text
+
+    def _unusable(self, what: str) -> MagicianError:
+        level = f" at {self._level} level" if self._level else ""
+        return MagicianError.of(
+            Finding(
+                "C-FIND",
+                f"{self._node} answered our C-FIND{level} with a match {what}.",
+                "the PACS",
+                "Its vendor must mend that; narrower keys may leave this match out.",
+            )
+        )
+
+    def _keep(
+        self, uid: str, match: Dataset, contradicted: frozenset[str], number_of_bytes: int
+    ) -> None:
+        """Keep a match; if it has come before, what it tells beside that."""
+        if uid not in self._found:
+            self._bytes += number_of_bytes
+            if self._bytes > MOST_BYTES:
+                raise MagicianError(
+                    f"{self._node} answered our C-FIND with more than {MOST_BYTES} bytes: ask for "
+                    f"less."
+                )
+            self._found[uid] = match, contradicted
+            return
+        kept, of_kept = self._found[uid]
+        if of_kept and not contradicted:
+            kept, of_kept, match = match, contradicted, kept
+            self._found[uid] = kept, of_kept
+        for element in match:
+            is_new = element.tag not in kept or kept[element.tag].is_empty
+            if is_new and element.keyword not in contradicted | of_kept:
+                kept.add(element)
+
+    def _require_news(self, is_new: bool) -> None:
+        now = time.monotonic()
+        if is_new:
+            self._news_at = now
+        elif now - self._news_at > self._node.dimse_s:
+            seen = (
+                f"{self._node} answers our C-FIND again and again with matches that it has given, "
+                f"and none was new for {self._node.dimse_s:g} s (dimse_s)."
+            )
+            change = "Its vendor must mend that; narrower keys may help."
+            raise PacsTimeout.of(Finding("C-FIND", seen, "the PACS", change))
+
+    def matches(self, cut: str = "") -> Matches:
+        """Return what can be taken for the answer, and say what can't.
+
+        Parameters
+        ----------
+        cut : str
+            The words by which the PACS said that it stopped at a limit of its own.
+        """
+        found = list(self._found.values())
+        counts = Counter(keyword for _, contradicted in found for keyword in contradicted)
+        unmatched = {keyword for keyword, count in counts.items() if count == len(found)}
+        kept = [match for match, contradicted in found if contradicted <= unmatched]
+        if found and not kept:
+            kept, unmatched = [match for match, _ in found], set(counts)
+        others = len(self._others.keys() - self._found.keys())
+        self._say_contradicted(counts, unmatched)
+        different = len(found) + others
+        if self.came > different:
+            self._say(
+                "duplicates",
+                f"gave some matches more than once: of its {self.came} answers to our C-FIND, "
+                f"{different} are different. Each was kept once.",
+            )
+        if cut:
+            self._say(
+                f"cut {self._level}",
+                f"stopped after {self.came} answers to our C-FIND, at a limit of its own: {cut}. "
+                f"There may be more matches. Ask for less at a time: for a range of dates, or for "
+                f"one patient.",
+            )
+        return Matches(
+            kept,
+            cut=cut,
+            dropped=len(found) - len(kept) + others,
+            duplicates=self.came - different,
+            contradicted=tuple(sorted(unmatched)),
+        )
+
+    def _say_contradicted(self, counts: Counter[str], unmatched: set[str]) -> None:
+        """Say which keys the PACS ignored, as far as its answers show that."""
+        counts = counts + Counter(k for keys in self._others.values() for k in keys)
+        number = len(self._found) + len(self._others)
+        for key in self._keys:
+            if key.keyword not in counts:
+                continue
+            seen = (
+                f"answered our C-FIND for {key.keyword}={key.shown} with others: "
+                f"{counts[key.keyword]} of {number} matches, for instance "
+                f"{self._samples[key.keyword]}. "
+            )
+            seen += (
+                "None was dropped for that: perhaps it can't compare this key, or writes it "
+                "otherwise. Look whether each match is one that you mean."
+                if key.keyword in unmatched
+                else "They were dropped. Its vendor must mend that."
+            )
+            self._say(f"contradicted {key.keyword}", seen)
+
+    def _say_unsupported(self) -> None:
+        optional = [key.keyword for key in self._keys if not key.is_uid]
+        asked = f" It may be {', '.join(optional)}." if optional else ""
+        self._say(
+            "unsupported",
+            f"does not support some of the optional keys of our C-FIND "
+            f"({describe_status(PENDING_WITHOUT_SOME_KEYS, 'C-FIND')}), and does not say which."
+            f"{asked} Such a key matches everything, and is not filled in.",
+        )
+
+    def _say(self, kind: str, what: str) -> None:
+        say_once(self._association, kind, f"{self._node} {what}")

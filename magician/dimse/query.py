@@ -12,10 +12,17 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
-from magician.dimse.answers import Matches
-from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
+from magician.dimse.answers import Answers, Matches
+from magician.dimse.status import (
+    SUCCESS,
+    describe_response,
+    is_limit,
+    is_pending,
+    require_status,
+)
 from magician.errors import DimseFailure, MagicianError, WrongArgument
 from magician.node import Node
+from magician.upper_layer.reactor_fixes import find_responses
 
 # What a PACS is asked to tell of each match (PS3.4 Tables C.6-5, C.6-3, C.6-4 and C.3-1)
 STUDY_ANSWERS = [
@@ -31,7 +38,7 @@ INSTANCE_ANSWERS = ["SOPInstanceUID", "SOPClassUID", "InstanceNumber"]
 
 # the UIDs of one request: a value of VR UI holds less than 64 KiB in explicit VR (PS3.5 7.1.2)
 UIDS_AT_ONCE = 500
-MOST_MATCHES = 100_000  # a peer that never ends its answer must not fill our memory
+MOST_MATCHES = 100_000  # that may come to one query
 
 
 def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset:
@@ -73,21 +80,25 @@ def build_retrieve(level: str, **unique_keys) -> Dataset:
     return identifier
 
 
-def build_image_retrieves(study_instance_uid: str, series_of: Mapping[str, str]) -> list[Dataset]:
-    """Build the identifiers that name instances by their UIDs, at most `UIDS_AT_ONCE` in each.
+def build_image_retrieves(
+    study_instance_uid: str, series_of: Mapping[str, str], at_once: int = UIDS_AT_ONCE
+) -> list[Dataset]:
+    """Build the identifiers that name instances by their UIDs.
 
     Parameters
     ----------
     study_instance_uid : str
     series_of : mapping of str
         The Series Instance UID of each, by SOP Instance UID.
+    at_once : int
+        The most that one of them names; never more than `UIDS_AT_ONCE`.
     """
-    identifiers = []
+    identifiers, step = [], min(at_once, UIDS_AT_ONCE)
     for series_uid, uids in groupby(sorted(series_of, key=series_of.get), key=series_of.get):
         named = list(uids)
-        for start in range(0, len(named), UIDS_AT_ONCE):
+        for start in range(0, len(named), step):
             keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_uid}
-            keys["SOPInstanceUID"] = named[start : start + UIDS_AT_ONCE]
+            keys["SOPInstanceUID"] = named[start : start + step]
             identifiers.append(build_retrieve("IMAGE", **keys))
     return identifiers
 
@@ -109,42 +120,58 @@ def require_uid(uid: str) -> str:
     return uid
 
 
-def send_query(association: Association, node: Node, identifier: Dataset, *, strict: bool = False) -> list[Dataset]:
+def send_query(
+    association: Association,
+    node: Node,
+    identifier: Dataset,
+    *,
+    strict: bool = False,
+    most: int = MOST_MATCHES,
+) -> Matches:
     """Send one C-FIND on an association and collect its matches (PS3.4 C.4.1.1.4).
+
+    Matches that contradict a key are left out, unless all do, and each match is there once.
+    `answers.Answers` says what is wrong with the others, by a warning of its logger.
+
+    Parameters
+    ----------
+    association : Association
+    node : Node
+    identifier : Dataset
+        As `build_query` builds it.
+    strict : bool
+        A match with another UID than was asked for is left out even if all have another.
+    most : int
+        How many matches may come, repeated ones included: a peer that never ends its answer must
+        not fill our memory.
 
     Raises
     ------
     DimseFailure
-        If the PACS answers with a failure.
+        If the PACS answers with a failure. If it stops at a limit of its own, that is one only
+        where no match has come.
     MagicianError
-        If a match can't be read, or if the matches never end.
-    PacsTimeout, AssociationAborted
-        If the PACS does not answer.
+        If a match can't be read or has no UID of its level, or if more than `most` come.
+    PacsTimeout, AssociationAborted, WrongAnswer
+        If the PACS does not answer, or not this question.
     """
-    matches = Matches()
-    for response, match in association.send_c_find(identifier, FIND):
+    syntax = next(
+        context.transfer_syntax[0]
+        for context in association.accepted_contexts
+        if context.abstract_syntax == FIND
+    )
+    answers = Answers(association, node, identifier, syntax, strict=strict)
+    cut = ""
+    for response, content in find_responses(association, identifier, FIND):
         status = require_status(response, association, node, "C-FIND")
         if is_pending(status):
-            matches.append(_require_readable(match, node))
-            if len(matches) > MOST_MATCHES:
+            if answers.came == most:
                 raise MagicianError(
-                    f"{node} answered our C-FIND with more than {MOST_MATCHES} matches: "
-                    f"ask for less."
+                    f"{node} answered our C-FIND with more than {most} matches: ask for less."
                 )
+            answers.add(content, status)
         elif status != SUCCESS:
-            words = describe_response(response, "C-FIND")
-            raise DimseFailure(f"{node} answered our C-FIND with {words}.", status)
-    return matches
-
-
-def _require_readable(match: Dataset | None, node: Node) -> Dataset:
-    """Return a match whose values can all be read; raise `MagicianError` if one can't."""
-    try:
-        for element in match:  # pydicom decodes a value only when it is read: read them all now
-            element.value  # noqa: B018
-    # a hostile answer can fail in any of pydicom's ways; all mean the same here
-    except Exception as error:
-        raise MagicianError(
-            f"{node} answered our C-FIND with a match that can't be read: {error}"
-        ) from error
-    return match
+            cut = describe_response(response, "C-FIND")
+            if not answers.came or not is_limit(status):
+                raise DimseFailure(f"{node} answered our C-FIND with {cut}.", status)
+    return answers.matches(cut)

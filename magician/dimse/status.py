@@ -25,6 +25,7 @@ from magician.upper_layer.requestor import connection_of
 # Every service (PS3.7 Annex C)
 SUCCESS = 0x0000
 NOT_AUTHORISED = 0x0124
+RESOURCE_LIMITATION = 0x0213
 CANCELLED = 0xFE00
 # C-STORE (PS3.4 Table B.2-1)
 OUT_OF_RESOURCES = 0xA700
@@ -82,6 +83,19 @@ KINDER_WORDS_OF_ALL_SERVICES = {
 def is_pending(status: int) -> bool:
     """Tell whether a C-FIND response brings one match, and more responses follow."""
     return status in (PENDING, PENDING_WITHOUT_SOME_KEYS)
+
+
+def is_limit(status: int) -> bool:
+    """Tell whether the last response of a C-FIND with matches says that there may be more.
+
+    Out of resources (0xA7xx, 0x0213), *cancelled* although nobody has (0xFE00), or a warning
+    (PS3.4 Table C.4-1, PS3.7 Annex C).
+    """
+    return (
+        status >> 8 == OUT_OF_RESOURCES >> 8
+        or status in (RESOURCE_LIMITATION, CANCELLED)
+        or is_warning(status)
+    )
 
 
 def is_warning(status: int) -> bool:

@@ -11,16 +11,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_CANCEL
+from pynetdicom.dimse_primitives import C_CANCEL, C_FIND
 from pynetdicom.pdu_primitives import A_P_ABORT
+from pynetdicom.status import STATUS_PENDING, code_to_category
 
 logger = logging.getLogger(__name__)
 
 NO_MESSAGE = (None, None)  # what pynetdicom enters into the queue when the peer is gone
+LARGEST_MATCH_BYTES = 1024**2  # a real one has less than a thousandth of it
 IDLE = "Sta1"  # the state of a state machine without a connection (PS3.8 9.2.2)
 
 
@@ -164,3 +167,46 @@ def _wait_while_bytes_move(
         if association.dul.socket.last_life_sign <= asked_at:
             association.dul.socket.timed_out = True
             return answer
+
+
+def find_responses(
+    association: Association, identifier: Dataset, sop_class_uid: str
+) -> Iterator[tuple[Dataset, bytes]]:
+    """Send a C-FIND; return an iterator over its responses and their identifiers (PS3.7 9.1.2).
+
+    It does what the iterator of pynetdicom's `send_c_find` does, and leaves each identifier as it
+    came: pydicom warns of odd text to all who listen, or fails, and the identifier is lost. If no
+    response comes, the last one is empty. A message of more than `LARGEST_MATCH_BYTES` ends the
+    association.
+
+    Raises
+    ------
+    RuntimeError
+        If the association is lost already.
+    """
+    association.send_c_find(identifier, sop_class_uid)  # it sends at once
+    return _found_responses(association)
+
+
+def _found_responses(association: Association) -> Iterator[tuple[Dataset, bytes]]:
+    connection = association.dul.socket
+    most, connection.object_bytes = connection.object_bytes, LARGEST_MATCH_BYTES
+    try:
+        is_pending = True
+        while is_pending:
+            _, message = association.dimse.get_msg(block=True)
+            response, identifier = Dataset(), b""
+            if message is None:
+                association._handle_no_response()
+            elif not isinstance(message, C_FIND) or not message.is_valid_response:
+                association.abort()
+            else:
+                response.Status = message.Status
+                if message.ErrorComment:
+                    response.ErrorComment = message.ErrorComment
+                identifier = message.Identifier.getvalue() if message.Identifier else b""
+            is_pending = code_to_category(response.get("Status")) == STATUS_PENDING
+            yield response, identifier
+    finally:
+        connection.object_bytes = most
+        association._reactor_checkpoint.set()

@@ -14,8 +14,9 @@ PACKAGE = Path(magician.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 
 GROUND = {"errors", "version", "node", "tls", "files", "progress", "tables", "privacy"}
+GROUND |= {"elements", "keys"}
 # What a module of the ground may import of the others
-WITHIN_THE_GROUND = {"tls": {"errors"}, "privacy": {"errors", "node"}}
+WITHIN_THE_GROUND = {"tls": {"errors"}, "privacy": {"errors", "node"}, "keys": {"elements"}}
 # Each room, and the rooms that it may import beside the ground
 MAY_IMPORT = {
     "upper_layer": set(),
