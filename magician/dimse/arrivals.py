@@ -18,10 +18,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
+from magician.dimse.contexts import contexts_to_receive
 from magician.dimse.expected import Expected
 from magician.dimse.reception import HEADER_KEYWORDS, Refused, read_object, write_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
+from magician.errors import MagicianError
 from magician.files import StorageQuota, instance_path, is_uid, read_whole
 from magician.progress import progress_bar
 from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
@@ -250,7 +253,7 @@ class Arrivals:
             It returns ``time.monotonic()`` of the last bytes that came.
         """
         since = time.monotonic()
-        while self.is_short and not self.local_failure:
+        while (self.is_short or not self.expected.has_number) and not self.local_failure:
             moved_at = max(since, self.last_arrival_at, is_arriving())
             if time.monotonic() - moved_at >= seconds:
                 return
@@ -266,3 +269,24 @@ class Arrivals:
         awaited = {self.expected.instances[uid].sop_class_uid for uid in self.missing}
         refused = awaited - (agreed - set(not_sent))
         return tuple(sorted(UID(uid).name for uid in refused if uid))
+
+
+def storage_contexts(arrivals: Arrivals) -> list[PresentationContext]:
+    """The contexts in which what is missing can be sent (PS3.8 9.3.2.2).
+
+    Where the PACS does not tell the class of each object, its study and the modalities suggest some
+    classes; if it tells none for its study, all are offered.
+    """
+    expected = arrivals.expected
+    listed = {expected.instances[uid].sop_class_uid for uid in arrivals.missing}
+    counts_more = expected.number > len(arrivals.paths) + len(arrivals.missing)
+    is_told = "" not in listed and not counts_more and not expected.unlisted
+    try:
+        if is_told and expected.series_instance_uid:
+            return contexts_to_receive(listed)
+        if is_told:
+            return contexts_to_receive(listed | expected.sop_classes)
+        known = (listed - {""}) | expected.sop_classes
+        return contexts_to_receive(known, expected.modalities, others=not expected.sop_classes)
+    except ValueError as error:
+        raise MagicianError(f"The study holds {error} Get it by series.") from error

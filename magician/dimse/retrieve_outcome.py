@@ -235,7 +235,7 @@ def _not_sent(outcome: Outcome, shortage: Shortage) -> MagicianError:
         reason += f"; the PACS did not agree to send {refused}: {USE_C_MOVE}"
     if shortage.difference:
         reason += f"; the PACS contradicts itself: {shortage.difference}"
-    if outcome.repeated:
+    if outcome.repeated and not shortage.missing:
         return _incomplete(
             outcome,
             shortage,

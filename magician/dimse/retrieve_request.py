@@ -14,19 +14,18 @@ from dataclasses import replace
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
-from magician.dimse.arrivals import Arrivals
+from magician.dimse.arrivals import Arrivals, storage_contexts
 from magician.dimse.association import (
     associate,
     classes_without_role,
     lost_means_aborted,
     require_service,
 )
-from magician.dimse.contexts import contexts_to_receive
-from magician.dimse.query import build_image_retrieves, build_retrieve
+from magician.dimse.query import UIDS_AT_ONCE, build_image_retrieves, build_retrieve
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
     NOT_A_FAILURE,
@@ -132,6 +131,7 @@ def move_missing(
     ):
         last_life_sign = None
         if receiver:
+
             def last_life_sign() -> float:
                 return max(receiver.last_activity(), arrivals.last_arrival_at)
 
@@ -159,8 +159,8 @@ class _Retrieve:
         self._last_life_sign = last_life_sign
 
     def follow(self, send: Callable[[Dataset], Responses], late_s: float = 0) -> Outcome:
-        """Send what `first_requests` builds and, as long as `narrower_requests` builds more, that;
-        return the last outcome.
+        """Send what `first_requests` builds, then what `narrower_requests` builds, as long as that
+        asks in a new way or brings something new; return the last outcome.
         """
         level, requests = first_requests(self._arrivals)
         asked_at: set[str] = set()
@@ -171,10 +171,11 @@ class _Retrieve:
             outcome = self._send_all(requests, send)
             self._wait_for_late(outcome, late_s)
             brought = self._arrivals.count - count
-            repeated = here > 0 and brought >= here == len(self._arrivals.paths)
+            is_new = len(self._arrivals.paths) > here
+            repeated = not is_new and 0 < here <= brought
             outcome = replace(outcome, repeated=repeated)
-            level, requests = narrower_requests(self._arrivals, outcome, level)
-            if not requests or level in asked_at:
+            level, requests = narrower_requests(self._arrivals, outcome, level, brought)
+            if not requests or (level in asked_at and not is_new):
                 return outcome
 
     def _send_all(self, requests: list[Dataset], send: Callable[[Dataset], Responses]) -> Outcome:
@@ -238,7 +239,7 @@ class _Retrieve:
     def _wait_for_late(self, outcome: Outcome, late_s: float) -> None:
         """Wait for images on their way, unless the PACS says that it has sent no more."""
         all_sent_are_here = outcome.completed and outcome.completed <= self._arrivals.count
-        if outcome.status in NOT_A_FAILURE and not all_sent_are_here and late_s > 0:
+        if late_s > 0 and outcome.status in NOT_A_FAILURE and not all_sent_are_here:
             self._arrivals.wait_for_late(late_s, self._last_life_sign)
 
     @property
@@ -267,24 +268,35 @@ def first_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
 
 
 def narrower_requests(
-    arrivals: Arrivals, outcome: Outcome, level: str
+    arrivals: Arrivals, outcome: Outcome, level: str, brought: int
 ) -> tuple[str, list[Dataset]]:
     """Build the identifiers to go on with after requests at a level, if it makes sense.
 
     A PACS that stopped at a limit of its own, or counts more than it lists, is asked for each
-    series. If the limit lies there, it is asked for the missing instances by their UIDs. A PACS
-    that takes no list of UIDs is asked for the series that hold them.
+    series. If the limit lies there, it is asked for the missing instances by their UIDs, for no
+    more at once than it has just sent. A PACS that takes no list of UIDs is asked for the series
+    that hold them.
+
+    Parameters
+    ----------
+    arrivals : Arrivals
+    outcome : Outcome
+        How those requests ended.
+    level : str
+        Theirs.
+    brought : int
+        How many objects they brought.
     """
     nothing = "", []
     if outcome.error or arrivals.local_failure or arrivals.refusals or not arrivals.is_short:
         return nothing
-    at_limit = outcome.status in LIMIT_REACHED and arrivals.count > 0
+    at_limit = outcome.status in LIMIT_REACHED
     counts_more = arrivals.expected.number > len(arrivals.paths) + len(arrivals.missing)
     if level == "STUDY" and (at_limit or counts_more):
         return _series_requests(arrivals)
-    if level == "SERIES" and at_limit and arrivals.missing:
-        return _image_requests(arrivals)
-    if level == "IMAGE" and outcome.status not in NOT_A_FAILURE and not outcome.completed:
+    if level in ("SERIES", "IMAGE") and at_limit and arrivals.missing:
+        return _image_requests(arrivals, brought or UIDS_AT_ONCE)
+    if level == "IMAGE" and outcome.status not in NOT_A_FAILURE and not brought:
         return _series_requests(arrivals)
     return nothing
 
@@ -304,27 +316,8 @@ def _series_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
     return "SERIES", requests
 
 
-def _image_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
+def _image_requests(arrivals: Arrivals, at_once: int = UIDS_AT_ONCE) -> tuple[str, list[Dataset]]:
     """Ask for the missing instances by their UIDs, series by series."""
-    instances = arrivals.expected.instances
-    series_of = {uid: instances[uid].series_instance_uid for uid in arrivals.missing}
-    return "IMAGE", build_image_retrieves(arrivals.expected.study_instance_uid, series_of)
-
-
-def storage_contexts(arrivals: Arrivals) -> list[PresentationContext]:
-    """The contexts in which what is missing can be sent (PS3.8 9.3.2.2).
-
-    Where the PACS does not tell the class of each object, its study and the modalities suggest some
-    classes; if it tells none for its study, all are offered.
-    """
     expected = arrivals.expected
-    listed = {expected.instances[uid].sop_class_uid for uid in arrivals.missing}
-    counts_more = expected.number > len(arrivals.paths) + len(arrivals.missing)
-    is_told = "" not in listed and not counts_more and not expected.unlisted
-    try:
-        if is_told:
-            return contexts_to_receive(listed)
-        known = (listed - {""}) | expected.sop_classes
-        return contexts_to_receive(known, expected.modalities, others=not expected.sop_classes)
-    except ValueError as error:
-        raise MagicianError(f"The study holds {error} Get it by series.") from error
+    series_of = {uid: expected.instances[uid].series_instance_uid for uid in arrivals.missing}
+    return "IMAGE", build_image_retrieves(expected.study_instance_uid, series_of, at_once)
