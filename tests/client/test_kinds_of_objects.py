@@ -2,6 +2,7 @@
 can be read.
 """
 
+import copy
 import io
 import subprocess
 from contextlib import contextmanager
@@ -215,3 +216,74 @@ def test_many_classes_still_fit_into_one_association(tmp_path):
         pacs.add(objects)
         assert len(find_studies(pacs.node)) == 1
         assert get_study(pacs.node, STUDY_UID, tmp_path).received == 40
+
+
+PRIVATE, RETIRED = "1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.8"
+SPECTROSCOPY, NEWER = "1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.999.7"
+
+
+@pytest.fixture(scope="module")
+def a_mixed_study():
+    """A CT image, and in its study objects of classes that are rare, private, retired or new."""
+    objects = [copy.deepcopy(ds) for ds in CT[:5]]
+    for ds, sop_class in zip(objects[1:], [PRIVATE, RETIRED, SPECTROSCOPY, NEWER], strict=True):
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = sop_class
+        del ds.PixelData
+    objects[1].private_block(0x29, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", b"1234")
+    return objects
+
+
+def uids_of(objects):
+    return {ds.SOPInstanceUID for ds in objects}
+
+
+def test_objects_of_unknown_classes_come_back_from_the_practice_pacs(a_mixed_study, tmp_path):
+    with PracticePacs() as pacs, Receiver(tmp_path / "moved", ae_title="INBOX") as receiver:
+        pacs.know(receiver.node)
+        store(pacs.node, a_mixed_study)
+        got = get_study(pacs.node, STUDY_UID, tmp_path / "got")
+        moved = move_study(pacs.node, STUDY_UID, receiver)
+    for retrieval in (got, moved):
+        assert {path.stem for path in retrieval.paths} == uids_of(a_mixed_study)
+    private = dcmread(tmp_path / "got" / f"{a_mixed_study[1].SOPInstanceUID}.dcm")
+    assert private == a_mixed_study[1]
+
+
+def test_objects_of_unknown_classes_go_on_to_another_practice_pacs(a_mixed_study, tmp_path):
+    with PracticePacs() as pacs, PracticePacs(ae_title="SECOND") as second:
+        pacs.know(second.node)
+        pacs.add(a_mixed_study)
+        move_study(pacs.node, STUDY_UID, second.node)
+        assert {path.stem for path in second.folder.iterdir()} == uids_of(a_mixed_study)
+
+
+def test_dcmtk_storescp_gets_objects_of_unknown_classes_by_c_move(a_mixed_study, tmp_path):
+    port = free_port()
+    (tmp_path / "kept").mkdir()
+    options = ["--promiscuous", "-od", str(tmp_path / "kept"), "-aet", "STORESCP"]
+    with running([require_program("storescp"), *options, str(port)], port), PracticePacs() as pacs:
+        destination = Node("STORESCP", "127.0.0.1", port)
+        pacs.know(destination)
+        pacs.add(a_mixed_study)
+        move_study(pacs.node, STUDY_UID, destination)
+    kept = {dcmread(path).SOPInstanceUID for path in (tmp_path / "kept").iterdir()}
+    assert kept == uids_of(a_mixed_study)
+
+
+def test_dcmtk_sends_objects_of_unknown_classes(a_mixed_study, tmp_path):
+    files = sorted(write_series(a_mixed_study[1:3], tmp_path / "made").iterdir())
+    with PracticePacs() as pacs, Receiver(tmp_path / "inbox") as receiver:
+        for listener in (pacs, receiver):
+            where = ["-aec", listener.node.ae_title, listener.node.host, listener.node.port]
+            run_dcmtk("dcmsend", *where, *files)  # storescu knows no private class
+            assert {path.stem for path in listener.folder.iterdir()} == uids_of(a_mixed_study[1:3])
+
+
+def test_dcmtk_getscu_gets_what_it_knows_of_a_mixed_study(a_mixed_study, tmp_path):
+    with PracticePacs() as pacs:
+        pacs.add(a_mixed_study)
+        where = ["-aec", pacs.node.ae_title, pacs.node.host, pacs.node.port]
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_UID}"]
+        run_dcmtk("getscu", "-S", "-od", tmp_path, *keys, *where)
+    got = {dcmread(path).SOPInstanceUID for path in tmp_path.iterdir()}
+    assert got >= {a_mixed_study[0].SOPInstanceUID, a_mixed_study[3].SOPInstanceUID}
