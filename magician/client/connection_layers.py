@@ -24,9 +24,10 @@ from pynetdicom.sop_class import (
 )
 
 from magician.client.echo import echo
+from magician.dimse.answers import Answers
 from magician.dimse.association import associate, classes_without_role, tls_session
 from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
-from magician.dimse.query import FIND, build_query
+from magician.dimse.query import FIND, build_query, find
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
 from magician.errors import AssociationAborted, DimseFailure, Finding, MagicianError
 from magician.node import Node
@@ -46,7 +47,8 @@ KINDS = {
     "SR": Comprehensive3DSRStorage,
     "SC": SecondaryCaptureImageStorage,
 }
-ENOUGH_MATCHES = 3  # for a query that should have none
+ENOUGH_MATCHES = 3  # with another UID than was asked for
+MOST_MATCHES = 100  # of a query that should have none
 MOST_CHARACTERS = 600  # a PACS may say more than anybody wants to read
 
 
@@ -249,22 +251,21 @@ def _refusal(response: Dataset, node: Node, service: str) -> DimseFailure:
 def _check_c_find(association: Association, node: Node) -> Row:
     """Ask for a study that does not exist: a PACS that lets us query answers that it has none."""
     identifier = build_query("STUDY", {"StudyInstanceUID": generate_uid()}, ["StudyDate"])
-    matches = 0
+    answers = Answers(association, node, identifier, strict=True)
     try:
-        answers = _send_request(lambda: association.send_c_find(identifier, FIND), node, "C-FIND")
-        for response, _ in answers:
-            status = require_status(response, association, node, "C-FIND")
-            if status == SUCCESS:
-                break
-            if not is_pending(status):
+        responses = _send_request(
+            lambda: find(association, node, identifier, answers), node, "C-FIND"
+        )
+        for response in responses:
+            is_refusal = not is_pending(response.Status) and response.Status != SUCCESS
+            if is_refusal and not answers.others:
                 raise _refusal(response, node, "C-FIND")
-            matches += 1
-            if matches == ENOUGH_MATCHES:
+            if answers.others == ENOUGH_MATCHES or answers.came == MOST_MATCHES:
                 association.abort()
                 break
     except AssociationAborted:
         raise _explain_abort_of_c_find(node) from None
-    if matches:
+    if answers.others:
         seen = (
             "answered, with studies that we did not ask for: it ignores StudyInstanceUID in a query"
         )

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from magician.dimse.status import PENDING_WITHOUT_SOME_KEYS, describe_status
 from magician.elements import read_text_elements
@@ -82,8 +83,6 @@ class Answers:
     node : Node
     identifier : Dataset
         What was asked.
-    transfer_syntax_uid : str
-        How the answers are written.
     strict : bool
         A match with another UID than was asked for is dropped in any case.
 
@@ -91,6 +90,8 @@ class Answers:
     ----------
     came : int
         How many have come, whatever they are.
+    others : int
+        How many of those are left out in any case: they have another UID than was asked for.
     """
 
     def __init__(
@@ -98,12 +99,16 @@ class Answers:
         association: Association,
         node: Node,
         identifier: Dataset,
-        transfer_syntax_uid: str,
         *,
         strict: bool,
     ) -> None:
         self.came = 0
-        self._association, self._node, self._syntax = association, node, transfer_syntax_uid
+        self._association, self._node = association, node
+        self._syntax = next(
+            context.transfer_syntax[0]
+            for context in association.accepted_contexts
+            if context.abstract_syntax == FIND
+        )
         self._level = str(identifier.get("QueryRetrieveLevel", ""))
         self._unique = UNIQUE_KEYS.get(self._level, "StudyInstanceUID")
         self._keys = [Key(e) for e in identifier if e.keyword not in NO_KEYS and not e.is_empty]
@@ -112,6 +117,10 @@ class Answers:
         self._others: dict[str, frozenset[str]] = {}  # what contradicts a strict key
         self._samples: dict[str, str] = {}
         self._bytes, self._news_at = 0, time.monotonic()
+
+    @property
+    def others(self) -> int:
+        return len(self._others.keys() - self._found.keys())
 
     def add(self, content: bytes, status: int) -> None:
         """Read a match and hold it against the keys.
@@ -214,14 +223,13 @@ class Answers:
         kept = [match for match, contradicted in found if contradicted <= unmatched]
         if found and not kept:
             kept, unmatched = [match for match, _ in found], set(counts)
-        others = len(self._others.keys() - self._found.keys())
         self._say_contradicted(counts, unmatched)
-        different = len(found) + others
+        different = len(found) + self.others
         if self.came > different:
             self._say(
                 "duplicates",
-                f"gave some matches more than once: of its {self.came} answers to our C-FIND, "
-                f"{different} are different. Each was kept once.",
+                f"gave some matches more than once: {self.came} answers to our C-FIND have "
+                f"{different} different UIDs. Each match was kept once.",
             )
         if cut:
             self._say(
@@ -233,7 +241,7 @@ class Answers:
         return Matches(
             kept,
             cut=cut,
-            dropped=len(found) - len(kept) + others,
+            dropped=len(found) - len(kept) + self.others,
             duplicates=self.came - different,
             contradicted=tuple(sorted(unmatched)),
         )
@@ -246,15 +254,14 @@ class Answers:
             if key.keyword not in counts:
                 continue
             seen = (
-                f"answered our C-FIND for {key.keyword}={key.shown} with others: "
-                f"{counts[key.keyword]} of {number} matches, for instance "
-                f"{self._samples[key.keyword]}. "
+                f"was asked for {key.keyword}={key.shown}, and {counts[key.keyword]} of {number} "
+                f"answers have another, for instance {self._samples[key.keyword]}. "
             )
             seen += (
-                "None was dropped for that: perhaps it can't compare this key, or writes it "
-                "otherwise. Look whether each match is one that you mean."
+                "None was dropped: perhaps it can't match this key, or writes it otherwise. Look "
+                "whether each is one that you mean."
                 if key.keyword in unmatched
-                else "They were dropped. Its vendor must mend that."
+                else "They were dropped. Its vendor must mend that: it ignores the key."
             )
             self._say(f"contradicted {key.keyword}", seen)
 

@@ -5,7 +5,7 @@ All queries use the Study Root information model (PS3.4 C.6.2), which practicall
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from pydicom.dataset import Dataset
@@ -155,23 +155,37 @@ def send_query(
     PacsTimeout, AssociationAborted, WrongAnswer
         If the PACS does not answer, or not this question.
     """
-    syntax = next(
-        context.transfer_syntax[0]
-        for context in association.accepted_contexts
-        if context.abstract_syntax == FIND
-    )
-    answers = Answers(association, node, identifier, syntax, strict=strict)
+    answers = Answers(association, node, identifier, strict=strict)
     cut = ""
-    for response, content in find_responses(association, identifier, FIND):
-        status = require_status(response, association, node, "C-FIND")
-        if is_pending(status):
-            if answers.came == most:
-                raise MagicianError(
-                    f"{node} answered our C-FIND with more than {most} matches: ask for less."
-                )
-            answers.add(content, status)
-        elif status != SUCCESS:
+    for response in find(association, node, identifier, answers):
+        if answers.came > most:
+            raise MagicianError(
+                f"{node} answered our C-FIND with more than {most} matches: ask for less."
+            )
+        if not is_pending(response.Status) and response.Status != SUCCESS:
             cut = describe_response(response, "C-FIND")
-            if not answers.came or not is_limit(status):
-                raise DimseFailure(f"{node} answered our C-FIND with {cut}.", status)
+            if not answers.came or not is_limit(response.Status):
+                raise DimseFailure(f"{node} answered our C-FIND with {cut}.", response.Status)
     return answers.matches(cut)
+
+
+def find(
+    association: Association, node: Node, identifier: Dataset, answers: Answers
+) -> Iterator[Dataset]:
+    """Send one C-FIND; return an iterator over its responses, whose matches go into `answers`.
+
+    Raises
+    ------
+    RuntimeError
+        If the association is lost already.
+    """
+    responses = find_responses(association, identifier, FIND)
+
+    def follow() -> Iterator[Dataset]:
+        for response, content in responses:
+            status = require_status(response, association, node, "C-FIND")
+            if is_pending(status):
+                answers.add(content, status)
+            yield response
+
+    return follow()

@@ -205,7 +205,7 @@ def _found_responses(association: Association) -> Iterator[tuple[Dataset, bytes]
                 if message.ErrorComment:
                     response.ErrorComment = message.ErrorComment
                 identifier = message.Identifier.getvalue() if message.Identifier else b""
-            is_pending = code_to_category(response.get("Status")) == STATUS_PENDING
+            is_pending = code_to_category(response.get("Status", 0)) == STATUS_PENDING
             yield response, identifier
     finally:
         connection.object_bytes = most
