@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # the imports that happen at the first use, for editors and t
         TlsFailure,
         UnknownMoveDestination,
         WeightsUnavailable,
+        WrongAnswer,
     )
     from magician.node import Node
     from magician.practice_pacs.pacs import PracticePacs
@@ -108,6 +109,7 @@ __all__ = [
     "TlsFailure",
     "UnknownMoveDestination",
     "WeightsUnavailable",
+    "WrongAnswer",
     "accepted_contexts",
     "associate",
     "careless_overlay",
@@ -173,7 +175,7 @@ MODULES = {
     "errors": "AssociationAborted AssociationRejected DimseFailure IncompleteRetrieve "
     "MagicianError NoLungsFound NotDeidentified PacsTimeout PacsUnreachable ResultError "
     "SegmentationError SeriesError ServiceNotAccepted SeveralStudies StudyNotFound TlsFailure "
-    "UnknownMoveDestination WeightsUnavailable",
+    "UnknownMoveDestination WeightsUnavailable WrongAnswer",
     "node": "Node",
     "practice_pacs.pacs": "PracticePacs",
     "rendering.windowing": "window",

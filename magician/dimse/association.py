@@ -74,10 +74,11 @@ def associate(
             f"by Node.parse('AET@host:port')."
         )
     wanted = [c if isinstance(c, PresentationContext) else build_context(UID(c)) for c in contexts]
-    requestor, address = Requestor(node), resolve_host(node)
+    route = resolve_host(node)
+    requestor = Requestor(route)
     try:
         association = requestor.associate(
-            address,
+            route.first,
             node.port,
             contexts=wanted,
             ae_title=node.ae_title,

@@ -34,6 +34,25 @@ from magician.upper_layer.tls_failures import (
 # The first bytes of servers that do not speak DICOM
 FOREIGN = {b"HTTP/": "a web server", b"SSH-": "an SSH server", b"220": "a mail or FTP server"}
 ABORT_PDU = 0x07  # PDU type of an A-ABORT (PS3.8 9.3.8)
+ABORT_REASONS = {  # of a service provider, the source 2 (PS3.8 Table 9-26)
+    (2, 1): "because it does not know the type of our message",
+    (2, 2): "because it did not expect our message",
+    (2, 4): "because it does not know a part of our message",
+    (2, 5): "because it did not expect a part of our message",
+    (2, 6): "because it takes a value of our message for invalid",
+}
+TRANSIENT = 2
+REJECTION_RESULTS = {1: "Rejected (Permanent)", TRANSIENT: "Rejected (Transient)"}
+REJECTION_REASONS = {  # by source and reason (PS3.8 Table 9-21)
+    (1, 1): "No reason given",
+    (1, 2): "Application context name not supported",
+    (1, 3): "Calling AE title not recognised",
+    (1, 7): "Called AE title not recognised",
+    (2, 1): "No reason given",
+    (2, 2): "Protocol version not supported",
+    (3, 1): "Temporary congestion",
+    (3, 2): "Local limit exceeded",
+}
 
 
 def explain_failure(
@@ -56,7 +75,7 @@ def explain_failure(
     if connection.layer == "TLS":
         return explain_tls_failure(connection.failure, node)
     if association.is_rejected:
-        return _rejected(answer.result_str, answer.reason_str, node)
+        return _rejected(connection, node)
     if answer is not None and answer.result == 0x00:
         return (
             explain_early_loss(node)
@@ -67,11 +86,15 @@ def explain_failure(
 
 
 def _not_connected(connection: Connection, node: Node) -> MagicianError:
+    """Make the error for a node of which no address took the connection; it names them if there are
+    several.
+    """
     error, address = connection.failure, f"{node.host}:{node.port}"
+    tried = f" We tried {' and '.join(connection.tried)}." if len(connection.tried) > 1 else ""
     if isinstance(error, TimeoutError):
         seen = (
             f"No answer from {address} within {node.connect_s:g} s (connect_s): a wrong host, or a "
-            f"firewall that drops packets."
+            f"firewall that drops packets.{tried}"
         )
         change = "Ask the network's administrator to let this computer reach it."
         return NoAnswerToConnect.of(Finding("TCP", seen, "we, or the network", change))
@@ -84,9 +107,10 @@ def _not_connected(connection: Connection, node: Node) -> MagicianError:
     if isinstance(error, ConnectionRefusedError):
         change = "Is the PACS started, and are host and port right?"
         return PacsUnreachable.of(
-            Finding("TCP", f"Nothing listens on {address}.", "we, or the PACS", change)
+            Finding("TCP", f"Nothing listens on {address}.{tried}", "we, or the PACS", change)
         )
-    seen = f"This computer finds no way to {address} ({os.strerror(error.errno or errno.EIO)})."
+    reason = os.strerror(error.errno or errno.EIO)
+    seen = f"This computer finds no way to {address} ({reason}).{tried}"
     change = (
         "Check the host and this computer's network (cable, VPN), or ask the network's "
         "administrator."
@@ -94,9 +118,14 @@ def _not_connected(connection: Connection, node: Node) -> MagicianError:
     return PacsUnreachable.of(Finding("TCP", seen, "we, or the network", change))
 
 
-def _rejected(result: str, reason: str, node: Node) -> MagicianError:
+def _rejected(connection: Connection, node: Node) -> MagicianError:
     """Make the error for the peer's own reason (PS3.8 Table 9-21)."""
-    seen = f"{node.host}:{node.port} answered but refused the association ({result}: {reason})."
+    result, *cause = connection.numbers
+    reason = REJECTION_REASONS.get(tuple(cause), "reason {1} of source {0}".format(*cause))
+    words = f"{REJECTION_RESULTS.get(result, f'result {result}')}: {reason}"
+    if result not in REJECTION_RESULTS or tuple(cause) not in REJECTION_REASONS:
+        words += ", which the standard does not define"
+    seen = f"{node.host}:{node.port} answered but refused the association ({words})."
     if "Called AE" in reason:
         seen += f" It does not go by the AE title {node.ae_title!r}."
         change = (
@@ -111,7 +140,7 @@ def _rejected(result: str, reason: str, node: Node) -> MagicianError:
             "knows."
         )
         side = "we, or the PACS"
-    elif "Transient" in result:
+    elif result == TRANSIENT:
         change = (
             "It is busy: try again later. If it always is, its administrator must let it hold more "
             "associations."
@@ -128,11 +157,13 @@ def _no_service(
 ) -> MagicianError:
     names = ", ".join(dict.fromkeys(context.abstract_syntax.name for context in wanted))
     results = {context.result for context in association.rejected_contexts}
+    deviations = "; ".join(connection_of(association).deviations)
+    odd = f" Its answer deviates from the standard: {deviations}." if deviations else ""
     if results == {TRANSFER_SYNTAXES_NOT_SUPPORTED}:
         proposed = {syntax.name: None for context in wanted for syntax in context.transfer_syntax}
         seen = (
             f"{node} accepted the association and knows {names}, but in none of the transfer "
-            f"syntaxes that we proposed ({', '.join(proposed)})."
+            f"syntaxes that we proposed ({', '.join(proposed)}).{odd}"
         )
         change = (
             "Send in a transfer syntax that it takes (its conformance statement lists them), or "
@@ -140,7 +171,10 @@ def _no_service(
         )
         finding = Finding("presentation contexts", seen, "we, or the PACS", change)
         return ServiceNotAccepted.of(finding)
-    seen = f"{node} accepted the association but none of the services that we asked for ({names})."
+    seen = (
+        f"{node} accepted the association but none of the services that we asked for "
+        f"({names}).{odd}"
+    )
     change = (
         f"Its administrator must switch them on for {node.local_ae_title!r}, or this is the wrong "
         f"server."
@@ -166,16 +200,15 @@ def _no_dicom_answer(connection: Connection, node: Node) -> MagicianError:
         change = "Is this a DICOM port? Ask the PACS's administrator for the right one."
         return AssociationAborted.of(Finding("association", seen, "we", change))
     if first and first[0] == ABORT_PDU:
-        seen = f"{address} aborted the association that we asked for (A-ABORT), without a reason."
+        reason = ABORT_REASONS.get(connection.numbers, "without a reason")
+        seen = f"{address} aborted the association that we asked for (A-ABORT), {reason}."
         change = (
             "Its administrator can see the cause in its log: perhaps it refuses our IP address."
         )
         return AssociationAborted.of(Finding("association", seen, "the PACS", change))
     if first:
-        seen = (
-            f"{address} answered our association request with a broken message, which began with "
-            f"{first!r}."
-        )
+        what = connection.wrong_answer or f"a broken message, which began with {first!r}"
+        seen = f"{address} answered our association request with {what}."
         change = (
             "Is this a DICOM port? If so, its administrator can see in its log what it meant to "
             "say."

@@ -18,7 +18,7 @@ from pynetdicom.status import (
     STORAGE_SERVICE_CLASS_STATUS,
 )
 
-from magician.errors import AssociationAborted, Finding, PacsTimeout
+from magician.errors import AssociationAborted, Finding, PacsTimeout, WrongAnswer
 from magician.node import Node
 from magician.upper_layer.requestor import connection_of
 
@@ -166,11 +166,18 @@ def require_status(response: Dataset, association: Association, node: Node, serv
 
     Raises
     ------
+    WrongAnswer
+        If what came is no answer to this request (PS3.7 9.3): without a status, of another kind, or
+        to another message.
     PacsTimeout, AssociationAborted
     """
     if "Status" in response:
         return response.Status
     connection = connection_of(association)
+    if connection.wrong_answer:
+        seen = f"{node} answered our {service} with {connection.wrong_answer}. We aborted."
+        change = "That is a fault of its software: its administrator can report it to the maker."
+        raise WrongAnswer.of(Finding(service, seen, "the PACS", change))
     if connection.timed_out or isinstance(connection.failure, TimeoutError):
         seen = f"{node} did not answer our {service} within {node.dimse_s:g} s (dimse_s)."
         change = "It may be overloaded: try again, or give it more time."

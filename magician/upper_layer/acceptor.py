@@ -20,7 +20,6 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import (
-    AddressInformation,
     AssociationSocket,
     RequestHandler,
     ThreadedAssociationServer,
@@ -32,7 +31,7 @@ from magician.upper_layer.connection import BoundedConnection
 from magician.upper_layer.limits import MAX_PDU_BYTES, Limits
 from magician.upper_layer.preparation import prepare_association
 from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
-from magician.upper_layer.requestor import Connection, resolve_host
+from magician.upper_layer.requestor import Connection, Route, resolve_host
 
 logger = logging.getLogger(__name__)
 
@@ -207,11 +206,9 @@ class Listener(AE):
         """Let these titles call from now on; everybody if there are none."""
         self.require_calling_aet = list(calling_titles)
 
-    def _create_socket(
-        self, assoc: Association, address: AddressInformation, tls_args: Node
-    ) -> Connection:
+    def _create_socket(self, assoc: Association, address, tls_args: Route) -> Connection:
         prepare_association(assoc)
-        # the node holds the TLS context, and how long to wait
+        # its node holds the TLS context, and how long to wait
         return Connection(assoc, address, tls_args)
 
 
@@ -220,7 +217,7 @@ def call_for_move(
 ) -> tuple[str, int, dict]:
     """Return what a handler of EVT_C_MOVE yields first: where to call, and how (PS3.4 C.4.2).
 
-    It works for the handlers of a `Listener` only, which takes the node in the place of TLS
+    It works for the handlers of a `Listener` only, which takes the route in the place of TLS
     arguments.
 
     Raises
@@ -229,8 +226,9 @@ def call_for_move(
         If the name of the destination's host is not known.
     """
     handlers = [(evt.EVT_CONN_CLOSE, end_closed_association)]
-    options = {"contexts": contexts, "evt_handlers": handlers, "tls_args": destination}
-    return resolve_host(destination), destination.port, options
+    route = resolve_host(destination)
+    options = {"contexts": contexts, "evt_handlers": handlers, "tls_args": route}
+    return route.first, destination.port, options
 
 
 class _OfferedContext(PresentationContext):

@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 
 from pynetdicom import evt
@@ -49,7 +49,16 @@ class BoundedConnection(AssociationSocket):
     timed_out : bool
         Whether we have waited for the peer's next message in vain.
     wrong_answer : str
-        What was wrong with a response that could not be taken for one; empty if none was.
+        What the peer sent that could not be taken: a message that can't be read, or a response that
+        is none. Empty if it sent nothing of that kind.
+    asked : tuple of type and int
+        The last request that went out: its kind, and its message ID.
+    calling : str
+        The AE title in the peer's association request; empty if it can't be read.
+    deviations : list of str
+        What the peer's side of the negotiation has that the standard has not.
+    numbers : tuple of int
+        Of the peer's A-ASSOCIATE-RJ result, source and reason; of its A-ABORT source and reason.
     """
 
     object_bytes: int | None = None
@@ -59,6 +68,10 @@ class BoundedConnection(AssociationSocket):
     other_life_signs: Callable[[], float] = staticmethod(lambda: 0.0)
     timed_out = False
     wrong_answer = ""
+    asked: tuple[type | None, int | None] = (None, None)
+    calling = ""
+    deviations: Sequence[str] = ()
+    numbers: tuple[int, ...] = ()
 
     @property
     def last_life_sign(self) -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pynetdicom.association import Association
 
+from magician.upper_layer.peer_faults import read_pdus_in_words
 from magician.upper_layer.reactor_fixes import (
     end_on_broken_messages,
     end_on_failed_requests,
+    end_on_unreadable_commands,
     repair_checkpoint,
     repair_waiting,
 )
@@ -26,8 +28,10 @@ def prepare_association(association: Association) -> None:
     if association.is_requestor:
         # Before all else: `speed_up` replaces `kill`, which opens this checkpoint.
         repair_checkpoint(association)
+    read_pdus_in_words(association)
     # What pynetdicom does itself, guarded, while it is still pynetdicom's own.
     end_on_broken_messages(association)
+    end_on_unreadable_commands(association)
     end_on_failed_requests(association)
     repair_waiting(association)
     # Last: from here on sending and ending are ours, and no repair wraps them.

@@ -20,6 +20,14 @@ from pynetdicom.dimse_primitives import C_CANCEL, C_FIND
 from pynetdicom.pdu_primitives import A_P_ABORT
 from pynetdicom.status import STATUS_PENDING, code_to_category
 
+from magician.upper_layer.peer_faults import (
+    UNREADABLE,
+    caller_of,
+    end_unreadable,
+    note_fault,
+    wrong_response,
+)
+
 logger = logging.getLogger(__name__)
 
 NO_MESSAGE = (None, None)  # what pynetdicom enters into the queue when the peer is gone
@@ -88,11 +96,7 @@ def end_on_broken_messages(association: Association) -> None:
         try:
             do_action(event)
         except Exception as error:
-            logger.warning(
-                "Ended an association whose peer sent a broken message: %s: %s",
-                type(error).__name__,
-                error,
-            )
+            note_fault(association, f"a broken message: {type(error).__name__}: {error}")
             dul.socket.close()
             # a listener's thread does not expect it before
             if association.is_requestor or association.is_established:
@@ -103,6 +107,28 @@ def end_on_broken_messages(association: Association) -> None:
             dul.kill_dul()
 
     machine.do_action = do_action_or_end
+
+
+def end_on_unreadable_commands(association: Association) -> None:
+    """End an association whose peer sends a command set that can't be decoded (PS3.7 6.3.1).
+
+    For some of them pynetdicom raises an exception, for others it only tells its state machine. Who
+    waits for an answer would wait until the time is up.
+    """
+    receive, dul = association.dimse.receive_primitive, association.dul
+
+    def receive_or_end(fragments) -> None:
+        try:
+            receive(fragments)
+        except Exception as error:
+            reason = f" ({type(error).__name__})"
+        else:
+            reason = "" if UNREADABLE in dul.event_queue.queue else None
+        if reason is not None:
+            association.dimse.message = None
+            end_unreadable(association, f"a message whose command set can't be decoded{reason}")
+
+    association.dimse.receive_primitive = receive_or_end
 
 
 def end_on_failed_requests(association: Association) -> None:
@@ -118,7 +144,10 @@ def end_on_failed_requests(association: Association) -> None:
             serve(message, context_id)
         except Exception as error:
             logger.warning(
-                "Ended an association over a request: %s: %s", type(error).__name__, error
+                "Ended the association with %s over a request: %s: %s",
+                caller_of(association),
+                type(error).__name__,
+                error,
             )
             association.dul.socket.force_close()  # the thread that reads notices, and ends the rest
 
@@ -130,8 +159,9 @@ def repair_waiting(association: Association) -> None:
 
     It waits as long as bytes move, here or where the connection's `other_life_signs` look: a large
     message, or the images of a C-MOVE, may take longer than the time within which we want an
-    answer. It ends at once over a connection that has closed. And it ends an association
-    whose peer cancels more than it asked for, which pynetdicom takes for a request.
+    answer. It ends at once over a connection that has closed. It takes no message for the response
+    to ours that is none. And it ends an association whose peer cancels more than it asked for,
+    which pynetdicom takes for a request.
     """
     get_msg = association.dimse.get_msg
 
@@ -140,6 +170,9 @@ def repair_waiting(association: Association) -> None:
         if isinstance(message, C_CANCEL):  # pynetdicom keeps the first ten elsewhere
             logger.warning("Ended an association whose peer cancelled more than it asked for")
             association.dul.socket.force_close()
+            return NO_MESSAGE
+        if block and message is not None and (fault := wrong_response(association, message)):
+            note_fault(association, fault)
             return NO_MESSAGE
         return context_id, message
 

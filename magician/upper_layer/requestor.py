@@ -47,7 +47,7 @@ class Route:
     def first(self) -> str | tuple[str, int, int]:
         """The first address as pynetdicom wants it: without the port, of IPv6 with its scope."""
         host, _, *scope = self.addresses[0]
-        return (host.partition("%")[0], *scope) if scope else host
+        return (host, *scope) if scope else host
 
 
 def family_of(address: SocketAddress) -> socket.AddressFamily:
@@ -92,14 +92,14 @@ class Connection(BoundedConnection):
         """Connect, and tell pynetdicom's state machine how it went (PS3.8 9.2.3)."""
         try:
             address = self._connect_to_any()
+            ends = (self.assoc.requestor, self.assoc.acceptor)
+            for end, name in zip(ends, (self.socket.getsockname(), address), strict=True):
+                end.address_info = AddressInformation.from_tuple(name)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.node.tls:
                 self.layer = "TLS"
                 self.socket.settimeout(self.node.associate_s)
                 self.socket = self.node.tls.wrap_socket(self.socket, server_hostname=self.node.host)
-            self.assoc.requestor.address_info = AddressInformation.from_tuple(
-                self.socket.getsockname()
-            )
         except OSError as error:
             self.failure = error
             self.force_close()
@@ -139,7 +139,6 @@ class Connection(BoundedConnection):
                 if self.given_up:
                     break
             else:
-                self.assoc.acceptor.address_info = AddressInformation.from_tuple(address)
                 return address
         raise min(errors, key=_tells_less)
 
@@ -176,7 +175,9 @@ class Connection(BoundedConnection):
 
 
 def _tells_less(error: OSError) -> int:
-    return 0 if isinstance(error, ConnectionRefusedError) else 1 + (not _is_timeout(error))
+    if isinstance(error, ConnectionRefusedError):
+        return 0
+    return 1 if isinstance(error, TimeoutError) else 2
 
 
 class Requestor(AE):
@@ -269,8 +270,9 @@ def resolve_host(node: Node, *, most: int = MOST_ADDRESSES) -> Route:
         seen = f"The host name {node.host!r} of {node} is not known to this computer ({found[0]})."
         change = "Check its spelling; inside a hospital, try the IP address."
         raise PacsUnreachable.of(Finding("host name", seen, "we", change)) from found[0]
-    addresses = dict.fromkeys(
-        entry[4] for entry in found[0] if entry[0] in (socket.AF_INET, socket.AF_INET6)
-    )
+    families = (socket.AF_INET, socket.AF_INET6)
+    entries = [entry[4] for entry in found[0] if entry[0] in families]
+    # a scope stands behind the host, too, as a name; as a number it comes last
+    addresses = dict.fromkeys((host.partition("%")[0], *rest) for host, *rest in entries)
     in_order = sorted(addresses, key=lambda address: family_of(address) != socket.AF_INET)
     return Route(node, tuple(in_order[:most]))

@@ -106,6 +106,8 @@ def _end_threads(association: Association) -> None:
 def _send_message(association: Association, primitive, context_id: int) -> None:
     """Queue a DIMSE message, all its fragments at once (PS3.7 6.3.1)."""
     whole = P_DATA()
+    if primitive.MessageIDBeingRespondedTo is None:
+        association.dul.socket.asked = (type(primitive), primitive.MessageID)
     if _is_plain_store_response(primitive) and not association.get_handlers(evt.EVT_DIMSE_SENT):
         whole.presentation_data_value_list.append((context_id, _store_response(primitive)))
     else:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from magician.errors import Finding, MagicianError, PacsTimeout, TlsFailure
+from magician.upper_layer.requestor import family_of
 
 if TYPE_CHECKING:
     from magician.node import Node
@@ -165,9 +166,11 @@ def speaks_tls(connection: Connection, node: Node) -> bool:
 
 def _handshake(connection: Connection, node: Node, context: ssl.SSLContext) -> OSError | None:
     """Repeat the handshake, listen for a moment, and return the error if there was one."""
-    address = connection.assoc.acceptor.address_info.as_tuple[:2]
+    address = connection.assoc.acceptor.address_info.as_tuple
     try:
-        with socket.create_connection(address, min(PROBE_S, node.connect_s)) as plain:
+        with socket.socket(family_of(address), socket.SOCK_STREAM) as plain:
+            plain.settimeout(min(PROBE_S, node.connect_s))
+            plain.connect(address)
             plain.settimeout(min(PROBE_S, node.associate_s))
             with context.wrap_socket(plain, server_hostname=node.host) as secure:
                 with suppress(TimeoutError):  # a server that accepts us waits for our request
