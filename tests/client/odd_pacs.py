@@ -9,6 +9,7 @@ The bytes follow PS3.8 9.3 (PDUs and their items) and PS3.7 6.3 and 9.3 (message
 
 from __future__ import annotations
 
+import copy
 import socket
 import struct
 import threading
@@ -327,8 +328,9 @@ class OddPacs:
         What it holds.
     accept : callable
         It takes a `Proposal` and returns the bytes of the A-ASSOCIATE-AC.
-    listed : callable
-        It takes a C-FIND request and returns the objects that match; each makes an answer.
+    listed : dict
+        By level, the objects that a C-FIND lists in place of those that match; each makes an
+        answer.
     counts : dict
         Numbers of related instances and the like that it tells, by keyword, in place of the true
         ones; None for one that it does not tell.
@@ -361,13 +363,13 @@ class OddPacs:
     mangle : callable
         It takes the bytes of each message, PDU headers included, and returns those to send.
     answers_release : bool
-    dimse_s : float
+    associate_s, dimse_s : float
         Of the node that callers get.
     """
 
     objects: list[Dataset] = field(default_factory=lambda: OBJECTS)
     accept: Callable[[Proposal], bytes] = accept
-    listed: Callable[[Request], list[Dataset]] | None = None
+    listed: dict[str, list[Dataset]] = field(default_factory=dict)
     counts: dict = field(default_factory=dict)
     ignores: tuple[str, ...] = ()
     edit_answer: Callable[[Request, Dataset], bytes | None] = lambda request, answer: None
@@ -384,6 +386,7 @@ class OddPacs:
     edit_response: Callable[[Request, dict], None] = lambda request, elements: None
     mangle: Callable[[bytes], bytes] = _as_it_is
     answers_release: bool = True
+    associate_s: float = 5
     dimse_s: float = 5
 
     def __post_init__(self) -> None:
@@ -397,7 +400,7 @@ class OddPacs:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._run(self._listen)
         port = self._listener.getsockname()[1]
-        return Node("ODD", "127.0.0.1", port, associate_s=5, dimse_s=self.dimse_s)
+        return Node("ODD", "127.0.0.1", port, associate_s=self.associate_s, dimse_s=self.dimse_s)
 
     def __exit__(self, *exception) -> None:
         with suppress(OSError):  # it wakes the thread that accepts
@@ -483,7 +486,8 @@ class OddPacs:
             talk.respond(request)
 
     def find_as_usual(self, talk: Conversation, request: Request) -> None:
-        for ds in (self.listed or self.matching)(request):
+        listed = self.listed.get(request.level)
+        for ds in self.matching(request) if listed is None else listed:
             answer = self._answer(ds, request)
             for _ in range(self.repeats):
                 talk.respond(request, self.pending, self.edit_answer(request, answer) or answer)
@@ -494,7 +498,7 @@ class OddPacs:
         answer.QueryRetrieveLevel = request.level
         for key in request.identifier:
             if key.keyword in ds:
-                answer[key.keyword] = ds[key.keyword]
+                answer[key.keyword] = copy.copy(ds[key.keyword])
         of_study = [o for o in self.objects if o.StudyInstanceUID == ds.StudyInstanceUID]
         of_series = [o for o in of_study if o.SeriesInstanceUID == ds.SeriesInstanceUID]
         counts = {

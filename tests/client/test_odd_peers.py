@@ -1,0 +1,1166 @@
+"""Peers that deviate from the standard, one row a case: each is served, or named in the error.
+
+A row has its name, what deviates in `OddPacs`, and steps: what is called, and the outcome that it
+must have. A list of what can deviate is in the docstring of `OddPacs`.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from helpers import ct_series
+from odd_pacs import (
+    ANSWERED_ID,
+    COMMAND_FIELD,
+    DATA_SET_TYPE,
+    OBJECTS,
+    SERIES_UID,
+    SOP_CLASS,
+    SOP_INSTANCE,
+    STATUS,
+    STUDY_UID,
+    UIDS,
+    OddPacs,
+    accept,
+    encode,
+    item,
+    us,
+)
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    MRImageStorage,
+    MRSpectroscopyStorage,
+    generate_uid,
+)
+
+from magician.client.diagnosis import diagnose
+from magician.client.echo import echo
+from magician.client.find import find_series, find_studies, only_study
+from magician.client.retrieve import get_study, move_study
+from magician.client.store import store
+from magician.dimse.receiver import Receiver
+from magician.errors import (
+    AssociationAborted,
+    DimseFailure,
+    IncompleteRetrieve,
+    MagicianError,
+    PacsTimeout,
+    SeveralStudies,
+    StudyNotFound,
+)
+from magician.node import Node
+
+LIMIT_S = 8  # of a whole row
+FIND_UID = "1.2.840.10008.5.1.4.1.2.2.1"
+PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
+RETIRED_CLASS = "1.2.840.10008.5.1.4.1.1.6"
+THIRD = Node("THIRD", "127.0.0.1", 11112)
+
+
+# What a row calls
+
+
+@dataclass
+class Scene:
+    """What the steps of a row share."""
+
+    pacs: OddPacs
+    node: Node
+    folder: Path
+    receiver: Receiver
+
+
+def get(scene: Scene, folder: str = "study", **arguments):
+    return get_study(scene.node, STUDY_UID, scene.folder / folder, progress=False, **arguments)
+
+
+def move(scene: Scene, **arguments):
+    scene.pacs.know(scene.receiver.node)
+    return move_study(scene.node, STUDY_UID, scene.receiver, progress=False, **arguments)
+
+
+def move_to_a_node(scene: Scene):
+    """To a node that is none of ours, so that only the answers of the PACS tell the outcome."""
+    scene.pacs.destinations["THIRD"] = scene.receiver.node
+    return move_study(scene.node, STUDY_UID, THIRD, progress=False)
+
+
+def find(scene: Scene, **keys):
+    return find_studies(scene.node, **keys)
+
+
+def find_only(scene: Scene, **keys):
+    return only_study(find_studies(scene.node, **keys))
+
+
+def series(scene: Scene):
+    return find_series(scene.node, STUDY_UID)
+
+
+def send(scene: Scene, objects=OBJECTS):
+    return store(scene.node, objects, progress=False)
+
+
+def call_echo(scene: Scene):
+    return echo(scene.node)
+
+
+def call_diagnose(scene: Scene):
+    return diagnose(scene.node)
+
+
+def asked(scene: Scene) -> list[tuple[str, str]]:
+    """What the PACS was asked so far, as (service, level)."""
+    return [(request.service, request.level) for request in scene.pacs.asked]
+
+
+# The outcomes that a row demands
+
+
+def gives(count: int | None = None, *words: str, without: Sequence[str] = (), check=None):
+    """It returns; `count` images are here or that many studies match; the words are in its notes.
+
+    `check` is a function of the result that must be true.
+    """
+
+    def judge(result, error):
+        assert error is None, f"{type(error).__name__}: {error}"
+        if count is not None:
+            found = len(result) if isinstance(result, list) else result.received
+            assert found == count
+            if getattr(result, "paths", ()):
+                assert len({path.name for path in result.paths}) == count
+        _hold_words(" ".join(getattr(result, "notes", ())), words, without)
+        assert check is None or check(result), result
+
+    return judge
+
+
+def fails(
+    kind: type[Exception], *words: str, without: Sequence[str] = (), paths=None, **attributes
+):
+    """It raises an error of this kind, with these words, and with so many `paths`."""
+
+    def judge(result, error):
+        assert error is not None, f"no error, but {result!r}"
+        assert isinstance(error, kind), f"{type(error).__name__}: {error}"
+        _hold_words(str(error), words, without)
+        for name, value in attributes.items():
+            assert getattr(error, name) == value
+        if paths is not None:
+            assert len(error.paths) == paths
+
+    return judge
+
+
+def gives_or_fails(*words: str, without: Sequence[str] = ()):
+    """It returns with these words in its notes, or raises an error of ours with them."""
+
+    def judge(result, error):
+        assert error is None or isinstance(error, MagicianError)
+        said = str(error) if error else " ".join(getattr(result, "notes", ()))
+        _hold_words(said, words, without)
+
+    return judge
+
+
+def _hold_words(text: str, words: Sequence[str], without: Sequence[str]) -> None:
+    for word in words:
+        assert word in text, f"{word!r} is not in: {text}"
+    for word in without:
+        assert word not in text, f"{word!r} is in: {text}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One odd peer.
+
+    Attributes
+    ----------
+    name : str
+    peer : dict or callable
+        Arguments of `OddPacs`; a function makes those that hold a state.
+    steps : tuple of (callable, callable)
+        What is called, and the outcome that it must have.
+    logged : sequence of str
+        Words that the log of this package says, in one warning each; said once and not more.
+    silent : bool
+        Whether nothing must be logged.
+    """
+
+    name: str
+    peer: dict | Callable[[], dict]
+    steps: Sequence[tuple]
+    logged: Sequence[str] = ()
+    silent: bool = False
+
+
+# What a row's peer is made of
+
+
+def changed(ds: Dataset, **values) -> Dataset:
+    """A copy with other values."""
+    copied = copy.deepcopy(ds)
+    for keyword, value in values.items():
+        setattr(copied, keyword, value)
+    return copied
+
+
+def without_pixels(ds: Dataset, **values) -> Dataset:
+    copied = changed(ds, **values)
+    del copied.PixelData
+    return copied
+
+
+def tells(**values):
+    """Let each answer at study level say this."""
+
+    def edit(request, answer):
+        if request.level == "STUDY":
+            if not str(values).isascii():
+                answer.SpecificCharacterSet = "ISO_IR 192"
+            for keyword, value in values.items():
+                tag, odd = tag_for_keyword(keyword), config.IGNORE
+                vr = dictionary_VR(tag)
+                answer[tag] = DataElement(tag, vr, value, validation_mode=odd)
+
+    return edit
+
+
+def hides(*keywords: str):
+    """Let no answer hold these elements."""
+
+    def edit(request, answer):
+        for keyword in keywords:
+            if keyword in answer:
+                del answer[keyword]
+
+    return edit
+
+
+def name_in_bytes(character_set: str | None, name: bytes):
+    """Let the answers name the patient by these bytes, with this Specific Character Set."""
+    held = b"?" * (len(name) + len(name) % 2)
+
+    def edit(request, answer):
+        answer.PatientName = held.decode()
+        answer.pop("SpecificCharacterSet", None)
+        content = encode(answer).replace(held, name.ljust(len(held)))
+        if character_set is None:
+            return content
+        value = character_set.encode().ljust(len(character_set) + len(character_set) % 2)
+        return b"\x08\x00\x05\x00CS" + us(len(value)) + value + content
+
+    return edit
+
+
+def drop(element: int, services=("C-ECHO", "C-FIND", "C-GET", "C-MOVE", "C-STORE")):
+    """Leave an element out of the responses."""
+
+    def edit(request, elements):
+        if request.service in services:
+            elements.pop(element, None)
+
+    return edit
+
+
+def put(element: int, value: bytes):
+    """Give an element of each response another value."""
+
+    def edit(request, elements):
+        elements[element] = value
+
+    return edit
+
+
+def always(objects: Sequence[Dataset]):
+    return lambda request: list(objects)
+
+
+def in_turn(*lists: Sequence[Dataset]):
+    """Send another list with each request; the last one from then on."""
+    waiting = list(lists)
+    return lambda request: list(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+
+
+def slowly(seconds: float, *, pending: bool):
+    """Send an object every few tenths of a second."""
+
+    def retrieve(talk, request, send):
+        for number, ds in enumerate(OBJECTS, 1):
+            time.sleep(seconds)
+            send(ds)
+            if pending:
+                talk.respond(request, 0xFF00, counters=(len(OBJECTS) - number, number, 0, 0))
+        talk.respond(request, counters=(0, len(OBJECTS), 0, 0))
+
+    return retrieve
+
+
+def late(talk, request, send):
+    """The final Success comes first, the images shortly after it."""
+    talk.respond(request, counters=(0, len(OBJECTS), 0, 0))
+    for ds in OBJECTS:
+        time.sleep(0.05)
+        send(ds)
+
+
+def pending_without_end(talk, request, send):
+    """Nothing moves."""
+    for _ in range(200):
+        talk.respond(request, 0xFF00, counters=(8, 0, 0, 0))
+        time.sleep(0.05)
+
+
+def counting_only(talk, request, send):
+    """Sends elsewhere, for longer than `dimse_s`, and counts."""
+    for number in range(1, 9):
+        time.sleep(0.15)
+        talk.respond(request, 0xFF00, counters=(8 - number, number, 0, 0))
+    talk.respond(request, counters=(0, 8, 0, 0))
+
+
+def silent_after(count: int):
+    def retrieve(talk, request, send):
+        for ds in OBJECTS[:count]:
+            send(ds)
+        talk.read_message()  # it waits, and so do we
+
+    return retrieve
+
+
+def without_end(talk, request, send):
+    """Sends the same objects over and over."""
+    for _ in range(2000):
+        for ds in OBJECTS:
+            send(ds)
+
+
+def only_by_series(status: int):
+    """Stops a study after three objects; a series comes whole."""
+
+    def retrieve(talk, request, send):
+        objects = talk.pacs.selected(request)
+        if request.level == "STUDY":
+            for ds in objects[:3]:
+                send(ds)
+            talk.respond(request, status, counters=(5, 3, 0, 0))
+        else:
+            for ds in objects:
+                send(ds)
+            talk.respond(request, counters=(0, len(objects), 0, 0))
+
+    return retrieve
+
+
+def no_uid_lists(*first_sent: Dataset):
+    """Sends a part first; then refuses a list of UIDs."""
+    first = [list(first_sent)]
+
+    def retrieve(talk, request, send):
+        uids = request.identifier.get("SOPInstanceUID", "")
+        if not isinstance(uids, str) and len(uids) > 1:
+            talk.respond(request, 0xA900)
+            return
+        objects = first.pop() if first else talk.pacs.selected(request)
+        for ds in objects:
+            send(ds)
+        talk.respond(request, counters=(0, len(objects), 0, 0))
+
+    return retrieve
+
+
+def no_image_level_retrieves(*first_sent: Dataset):
+    first = [list(first_sent)]
+
+    def retrieve(talk, request, send):
+        if request.level == "IMAGE":
+            talk.respond(request, 0xA900)
+            return
+        objects = first.pop() if first else talk.pacs.selected(request)
+        for ds in objects:
+            send(ds)
+        talk.respond(request, counters=(0, len(objects), 0, 0))
+
+    return retrieve
+
+
+def no_answer(talk, request):
+    """To a C-FIND."""
+    talk.read_message()
+
+
+def empty_answers(talk, request):
+    """Pending responses to a C-FIND that bring no identifier."""
+    talk.respond(request, 0xFF00)
+    talk.respond(request)
+
+
+OTHER = ct_series(slices=2, rows=8, columns=8, seed=1, accession_number="B-2")
+THIRD_STUDY = ct_series(slices=1, rows=8, columns=8, seed=2, accession_number="C-3")
+SECOND_SERIES_UID = generate_uid(entropy_srcs=["odd peers", "second series"])
+TWO_SERIES = OBJECTS[:4] + [changed(ds, SeriesInstanceUID=SECOND_SERIES_UID) for ds in OBJECTS[4:]]
+OLD_STUDY_UID = generate_uid(entropy_srcs=["odd peers", "before the merge"])
+MERGED = [changed(ds, StudyInstanceUID=OLD_STUDY_UID) for ds in OBJECTS]
+CUT_OFF = without_pixels(OBJECTS[7])
+SPECTROSCOPY = without_pixels(OBJECTS[7], SOPClassUID=MRSpectroscopyStorage, DataPointRows=1)
+PRIVATE = changed(OBJECTS[7], SOPClassUID=PRIVATE_CLASS)
+RETIRED = changed(OBJECTS[7], SOPClassUID=RETIRED_CLASS)
+ELSEWHERE = without_pixels(OBJECTS[7], PixelDataProviderURL="https://example.org/1")
+ELSEWHERE.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.94"  # JPIP Referenced
+MR = [changed(ds, SOPClassUID=MRImageStorage, Modality="MR") for ds in OBJECTS]
+SUBSAMPLED = changed(
+    OBJECTS[7], SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_422",
+    PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=bytes(128),
+)  # fmt: skip
+FIVE, SEVEN = OBJECTS[:5], OBJECTS[:7]
+CUT_LIST = {"IMAGE": FIVE}
+NINE = {"NumberOfSeriesRelatedInstances": 9, "NumberOfStudyRelatedInstances": 9}
+NO_COUNTS = dict.fromkeys([*NINE, "NumberOfStudyRelatedSeries"])
+ASK_THE_LOG = ["log says why", "log of the PACS says why"]
+HANG_UP = ["ended the association", "Many PACS do this"]
+fresh = partial(get, folder="fresh")
+by_list = partial(get, expected="list")
+by_number = partial(find, accession_number="A-1")
+
+EXPECTED = [
+    Row("the list is cut at 5 of 8, and all are sent", {"listed": CUT_LIST}, [(get, gives(8))]),
+    Row(
+        "the list is cut at 5 of 8, and no more are sent",
+        {"listed": CUT_LIST, "sends": always(FIVE)},
+        [
+            (get, fails(IncompleteRetrieve, "5", "8", received=5, expected=8, paths=5)),
+            (get, fails(IncompleteRetrieve, "5", "8", received=5, expected=8, paths=5)),
+            (fresh, fails(IncompleteRetrieve, "5", "8", received=5, expected=8, paths=5)),
+        ],
+    ),
+    Row(
+        "the list is cut, and the rest comes when each series is asked for",
+        lambda: {"listed": CUT_LIST, "sends": in_turn(FIVE, OBJECTS)},
+        [(get, gives(8)), (get, gives(8))],
+    ),
+    Row(
+        "only the count of the study knows of 8",
+        {
+            "listed": CUT_LIST,
+            "sends": always(FIVE),
+            "counts": {"NumberOfSeriesRelatedInstances": None},
+        },
+        [(get, fails(IncompleteRetrieve, "5", "8", received=5, expected=8))],
+    ),
+    Row(
+        "only the count of the series knows of 8",
+        {
+            "listed": CUT_LIST,
+            "sends": always(FIVE),
+            "counts": {"NumberOfStudyRelatedInstances": None},
+        },
+        [(get, fails(IncompleteRetrieve, "5", "8", received=5, expected=8))],
+    ),
+    Row(
+        "a series is not listed, and its images are sent",
+        {"objects": TWO_SERIES, "listed": {"SERIES": TWO_SERIES[:1]}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "a series is not listed, and its images are not sent",
+        {
+            "objects": TWO_SERIES,
+            "listed": {"SERIES": TWO_SERIES[:1]},
+            "sends": always(TWO_SERIES[:4]),
+        },
+        [(get, fails(IncompleteRetrieve, "4", "8", received=4, expected=8))],
+    ),
+    Row("an object is counted and never listed", {"listed": {"IMAGE": SEVEN}}, [(get, gives(8))]),
+    Row(
+        "an object is neither listed nor counted, and is sent",
+        {"listed": {"IMAGE": SEVEN}, "counts": dict.fromkeys(NINE, 7)},
+        [(get, gives(8)), (get, gives(8))],
+    ),
+    Row(
+        "the same to a receiver",
+        {"listed": {"IMAGE": SEVEN}, "counts": dict.fromkeys(NINE, 7)},
+        [(move, gives(8))],
+    ),
+    Row(
+        "the PACS counts 9 and holds 8",
+        {"counts": NINE},
+        [
+            (get, fails(IncompleteRetrieve, "8", "9", received=8, expected=9, paths=8)),
+            (get, fails(IncompleteRetrieve, "8", "9", "expected='list'", paths=8)),
+            (by_list, gives(8, "9")),
+            (fresh, fails(IncompleteRetrieve, "8", "9", received=8, expected=9, paths=8)),
+        ],
+    ),
+    Row(
+        "the PACS counts 9 and holds 8, and sends to a receiver",
+        {"counts": NINE},
+        [
+            (move, fails(IncompleteRetrieve, "8", "9", received=8, expected=9, paths=8)),
+            (move, fails(IncompleteRetrieve, "8", "9", "expected='list'", paths=8)),
+            (partial(move, expected="list"), gives(8, "9")),
+        ],
+    ),
+    Row("it tells no counts", {"counts": NO_COUNTS}, [(get, gives(8)), (move, gives(8))]),
+    Row(
+        "it counts fewer than it lists",
+        {"counts": dict.fromkeys(NINE, 5)},
+        [(get, gives(8))],
+    ),
+    Row(
+        "it counts fewer than it lists, and sends those",
+        {"counts": dict.fromkeys(NINE, 5), "sends": always(FIVE)},
+        [(get, fails(IncompleteRetrieve, received=5, expected=8))],
+    ),
+    Row(
+        "its counts are no numbers",
+        {
+            "edit_answer": lambda request, answer: encode(answer).replace(
+                b"IS\2\x008 ", b"IS\2\x00x "
+            )
+        },
+        [(get, gives(8))],
+    ),
+    Row(
+        "an image comes to the PACS between our query and the retrieve",
+        {"listed": {"IMAGE": SEVEN}, "counts": dict.fromkeys(NINE, 7)},
+        [(get, gives(8))],
+    ),
+    Row(
+        "an image leaves the PACS between our query and the retrieve",
+        {"sends": always(SEVEN)},
+        [(get, fails(IncompleteRetrieve, received=7, expected=8, missing=(UIDS[7],)))],
+    ),
+    Row(
+        "the list of one series is cut",
+        {"objects": TWO_SERIES, "listed": {"IMAGE": TWO_SERIES[:2]}},
+        [(partial(get, series_instance_uid=SERIES_UID), gives(4))],
+    ),
+    Row(
+        "an object of another study is among those sent",
+        {"sends": always([*OBJECTS, OTHER[0]])},
+        [(get, gives(8))],
+    ),
+    Row("objects without end", {"retrieve": without_end}, [(get, gives_or_fails())]),
+]
+
+LIFE_SIGNS = [
+    Row(
+        "no Pending responses of a C-MOVE, and images for longer than dimse_s",
+        {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
+        [(move, gives(8))],
+    ),
+    Row(
+        "no Pending responses of a C-GET, and images for longer than dimse_s",
+        {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
+        [(get, gives(8))],
+    ),
+    Row("images after the final Success of a C-MOVE", {"retrieve": late}, [(move, gives(8))]),
+    Row(
+        "Pending responses of a C-MOVE without end, and nothing moves",
+        {"retrieve": pending_without_end, "dimse_s": 0.6},
+        [(move, fails(PacsTimeout, "0.6 s", without=HANG_UP))],
+    ),
+    Row(
+        "Pending responses of a C-GET without end, and nothing moves",
+        {"retrieve": pending_without_end, "dimse_s": 0.6},
+        [(get, fails(PacsTimeout, "0.6 s", without=HANG_UP))],
+    ),
+    Row(
+        "the counters of a C-MOVE to another node move, for longer than dimse_s",
+        {"retrieve": counting_only, "dimse_s": 0.6},
+        [(move_to_a_node, gives(8))],
+    ),
+    Row(
+        "no answer to a C-MOVE",
+        {"retrieve": silent_after(0), "dimse_s": 0.4},
+        [(move, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+    ),
+    Row(
+        "no answer to a C-GET",
+        {"retrieve": silent_after(0), "dimse_s": 0.4},
+        [(get, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+    ),
+    Row(
+        "silence after three images of a C-MOVE",
+        {"retrieve": silent_after(3), "dimse_s": 0.4},
+        [(move, fails(IncompleteRetrieve, "0.4 s", without=HANG_UP, received=3, expected=8))],
+    ),
+    Row(
+        "silence after three images of a C-GET",
+        {"retrieve": silent_after(3), "dimse_s": 0.4},
+        [(get, fails(IncompleteRetrieve, "0.4 s", without=HANG_UP, received=3, expected=8))],
+    ),
+    Row(
+        "no answer to a C-FIND",
+        {"find": no_answer, "dimse_s": 0.4},
+        [(find, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+    ),
+    Row(
+        "it does not answer the release",
+        {"answers_release": False},
+        [(call_echo, gives(check=lambda status: status == 0))],
+    ),
+]
+
+EMPTY_LIST = Dataset()
+EMPTY_LIST.FailedSOPInstanceUIDList = None
+ODD_VALUES = [
+    Row(
+        "an empty list of failed objects after 0xB000, and all came",
+        {"final": {"status": 0xB000, "identifier": EMPTY_LIST, "counters": (0, 0, 0, 8)}},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "an empty list of failed objects after 0xA702, and all came",
+        {"final": {"status": 0xA702, "identifier": EMPTY_LIST}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "a final Success without counters",
+        {"final": {"counters": None}, "pending_retrieves": False},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "a final Success without counters after a C-MOVE to another node",
+        {"final": {"counters": None}, "pending_retrieves": False},
+        [(move_to_a_node, gives_or_fails("check", without=["0 of 8"]))],
+    ),
+    Row(
+        "a final Success with an empty data set",
+        {"final": {"identifier": b""}},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "no Maximum Length",
+        {"accept": partial(accept, max_length=None)},
+        [
+            (call_echo, gives(check=lambda status: status == 0)),
+            (find, gives(1)),
+            (get, gives(8)),
+            (call_diagnose, gives(check=lambda found: found.summary.endswith("all well"))),
+            (send, gives(check=lambda stored: stored.sent == 8)),
+        ],
+    ),
+    Row(
+        "a Maximum Length without limit",
+        {"accept": partial(accept, max_length=0)},
+        [
+            (call_echo, gives(check=lambda status: status == 0)),
+            (send, gives(check=lambda stored: stored.sent == 8)),
+        ],
+    ),
+    *(
+        Row(
+            f"responses {words}",
+            {"edit_response": edit},
+            [
+                (call, fails(MagicianError, *said, without=HANG_UP))
+                for call in (call_echo, find, get, move, send)
+            ],
+        )
+        for words, edit, said in [
+            ("without Status", drop(STATUS), ["Status"]),
+            ("with an empty Status", put(STATUS, b""), []),
+            ("without Message ID Being Responded To", drop(ANSWERED_ID), ["essage ID"]),
+            ("of another kind", put(COMMAND_FIELD, us(0x8031)), []),
+        ]
+    ),
+    Row(
+        "a Status of three bytes",
+        {"edit_response": put(STATUS, b"\0\0\0")},
+        [(call_echo, fails(MagicianError)), (find, fails(MagicianError))],
+    ),
+    Row(
+        "responses to another message",
+        {"edit_response": put(ANSWERED_ID, us(99))},
+        [
+            (call_echo, fails(MagicianError, without=HANG_UP)),
+            (find, fails(MagicianError, without=HANG_UP)),
+        ],
+    ),
+    Row(
+        "responses without SOP Class UID",
+        {"edit_response": drop(SOP_CLASS)},
+        [(call_echo, gives(check=lambda status: status == 0)), (find, gives(1)), (get, gives(8))],
+    ),
+    Row(
+        "responses to C-STORE without SOP Instance UID",
+        {"edit_response": drop(SOP_INSTANCE)},
+        [(send, gives(check=lambda stored: stored.sent == 8))],
+    ),
+    Row(
+        "responses without Command Data Set Type",
+        {"edit_response": drop(DATA_SET_TYPE), "dimse_s": 1},
+        [(call_echo, gives_or_fails(without=HANG_UP))],
+    ),
+    Row(
+        "Pending responses of a C-FIND without identifier",
+        {"find": empty_answers},
+        [
+            (find, fails(MagicianError, "match", without=HANG_UP)),
+            (series, fails(MagicianError, without=HANG_UP)),
+        ],
+    ),
+    Row(
+        "a comment that is no ASCII",
+        {"store_status": 0xA700, "store_comment": "Platte läuft über".encode("latin-1")},
+        [(send, fails(DimseFailure, "0xA700", *UIDS[:3]))],
+    ),
+    Row(
+        "a refusal with a comment",
+        {"store_status": 0xA700, "store_comment": b"Quota of this AE is used up"},
+        [(send, fails(DimseFailure, "Quota of this AE is used up"))],
+    ),
+]
+
+REFUSED_BY_US = [
+    Row(
+        "MR Spectroscopy has Rows and no pixels",
+        {"objects": [*SEVEN, SPECTROSCOPY]},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "an object of a private storage class",
+        {"objects": [*SEVEN, PRIVATE]},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "an object of a retired storage class",
+        {"objects": [*SEVEN, RETIRED]},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "native YBR_PARTIAL_422 has two bytes a pixel",
+        {"objects": [*SEVEN, SUBSAMPLED]},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "the pixels are elsewhere: Pixel Data Provider URL",
+        {"objects": [*SEVEN, ELSEWHERE]},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "an image is cut off before its pixels",
+        {"objects": [*SEVEN, CUT_OFF]},
+        [
+            (call, fails(IncompleteRetrieve, UIDS[7], "pixels", without=ASK_THE_LOG, received=7))
+            for call in (get, move)
+        ],
+    ),
+    Row(
+        "every image is cut off before its pixels",
+        {"objects": [CUT_OFF]},
+        [
+            (call, fails(MagicianError, UIDS[7], "pixels", without=ASK_THE_LOG))
+            for call in (get, move)
+        ],
+    ),
+    Row(
+        "images of a merged study have its older Study Instance UID",
+        {
+            "objects": MERGED,
+            "ignores": ("StudyInstanceUID",),
+            "edit_answer": lambda request, answer: setattr(answer, "StudyInstanceUID", STUDY_UID),
+        },
+        [(get, gives(8, OLD_STUDY_UID)), (get, gives(8)), (move, gives(8, OLD_STUDY_UID))],
+    ),
+    Row(
+        "the PACS sends another study",
+        {"sends": always(OTHER)},
+        [
+            (call, fails(MagicianError, "another study", without=ASK_THE_LOG))
+            for call in (get, move)
+        ],
+    ),
+]
+
+ROLES = [
+    Row(
+        "no role-selection item in the answer to the association",
+        {"accept": partial(accept, roles="silent")},
+        [
+            (get, gives(8)),
+            (call_diagnose, gives(check=lambda found: "not answered" in found["C-GET"].seen)),
+        ],
+    ),
+    Row(
+        "the role is refused in so many words",
+        {
+            "accept": partial(accept, roles="refuse"),
+            "sends": always([]),
+            "final": {"status": 0xA702, "counters": (0, 0, 8, 0)},
+        },
+        [
+            (get, fails(MagicianError, "move_study", "agree to send")),
+            (call_diagnose, gives(check=lambda found: found["C-GET"].outcome == "warning")),
+            (call_echo, gives()),
+        ],
+    ),
+]
+
+THREE_STUDIES = [*OBJECTS, *OTHER, *THIRD_STUDY]
+
+
+def of_ours(studies) -> bool:
+    return {study.StudyInstanceUID for study in studies} == {STUDY_UID}
+
+
+KEYS = [
+    Row(
+        "it ignores the accession number",
+        {"objects": THREE_STUDIES, "ignores": ("AccessionNumber",)},
+        [(by_number, gives(1, check=of_ours))],
+        logged=["AccessionNumber"],
+    ),
+    Row(
+        "it ignores the patient's ID",
+        {"objects": THREE_STUDIES, "ignores": ("PatientID",)},
+        [(partial(find, patient_id="SMALL-0"), gives(1, check=of_ours))],
+        logged=["PatientID"],
+    ),
+    Row(
+        "it ignores the Study Instance UID of a query for studies",
+        {"objects": THREE_STUDIES, "ignores": ("StudyInstanceUID",)},
+        [(partial(find, study_instance_uid=STUDY_UID), gives(1, check=of_ours))],
+    ),
+    Row(
+        "it knows only studies that we did not ask for",
+        {"objects": OTHER, "ignores": ("StudyInstanceUID",)},
+        [(get, fails(StudyNotFound)), (series, gives_or_fails())],
+    ),
+    *(
+        Row(
+            f"an answer that matches: {words}",
+            {"edit_answer": tells(**told), "ignores": tuple(told)},
+            [(partial(find, **keys), gives(1))],
+            silent=True,
+        )
+        for words, told, keys in [
+            (
+                "letter case of a name",
+                {"PatientName": "PHANTOM^SMALL"},
+                {"patient_name": "Phantom^Small"},
+            ),
+            (
+                "carets at the end",
+                {"PatientName": "Phantom^Small^^^"},
+                {"patient_name": "Phantom^Small"},
+            ),
+            ("empty groups", {"PatientName": "Phantom^Small=="}, {"patient_name": "Phantom^Small"}),
+            (
+                "one group of three",
+                {"PatientName": "Yamada^Tarou=山田^太郎"},
+                {"patient_name": "Yamada^Tarou"},
+            ),
+            ("spaces", {"AccessionNumber": " A-1  "}, {"accession_number": "A-1"}),
+            ("one value of several", {"ModalitiesInStudy": ["CT", "SEG"]}, {"modality": "SEG"}),
+            ("an empty value", {"AccessionNumber": ""}, {"accession_number": "A-1"}),
+            ("a wildcard", {"PatientName": "Phantom^Small"}, {"patient_name": "phan*"}),
+            ("a date of the old form", {"StudyDate": "2020.01.02"}, {"study_date": "20200102"}),
+            ("a range", {"StudyDate": "20200102"}, {"study_date": "20200101-20200105"}),
+        ]
+    ),
+    Row(
+        "an answer without the key",
+        {"edit_answer": hides("AccessionNumber")},
+        [(by_number, gives(1))],
+        silent=True,
+    ),
+    Row(
+        "all answers contradict the key",
+        {"objects": [*OTHER, *THIRD_STUDY], "ignores": ("AccessionNumber",)},
+        [(by_number, gives(2))],
+        logged=["AccessionNumber"],
+    ),
+    Row(
+        "each answer 93 times",
+        {"repeats": 93},
+        [
+            (find, gives(1)),
+            (get, gives(8)),
+            (asked, gives(check=lambda requests: requests.count(("C-FIND", "IMAGE")) <= 1)),
+        ],
+    ),
+    Row(
+        "each study 93 times",
+        {"repeats": 93},
+        [(find, gives(1))],
+        logged=["9"],
+    ),
+    Row(
+        "answers with 0xFF01",
+        {"pending": 0xFF01},
+        [(find, gives(1))],
+        logged=["optional keys"],
+    ),
+    Row(
+        "an answer without UID",
+        {"edit_answer": hides("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")},
+        [
+            (find, fails(MagicianError, "UID")),
+            (series, fails(MagicianError, "UID")),
+            (get, fails(MagicianError, "UID")),
+        ],
+    ),
+    Row(
+        "an empty UID",
+        {"edit_answer": tells(StudyInstanceUID="")},
+        [(find, fails(MagicianError, "UID"))],
+    ),
+    Row(
+        "a series of another study is among the answers",
+        {"objects": [*OBJECTS, *OTHER], "listed": {"SERIES": [OBJECTS[0], OTHER[0]]}},
+        [(get, gives(8)), (series, gives(1))],
+    ),
+    Row(
+        "an image of another study is among the answers",
+        {
+            "objects": [*OBJECTS, *OTHER],
+            "listed": {"IMAGE": [*OBJECTS, *OTHER]},
+            "sends": always(OBJECTS),
+        },
+        [(get, gives(8))],
+    ),
+    Row(
+        "it ignores the series in a query for images",
+        {"objects": TWO_SERIES, "listed": {"IMAGE": TWO_SERIES}},
+        [(partial(get, series_instance_uid=SERIES_UID), gives(4)), (fresh, gives(8))],
+    ),
+    Row(
+        "outer spaces of a key",
+        {},
+        [(partial(find, accession_number=" A-1 "), gives(1))],
+        silent=True,
+    ),
+]
+
+
+def is_cut(studies) -> bool:
+    return bool(studies.cut)
+
+
+LIMITS = [
+    *(
+        Row(
+            f"answers, then 0x{status:04X}",
+            {"objects": THREE_STUDIES, "find_ends": {"STUDY": status}},
+            [(find, gives(3, check=is_cut))],
+            logged=["limit"],
+        )
+        for status in (0xFE00, 0xA700)
+    ),
+    Row(
+        "0xA700, and no answer",
+        {"find_ends": {"STUDY": 0xA700}, "listed": {"STUDY": []}},
+        [(find, fails(DimseFailure, "0xA700", status=0xA700))],
+    ),
+    Row(
+        "one answer, then 0xA700",
+        {"find_ends": {"STUDY": 0xA700}},
+        [(find_only, fails(SeveralStudies))],
+    ),
+    Row(
+        "the list of images stops at a limit: 0xA700 after 5",
+        {"listed": CUT_LIST, "find_ends": {"IMAGE": 0xA700}},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "the list of images stops at a limit, and there are no counts",
+        {
+            "listed": CUT_LIST,
+            "find_ends": {"IMAGE": 0xA700},
+            "counts": NO_COUNTS,
+            "sends": always(FIVE),
+        },
+        [(get, gives_or_fails("limit"))],
+    ),
+    *(
+        Row(
+            f"a retrieve of the study stops at a limit with 0x{status:04X}, one by series does not",
+            {"objects": TWO_SERIES, "retrieve": only_by_series(status)},
+            [(get, gives(8)), (move, gives(8))],
+        )
+        for status in (0xA700, 0xA702, 0xFE00)
+    ),
+    *(
+        Row(words, {**peer, "listed": {"IMAGE": []}}, [(get, gives(8)), (move, gives(8))])
+        for words, peer in [
+            ("no image level: 0xA900", {"find_ends": {"IMAGE": 0xA900}}),
+            ("no image level: 0xC000", {"find_ends": {"IMAGE": 0xC000}}),
+            ("no image level: no answers", {}),
+        ]
+    ),
+    Row(
+        "no image level, and an image is missing",
+        {"find_ends": {"IMAGE": 0xA900}, "listed": {"IMAGE": []}, "sends": always(SEVEN)},
+        [
+            (get, fails(IncompleteRetrieve, "7", "8", received=7, expected=8)),
+            (move, fails(IncompleteRetrieve, "7", "8", received=7, expected=8)),
+        ],
+    ),
+    Row(
+        "no image level and no counts",
+        {"find_ends": {"IMAGE": 0xA900}, "listed": {"IMAGE": []}, "counts": NO_COUNTS},
+        [(get, gives_or_fails("compared"))],
+    ),
+    Row(
+        "no series level either",
+        {"find_ends": {"IMAGE": 0xA900, "SERIES": 0xA900}, "listed": {"IMAGE": [], "SERIES": []}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "no SOP Class UID of its MR images",
+        {"objects": MR, "edit_answer": hides("SOPClassUID")},
+        [(get, gives(8))],
+    ),
+    Row(
+        "no SOP Class UID and no Modality of its MR images",
+        {"objects": MR, "edit_answer": hides("SOPClassUID", "Modality", "ModalitiesInStudy")},
+        [(get, gives(8))],
+    ),
+    Row(
+        "no lists of UIDs when the rest is fetched",
+        lambda: {"retrieve": no_uid_lists(*OBJECTS[:3])},
+        [(get, fails(IncompleteRetrieve, received=3, expected=8)), (get, gives(8))],
+    ),
+    Row(
+        "no retrieve of single images when the rest is fetched",
+        lambda: {"retrieve": no_image_level_retrieves(*OBJECTS[:3])},
+        [(get, fails(IncompleteRetrieve, received=3, expected=8)), (get, gives(8))],
+    ),
+    Row(
+        "no retrieve of single images when the rest is sent to a receiver",
+        lambda: {"retrieve": no_image_level_retrieves(*OBJECTS[:3])},
+        [(move, fails(IncompleteRetrieve, received=3, expected=8)), (move, gives(8))],
+    ),
+]
+
+ACCEPTANCES = {
+    "an unknown user sub-item": {"more_user_items": item(0x5F, b"new")},
+    "an unknown item": {"more_items": item(0x60, b"new")},
+    "an unknown empty sub-item": {"more_user_items": item(0x7F, b"")},
+    "a version name of 17 characters": {"version": b"A" * 17},
+    "a version name of 40 characters": {"version": b"A" * 40},
+    "a version name that is no ASCII": {"version": "Größe 1".encode("latin-1")},
+    "an empty version name": {"version": b""},
+    "no implementation class": {"class_uid": None, "version": None},
+    "an implementation class that is no UID": {"class_uid": b"not.a.uid"},
+    "titles of NUL": {"titles": bytes(32)},
+    "titles padded by NUL": {"titles": b"ODD".ljust(16, b"\0") + b"MAGICIAN".ljust(16, b"\0")},
+    "blank titles": {"titles": b" " * 32},
+    "titles that are no ASCII": {"titles": "Größe".encode("latin-1").ljust(32)},
+    "an application context padded by NUL": {"application_context": b"1.2.840.10008.3.1.1.1\0"},
+    "protocol version 3": {"protocol": 3},
+}
+ASSOCIATIONS = [
+    *(
+        Row(
+            f"the association is accepted with {words}",
+            {"accept": partial(accept, **deviations)},
+            [(call_echo, gives(check=lambda status: status == 0)), (find, gives(1))],
+        )
+        for words, deviations in ACCEPTANCES.items()
+    ),
+    Row(
+        "the association is accepted, and its length is wrong",
+        {"accept": lambda proposal: accept(proposal)[:-9], "associate_s": 0.5},
+        [(partial(call_echo), fails(MagicianError))],
+    ),
+    Row(
+        "the association is accepted with an item that ends beyond it",
+        {"accept": partial(accept, more_user_items=b"\x5f\0\xff\xff1")},
+        [(call_echo, gives_or_fails())],
+    ),
+    Row(
+        "the association is accepted without any of the services",
+        {"accept": partial(accept, refused=[FIND_UID])},
+        [(find, fails(MagicianError, "Study Root"))],
+    ),
+    Row(
+        "an abort with an unknown reason",
+        {"accept": lambda proposal: b"\7\0\0\0\0\4\0\0\x63\x63"},
+        [(call_echo, fails(AssociationAborted, "A-ABORT"))],
+    ),
+    Row(
+        "a rejection with an unknown reason",
+        {"accept": lambda proposal: b"\3\0\0\0\0\4\0\x63\x63\x63"},
+        [(call_echo, fails(MagicianError))],
+    ),
+]
+
+LATIN_1, UTF_8 = "Müller^Jörg".encode("latin-1"), "Müller^Jörg".encode()
+
+
+def is_mueller(studies) -> bool:
+    return [str(study.PatientName) for study in studies] == ["Müller^Jörg"]
+
+
+CHARACTER_SETS = [
+    Row(
+        f"a name in {encoding}, declared as {declared}",
+        {"edit_answer": name_in_bytes(declared, name)},
+        [(find, gives(1, check=is_mueller))],
+        logged=[] if right else ["haracter"],
+        silent=right,
+    )
+    for encoding, name, declared, right in [
+        ("Latin-1", LATIN_1, "ISO_IR 100", True),
+        ("UTF-8", UTF_8, "ISO_IR 192", True),
+        ("Latin-1", LATIN_1, None, False),
+        ("UTF-8", UTF_8, None, False),
+        ("Latin-1", LATIN_1, "ISO_IR 192", False),
+        ("UTF-8", UTF_8, "ISO_IR 100", False),
+        ("Latin-1", LATIN_1, "ISO_IR 999", False),
+        ("Latin-1", LATIN_1, "ISO-8859-1", False),
+        ("UTF-8", UTF_8, "UTF-8", False),
+        ("Latin-1", LATIN_1, "ISO_IR_100", False),
+    ]
+]
+
+ROWS = [
+    *EXPECTED, *LIFE_SIGNS, *ODD_VALUES, *REFUSED_BY_US, *ROLES, *KEYS, *LIMITS, *ASSOCIATIONS,
+    *CHARACTER_SETS,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_an_odd_peer_is_served_or_named(row: Row, tmp_path, caplog):
+    started = time.monotonic()
+    pacs = OddPacs(**(row.peer() if callable(row.peer) else row.peer))
+    with pacs as node, Receiver(tmp_path / "inbox") as receiver:
+        scene = Scene(pacs, node, tmp_path, receiver)
+        for number, (call, judge) in enumerate(row.steps, 1):
+            result = error = None
+            try:
+                result = call(scene)
+            except Exception as caught:
+                error = caught
+            try:
+                judge(result, error)
+            except AssertionError as failure:
+                failure.add_note(f"step {number} of {len(row.steps)}: {call}")
+                raise failure from error
+    warnings = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("magician") and record.levelname == "WARNING"
+    ]
+    for words in row.logged:
+        assert sum(words in warning for warning in warnings) == 1, (words, warnings)
+    assert not (row.silent and warnings), warnings
+    assert time.monotonic() - started < LIMIT_S
+
+
+def test_names_of_rows_are_unique():
+    names = [row.name for row in ROWS]
+    assert len(names) == len(set(names))
