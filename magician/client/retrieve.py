@@ -169,7 +169,8 @@ def _move_to_receiver(
         outcome = move_missing(
             node, arrivals, target, receiver=receiver, late_s=late_s, progress=progress
         )
-        if not arrivals.count and not arrivals.local_failure and not arrivals.refusals:
+        nothing_came = not (arrivals.count or arrivals.refusals or arrivals.foreign_uids)
+        if nothing_came and not arrivals.local_failure:
             require_known_destination(outcome, node, target)
         require_complete(outcome, arrivals)
     return _complete(arrivals, node)
@@ -217,7 +218,9 @@ def _complete(arrivals: Arrivals, node: Node) -> Retrieval:
         elif wanted.has_number:
             compared = f"what came was compared with its counts ({wanted.number})"
         else:
-            compared = "nothing tells how many images there are, so what came can't be compared"
+            compared = (
+                "nothing tells how many images there are, so whether all came can't be checked"
+            )
         notes.append(f"{node} gives no whole list of the images: {wanted.unlisted}; {compared}.")
     elif arrivals.unlisted_uids:
         notes.append(

@@ -61,7 +61,7 @@ class Arrivals:
         The Study Instance UID of each listed object that carries another one than its study now
         has: studies were merged.
     foreign_uids : set of str
-        SOP Instance UIDs of objects that were sent, and belong to what was not asked for.
+        SOP Instance UIDs of objects that came, and belong to what was not asked for.
     refusals : dict of str
         Why this computer refused an object, by SOP Instance UID.
     local_failure : Refused or None
@@ -190,9 +190,8 @@ class Arrivals:
             uid = str(header.get("SOPInstanceUID", ""))
             self.foreign_uids.add(uid)
             what = "series" if self._is_of_the_study(header) else "study"
-            raise Refused(
-                NOT_MATCHING, f"an object of another {what} than the one that we asked for", uid=uid
-            )
+            reason = f"{uid}, which is of another {what} than the one that we asked for"
+            raise Refused(NOT_MATCHING, reason, uid=uid)
 
     def _is_wanted(self, header: Dataset) -> bool:
         """Tell whether an object was listed, or belongs to what we have asked for."""
@@ -209,6 +208,7 @@ class Arrivals:
         """Count a file that is here now; one that was not asked for is not counted."""
         uid = path.stem
         if not self._is_wanted(header):  # a receiver may get objects of others
+            self.foreign_uids.add(uid)
             return
         with self._lock:
             self.count, self.last_arrival_at = self.count + 1, time.monotonic()

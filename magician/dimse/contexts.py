@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterable
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -18,6 +21,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
+    JPIPHTJ2KReferenced,
     RLELossless,
 )
 from pynetdicom import (
@@ -39,13 +43,15 @@ SYNTAXES_TAKEN = [
     *UNCOMPRESSED,
     *(uid for uid in ALL_TRANSFER_SYNTAXES if uid not in UNCOMPRESSED and uid not in DEFLATED),
 ]
+JPIP_REFERENCED = UID("1.2.840.10008.1.2.4.94")  # its pixels are elsewhere (PS3.5 A.6)
 # Objects of a C-GET are taken as they are stored: each encoding in a context of its own, so that
 # the PACS need not convert. The ones that CT uses come first, for a study with so many classes that
 # not all encodings find room.
 USUAL_SYNTAXES = [
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless,
     JPEGLSLossless, RLELossless, JPEGLossless, JPEG2000, JPEGLSNearLossless, JPEGBaseline8Bit,
-    JPEGExtended12Bit,
+    JPEGExtended12Bit, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K, JPIP_REFERENCED,
+    JPIPHTJ2KReferenced,
 ]  # fmt: skip
 # What a modality (0008,0060) makes, by the keywords of its SOP classes (PS3.4 B.5)
 CLASSES_OF_MODALITY = {

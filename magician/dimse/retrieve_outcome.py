@@ -34,7 +34,10 @@ logger = logging.getLogger(__name__)
 
 MOST_NAMED = 3  # of the missing instances, in a message
 AGAIN = "Retrieve again, into the same folder, and only what is missing is fetched"
-USE_C_MOVE = "use C-MOVE (move_study), or its administrator must allow it"
+ROLE_REFUSED = (  # the role of a receiver, during a C-GET (PS3.7 D.3.3.4)
+    "by its answer to our role selection: use C-MOVE (move_study), or its administrator must allow "
+    "it to send"
+)
 
 COUNTERS = ("Remaining", "Completed", "Failed", "Warning")  # (0000,1020) to (0000,1023)
 # After these the PACS did not fail: it says only that not everything came
@@ -119,6 +122,8 @@ class Shortage:
         What the PACS lists and counts, if that is not the same number.
     paths : sequence of Path
         The files that came.
+    foreign : int
+        How many objects came of what was not asked for.
     """
 
     received: int
@@ -127,6 +132,7 @@ class Shortage:
     refusals: Mapping[str, str] = field(default_factory=dict)
     difference: str = ""
     paths: Sequence[Path] = ()
+    foreign: int = 0
 
 
 def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
@@ -160,6 +166,7 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
         {uid: arrivals.refusals[uid] for uid in missing if uid in arrivals.refusals},
         arrivals.expected.difference,
         tuple(arrivals.paths.values()),
+        len(arrivals.foreign_uids),
     )
     if arrivals.local_failure:
         raise _stopped_by_us(outcome, shortage, arrivals.local_failure)
@@ -224,15 +231,22 @@ def _not_sent(outcome: Outcome, shortage: Shortage) -> MagicianError:
     refused = ", ".join(outcome.refused_classes)
     if shortage.refusals:
         return _refused_by_us(outcome, shortage)
-    if shortage.received == 0 and outcome.status not in (None, *NOT_A_FAILURE):
-        way = f" It did not agree to send {refused}: {USE_C_MOVE}." if refused else ""
+    is_failure = outcome.status not in (None, *NOT_A_FAILURE)
+    if shortage.received == 0 and is_failure and not shortage.foreign:
+        why = "Its log says why."
+        if refused:
+            why = f"It did not agree to send {refused} {ROLE_REFUSED}."
         return DimseFailure(
-            f"Nothing came from {outcome.route}: {outcome.words}.{way} Its log says why.",
-            outcome.status,
+            f"Nothing came from {outcome.route}: {outcome.words}. {why}", outcome.status
         )
     reason = outcome.words
     if refused:
-        reason += f"; the PACS did not agree to send {refused}: {USE_C_MOVE}"
+        reason += f"; the PACS did not agree to send {refused} {ROLE_REFUSED}"
+    if shortage.foreign:
+        reason += (
+            f"; {shortage.foreign} objects came of another study or series than the one that we "
+            f"asked for, and do not count"
+        )
     if shortage.difference:
         reason += f"; the PACS contradicts itself: {shortage.difference}"
     if outcome.repeated and not shortage.missing:
@@ -244,9 +258,8 @@ def _not_sent(outcome: Outcome, shortage: Shortage) -> MagicianError:
             f"wrongly. This error's .paths has their files. With expected='list' its list alone "
             f"says what should come.",
         )
-    return _incomplete(
-        outcome, shortage, reason, f"{AGAIN}; if it happens again, the log of the PACS says why."
-    )
+    look = "compare its study with ours" if shortage.foreign else "the log of the PACS says why"
+    return _incomplete(outcome, shortage, reason, f"{AGAIN}; if it happens again, {look}.")
 
 
 def _refused_by_us(outcome: Outcome, shortage: Shortage) -> IncompleteRetrieve:
