@@ -99,11 +99,14 @@ def read_object(
         request, syntax = event.request, UID(event.context.transfer_syntax)
         content = request.DataSet.getvalue()
         dataset = parse_whole(content, syntax, "It")
-        header = Dataset(
-            {dataset[keyword].tag: dataset[keyword] for keyword in keywords if keyword in dataset}
-        )
-        for element in header:  # pydicom decodes a value at its first use: let that be here
-            element.value  # noqa: B018
+        # pydicom decodes a value at its first use: let that be here for what we need; the others
+        # may be odd, and stay as they are sent
+        elements = [
+            dataset[keyword] if keyword in HEADER_KEYWORDS else dataset.get_item(keyword)
+            for keyword in keywords
+            if keyword in dataset
+        ]
+        header = Dataset({element.tag: element for element in elements})
         file_header = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
     except Exception as error:  # a hostile object can raise any error in pydicom
         fault = "is not whole" if isinstance(error, EOFError) else "can't be read as DICOM"

@@ -16,7 +16,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from magician.practice_pacs.element_text import PADDING, read_text
+from magician.elements import PADDING
+from magician.practice_pacs.element_text import read_text
 from magician.practice_pacs.matching import is_universal, make_test
 
 logger = logging.getLogger(__name__)
@@ -86,20 +87,15 @@ class Index:
         marks = ", ".join("?" * (len(texts) + 1))
         with self._lock:
             self._database.execute(f"INSERT INTO instances VALUES ({marks})", [*texts, str(path)])
-        if misread := {read_as for _, read_as in read.values()} - {""}:
-            self._say_once(read["StudyInstanceUID"][0], header, " and ".join(sorted(misread)))
+        if wrong := next((wrong for _, wrong in read.values() if wrong), ""):
+            self._say_once(read["StudyInstanceUID"][0], wrong)
 
-    def _say_once(self, study_instance_uid: str, header: Dataset, read_as: str) -> None:
+    def _say_once(self, study_instance_uid: str, wrong: str) -> None:
         with self._lock:
             if study_instance_uid in self._said:
                 return
             self._said.add(study_instance_uid)
-        logger.warning(
-            "The text of study %s is read as %s, though %s.",
-            study_instance_uid,
-            read_as,
-            _declared(header),
-        )
+        logger.warning("Study %s: %s.", study_instance_uid, wrong)
 
     def study_of(self, sop_instance_uid: str) -> str | None:
         """The study in which an instance is known, None if it is not known."""
@@ -178,23 +174,16 @@ def _matches(keyword: str, key: str, stored: str) -> bool:
     return make_test(dictionary_VR(keyword), key)(stored)
 
 
-def _declared(dataset: Dataset) -> str:
-    declared, _ = read_text(dataset, "SpecificCharacterSet")
-    return f"SpecificCharacterSet is {declared!r}" if declared else "it has no SpecificCharacterSet"
-
-
 def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str]]:
     """The SQL condition for the keys of an identifier that are not empty, and its values."""
     conditions, values = ["1"], []
     for keyword in keywords:
         column = COLLECTED.get(keyword, keyword)
-        key, read_as = read_text(identifier, keyword)
+        key, wrong = read_text(identifier, keyword)
         if is_universal(dictionary_VR(column), key):
             continue
-        if read_as:
-            logger.warning(
-                "%s of a query is read as %s, though %s.", keyword, read_as, _declared(identifier)
-            )
+        if wrong:
+            logger.warning("A query for %s: %s.", keyword, wrong)
         condition, more = _match(column, key)
         # any series of the study may match, and all of them are still reported
         if keyword in COLLECTED:

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-from magician.practice_pacs.element_text import PADDING
+from magician.elements import PADDING
 
 Test = Callable[[str], bool]
 

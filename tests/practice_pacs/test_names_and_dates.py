@@ -221,9 +221,9 @@ def test_a_wrong_character_set_is_said_once_for_each_study(caplog):
     images[1].StudyInstanceUID = images[0].StudyInstanceUID
     with PracticePacs() as pacs, caplog.at_level(logging.WARNING):
         store(pacs.node, images)
-    said = [record.getMessage() for record in caplog.records if "read as" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "character set" in record.getMessage()]
     assert said == [
-        f"The text of study {study} is read as UTF-8, though it has no SpecificCharacterSet."
+        f"Study {study}: it declares no character set, and its text is UTF-8, and was read so."
         for study in (images[0].StudyInstanceUID, images[2].StudyInstanceUID)
     ]
 
