@@ -14,6 +14,7 @@ from pathlib import Path
 
 from magician.errors import MagicianError
 from magician.node import check_ae_title, is_loopback
+from magician.practice_pacs.association_log import WithoutPynetdicom
 from magician.practice_pacs.pacs import PracticePacs
 from magician.teaching.class_view import ClassView
 from magician.teaching.classroom import (
@@ -45,7 +46,9 @@ LIMITS = Limits(associations=128, associate_s=60, idle_s=600)
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit status: 0, or 2 if the user has to change something."""
     options = make_parser().parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    console = logging.StreamHandler()
+    console.addFilter(WithoutPynetdicom())
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[console])
     logging.getLogger("magician").setLevel(logging.INFO if options.verbose else logging.WARNING)
     # needed where a shell has started us in the background: it lets us ignore SIGINT
     for number in (signal.SIGINT, signal.SIGTERM):

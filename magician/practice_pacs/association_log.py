@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import Counter
 from weakref import WeakKeyDictionary
 
 from pynetdicom import evt
 from pynetdicom.association import Association
+
+from magician.upper_layer.peer_faults import caller_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +75,28 @@ class AssociationLog:
             requests = (
                 ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing asked"
             )
-            logger.info("%s: %s; %s", _caller(event.assoc), requests, ending)
+            logger.info("%s: %s; %s", caller_of(event.assoc), requests, ending)
 
     def _log_refusal(self, event: evt.Event) -> None:
         logger.info(
-            "%s: refused (%s)", _caller(event.assoc), event.assoc.acceptor.primitive.reason_str
+            "%s: refused (%s)", caller_of(event.assoc), event.assoc.acceptor.primitive.reason_str
         )
 
 
-def _caller(association: Association) -> str:
-    caller = association.requestor
-    return f"{caller.ae_title!r} at {caller.address}"  # quoted: a title comes from the network
+class WithoutPynetdicom(logging.Filter):
+    """Keeps pynetdicom's log off a console: what callers do wrong, our own lines say.
+
+    An exception in our own code, which pynetdicom catches and logs, stays, as one line.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != "pynetdicom":
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        frames = traceback.walk_tb(error.__traceback__ if error else None)
+        names = [frame.f_globals.get("__name__", "") for frame, _ in frames]
+        if not any(name.startswith("magician.") for name in names):
+            return False
+        record.msg, record.args = "A fault of this program: %s: %s", (type(error).__name__, error)
+        record.exc_info = record.exc_text = None
+        return True

@@ -35,6 +35,7 @@ PDU_NAMES = {  # by their type (PS3.8 9.3.1)
     0x07: "A-ABORT",
 }
 NORMALISED = (REQUEST, ACCEPTANCE, REJECTION, ABORT)
+TLS_HANDSHAKE = b"\x16\x03"  # RFC 8446 5.1
 UNREADABLE = "Evt19"  # "unrecognized or invalid PDU received" (PS3.8 9.2.1)
 MANY_CALLERS = 256  # whose deviations are remembered as said
 
@@ -113,6 +114,8 @@ def _receive(association: Association) -> bytes:
     header = bytes(connection.recv(HEADER_BYTES))
     if not header:
         raise ConnectionAbortedError("the peer has closed the connection")
+    if header.startswith(TLS_HANDSHAKE):
+        raise _Unreadable(f"a TLS handshake, and we speak plain DICOM: it began with {header!r}")
     if header[0] not in PDU_NAMES:
         raise _Unreadable(f"something that is not DICOM: it began with {header!r}")
     length = int.from_bytes(header[2:], "big")
