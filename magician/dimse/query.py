@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from pydicom import config
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
@@ -65,7 +68,9 @@ def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset
     for keyword, value in keys.items():
         if keyword.endswith("UID"):
             require_wildcards_allowed(keyword, value)
-        setattr(identifier, keyword, value)
+        vr = dictionary_VR(keyword)
+        # not checked: a PACS may hold longer values than the standard allows
+        identifier.add(DataElement(keyword, vr, value, validation_mode=config.IGNORE))
     if not "".join(keys.values()).isascii():
         identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
     return identifier
