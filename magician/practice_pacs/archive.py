@@ -36,8 +36,8 @@ HEADER_KEYWORDS = [*KEYWORDS, "PatientIdentityRemoved", "SpecificCharacterSet"]
 
 
 PLACE_KEYWORDS = [LEVELS["STUDY"][0], LEVELS["SERIES"][0]]
-# What a UID of a study or series may look like; proper ones, and those of careless programs
-PLACE_UID = r"[0-9A-Za-z._-]{1,128}"
+# What a UID of a study or series may look like: proper ones, and those of careless programs
+PLACE_UID = r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}"
 
 
 class ObjectNotKept(Exception):
@@ -239,5 +239,7 @@ def _fault_of_uids(header: Dataset) -> str:
         if keyword == "SOPInstanceUID" and not is_uid(uid):
             return f"Its {name} is not a UID (PS3.5 9.1)"
         if keyword in PLACE_KEYWORDS and not re.fullmatch(PLACE_UID, uid):
-            return f"Its {name} can't be indexed ({len(uid)} characters): {uid[:64]!r}"
+            if len(uid) > 64:
+                return f"Its {name} has {len(uid)} characters, not 64 (PS3.5 9.1)"
+            return f"Its {name} is no UID (PS3.5 9.1): {uid!r}"
     return ""

@@ -20,9 +20,8 @@ from werkzeug.exceptions import (
 from werkzeug.routing import Map, RequestRedirect, Rule, UnicodeConverter, ValidationError
 from werkzeug.wrappers import Request, Response
 
-from magician.files import is_uid
 from magician.node import is_loopback
-from magician.practice_pacs.archive import Archive
+from magician.practice_pacs.archive import PLACE_UID, Archive
 from magician.web import class_page, pages
 from magician.web.access import Access
 from magician.web.class_page import ClassView
@@ -59,12 +58,10 @@ def on_colab() -> bool:
 
 
 class _Uid(UnicodeConverter):
-    """A UID in an address; anything else is "not found"."""
-
-    regex = r"[0-9.]{1,64}"
+    """A UID in an address, as the archive takes it; anything else is "not found"."""
 
     def to_python(self, value: str) -> str:
-        if not is_uid(value):
+        if not re.fullmatch(PLACE_UID, value):
             raise ValidationError
         return value
 

@@ -1,5 +1,6 @@
 """The archive alone: what it keeps and refuses, without any protocol."""
 
+import re
 import subprocess
 import sys
 from io import BytesIO
@@ -9,6 +10,7 @@ from helpers import ct_series
 from pydicom import Dataset, dcmread, dcmwrite
 
 from magician import privacy
+from magician.errors import MagicianError
 from magician.files import QuotaExceeded
 from magician.practice_pacs.archive import Archive, ObjectIdentified, ObjectMisplaced
 from magician.upper_layer.limits import Limits
@@ -69,6 +71,53 @@ def test_an_object_without_its_study_is_misplaced(archive, images):
     with pytest.raises(ObjectMisplaced, match="It has no Study Instance UID"):
         archive.keep(images[0], b"")
     assert held(archive) == 0
+
+
+ODD_UIDS = ["1.2." + "3" * 68, "1.02.3", "1..2", "1.2.x-y_Z", "1." * 63 + "12"]
+
+
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("uid", ODD_UIDS)
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_a_study_or_series_whose_uid_is_none_is_kept_and_told_of_once(
+    archive, images, uid, keyword, caplog
+):
+    for image in images:
+        setattr(image, keyword, uid)
+        archive.keep(image, encoded(image))
+    assert archive.held("IMAGE", **{keyword: uid})[0][keyword] == uid
+    assert held(archive) == 3
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("magician")]
+    is_uid = uid in ("1.02.3",)  # digits and dots; only the zero before the 2 is odd
+    assert len(lines) == (0 if is_uid else 1)
+    assert is_uid or lines[0].endswith(f"no UID (PS3.5 9.1): {uid}")
+
+
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value for VR UI")
+@pytest.mark.parametrize(
+    ("uid", "reason"),
+    [
+        ("1.2 3", "is no UID (PS3.5 9.1): '1.2 3'"),
+        ("1.2*", "is no UID (PS3.5 9.1): '1.2*'"),
+        ("../1", "is no UID (PS3.5 9.1): '../1'"),
+        ("1" * 129, "has 129 characters, not 64 (PS3.5 9.1)"),
+        (["1.2", "1.3"], "is no UID (PS3.5 9.1): \"['1.2', '1.3']\""),
+    ],
+)
+def test_a_uid_that_can_not_stand_in_a_query_is_refused_in_words(archive, images, uid, reason):
+    images[0].StudyInstanceUID = uid
+    with pytest.raises(ObjectMisplaced, match=re.escape(f"Its Study Instance UID {reason}")):
+        archive.keep(images[0], b"")
+    with pytest.raises(MagicianError, match="Its Study Instance UID .*; none was added"):
+        archive.add(images)
+    assert held(archive) == 0
+
+
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value for VR UI")
+def test_the_uid_of_an_instance_must_be_one_because_it_becomes_a_file_name(archive, images):
+    images[0].SOPInstanceUID = "1.2.x"
+    with pytest.raises(ObjectMisplaced, match="Its SOP Instance UID is not a UID"):
+        archive.keep(images[0], b"")
 
 
 def test_a_uid_of_another_study_is_misplaced(archive, images):

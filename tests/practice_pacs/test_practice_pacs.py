@@ -5,6 +5,7 @@ import threading
 import pytest
 from helpers import ct_series
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_description
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
@@ -205,10 +206,25 @@ def test_an_object_with_odd_elements_is_stored_and_found(elements):
         assert found.NumberOfStudyRelatedInstances == 1
 
 
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value for VR")
+def test_a_study_with_a_uid_that_is_too_long_goes_in_and_out(tmp_path):
+    ds = odd_object(StudyInstanceUID="1.2." + "3" * 68)
+    with PracticePacs() as pacs, PracticePacs(ae_title="SECOND") as second:
+        pacs.know(second.node)
+        store(pacs.node, [ds])
+        (found,) = find_studies(pacs.node, accession_number=ds.AccessionNumber)
+        assert found.StudyInstanceUID == ds.StudyInstanceUID
+        get_study(pacs.node, found.StudyInstanceUID, tmp_path)
+        assert dcmread(tmp_path / f"{ds.SOPInstanceUID}.dcm") == ds
+        move_study(pacs.node, found.StudyInstanceUID, second.node)
+        assert len(second.held("STUDY", StudyInstanceUID=ds.StudyInstanceUID)) == 1
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
 def test_an_object_without_its_place_is_refused(keyword):
+    name = dictionary_description(keyword)
     with PracticePacs() as pacs:
-        with pytest.raises(DimseFailure, match="0xA900"):
+        with pytest.raises(DimseFailure, match=f"0xA900 .*, 'It has no {name}'"):
             store(pacs.node, [odd_object(**{keyword: None})])
         assert list(pacs.folder.iterdir()) == []
 

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from helpers import ct_series
 from web_requests import ask, picture_path, series_path
 
 from magician.web import pages, site
@@ -28,9 +29,21 @@ def test_an_address_that_leads_nowhere(page, path):
 def test_what_is_no_uid_is_not_even_looked_for(pacs, own_page, monkeypatch):
     looked_for = []
     monkeypatch.setattr(pacs.archive, "held", lambda *level, **keys: looked_for.append(keys))
-    for uid in ("1..2", ".1", "1.", "1" * 65):
+    for uid in (".1", "-1", "1%201", "1*", "1" * 129):
         assert ask(own_page, f"studies/{uid}/").status == 404
     assert looked_for == []
+
+
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value for VR UI")
+def test_a_series_whose_uids_are_none_has_its_page(pacs, own_page):
+    (image,) = ct_series(slices=1, rows=8, columns=8, seed=5)
+    image.StudyInstanceUID, image.SeriesInstanceUID = "1.2." + "3" * 68, "1.02..x_y"
+    pacs.add([image])
+    study, series = series_path(image).split("series/")
+    assert f'href="{study}"' in ask(own_page).text
+    assert f'href="series/{series}"' in ask(own_page, study).text
+    assert ask(own_page, series_path(image)).status == 200
+    assert ask(own_page, picture_path(image)).status == 200
 
 
 def test_a_series_of_one_study_is_not_found_in_another(page, series, results):
