@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from pydicom import Dataset
@@ -32,7 +33,7 @@ from magician.dimse.status import (
 )
 from magician.errors import WrongArgument
 from magician.node import is_loopback
-from magician.upper_layer.acceptor import Listener
+from magician.upper_layer.acceptor import Listener, call_for_move
 
 NOTHING_LISTENS = "nothing listens"
 SWALLOWED = "packets swallowed"
@@ -227,9 +228,12 @@ class Faults:
             yield None, None
             return
         if self._has(WRONG_ADDRESS):  # the other archive is this one
-            own = event.assoc.acceptor
-            options = {**destination[2], "ae_title": own.ae_title}
-            destination = (own.address_info.address, own.address_info.port, options)
+            own, options = event.assoc.acceptor, destination[2]
+            here = replace(
+                options["tls_args"].node, host=own.address_info.address, port=own.address_info.port
+            )
+            *address, options = call_for_move(here, options["contexts"])
+            destination = (*address, {**options, "ae_title": own.ae_title})
         yield destination
         yield from self._sub_operations(event, next(responses), responses)
 

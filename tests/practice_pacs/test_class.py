@@ -166,7 +166,7 @@ def test_each_association_leaves_a_line_that_says_who_did_what(studies, tmp_path
         get_study(node, studies[0][0].StudyInstanceUID, tmp_path)
     assert log() == [
         "'ADA' at 127.0.0.1: 5 C-STORE; released",
-        "'ADA' at 127.0.0.1: 2 C-FIND; released",
+        "'ADA' at 127.0.0.1: 3 C-FIND; released",  # of the study, its series and their images
         "'ADA' at 127.0.0.1: 1 C-GET, 5 objects sent; released",
     ]
 

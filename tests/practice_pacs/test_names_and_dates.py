@@ -221,7 +221,7 @@ def test_a_wrong_character_set_is_said_once_for_each_study(caplog):
     images[1].StudyInstanceUID = images[0].StudyInstanceUID
     with PracticePacs() as pacs, caplog.at_level(logging.WARNING):
         store(pacs.node, images)
-    said = [record.getMessage() for record in caplog.records if "character set" in record.getMessage()]
+    said = [line for record in caplog.records if "character set" in (line := record.getMessage())]
     assert said == [
         f"Study {study}: it declares no character set, and its text is UTF-8, and was read so."
         for study in (images[0].StudyInstanceUID, images[2].StudyInstanceUID)

@@ -150,14 +150,14 @@ def test_the_window_is_meant_for_rescaled_values(pacs, own_page):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        ("LINEAR_EXACT", [0, 64, 128, 191, 255]),
-        ("SIGMOID", [30, 69, 128, 186, 225]),
+        ("LINEAR_EXACT", [0, 0, 128, 255, 255]),
+        ("SIGMOID", [5, 30, 128, 225, 250]),
     ],
 )
 def test_a_window_that_is_not_linear(pacs, own_page, function, expected):
     values = np.zeros((16, 16), np.uint16)
     values[0, :5] = [0, 250, 500, 750, 1000]
-    ds = mr(values, WindowCenter=0.5, WindowWidth=1, VOILUTFunction=function, RescaleSlope=0.001)
+    ds = mr(values, WindowCenter=0.5, WindowWidth=0.5, VOILUTFunction=function, RescaleSlope=0.001)
     ds.RescaleIntercept = 0
     np.testing.assert_allclose(shown(pacs, own_page, ds)[0, :5], expected, atol=1)
 
@@ -220,7 +220,7 @@ def test_colours_of_a_palette(pacs, own_page, bits):
     tables = {"Red": np.arange(256), "Green": 255 - np.arange(256), "Blue": np.full(256, 90)}
     for colour, table in tables.items():
         setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, bits])
-        table = (table * (257 if bits == 16 else 1)).astype(f"<u{bits // 8}")
+        table = (table * (256 if bits == 16 else 1)).astype(f"<u{bits // 8}")
         setattr(ds, f"{colour}PaletteColorLookupTableData", table.tobytes())
     np.testing.assert_array_equal(shown(pacs, own_page, ds), RGB)
 
@@ -241,6 +241,7 @@ def words_of_tile(answer):
         lambda ds: ds.pop("PhotometricInterpretation"),
         lambda ds: changed(ds, PhotometricInterpretation="PALETTE COLOR"),
         lambda ds: changed(ds, VOILUTSequence=lut(0, [1, 2, 3], 0)),
+        lambda ds: changed(ds, SamplesPerPixel=2),
         lambda ds: changed(ds, SamplesPerPixel=3),
     ],
 )
