@@ -165,12 +165,12 @@ def _first_count(of_study: Sequence[Dataset]) -> int | None:
 
 
 def _count(match: Dataset, level: str) -> int | None:
-    """Read a count of instances; None if the PACS does not tell it, or not as a number."""
+    """Read a count of instances; None if the PACS does not tell it, or not as a number above 0."""
     try:
         count = float(str(match.get(f"NumberOf{level}RelatedInstances", "")).strip())
     except ValueError:
         return None
-    return int(count) if count >= 0 and count.is_integer() else None
+    return int(count) if count > 0 and count.is_integer() else None
 
 
 def _values(match: Dataset, keyword: str) -> list[str]:

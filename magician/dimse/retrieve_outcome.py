@@ -150,18 +150,19 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
         If nothing came: the reason.
     """
     known = arrivals.expected.instances.keys() | arrivals.foreign_uids | arrivals.paths.keys()
-    unlisted = [uid for uid in outcome.failed_uids if uid not in known]
-    refused_unlisted = [
-        uid for uid in arrivals.refusals if uid not in known and uid not in unlisted
-    ]
-    missing = [*arrivals.missing, *unlisted, *refused_unlisted]
+    failed = [*outcome.failed_uids]
+    if outcome.service == "C-GET":  # a receiver may refuse objects of others
+        failed += arrivals.refusals
+    missing = [*arrivals.missing, *(uid for uid in dict.fromkeys(failed) if uid not in known)]
     unnamed = 0
     if not missing and not outcome.failed_uids:
         unnamed = max(0, outcome.failed - len(arrivals.foreign_uids))
-    here = len(arrivals.paths)
+    here, expected = len(arrivals.paths), arrivals.expected.number
+    if not arrivals.expected.has_number:  # then what it says to have sent is all that there is
+        expected = max(expected, outcome.completed or 0)
     shortage = Shortage(
         here,
-        max(arrivals.expected.number, here + len(missing) + unnamed),
+        max(expected, here + len(missing) + unnamed),
         missing,
         {uid: arrivals.refusals[uid] for uid in missing if uid in arrivals.refusals},
         arrivals.expected.difference,
@@ -281,9 +282,9 @@ def _incomplete(
 ) -> IncompleteRetrieve:
     received, expected, missing = shortage.received, shortage.expected, shortage.missing
     listed = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
-    of_expected = f"of {expected}" if expected > received else "or more"
+    number = f"Only {received} of {expected}" if expected else "No"
     return IncompleteRetrieve(
-        f"Only {received} {of_expected} images came from {outcome.route} ({reason}). "
+        f"{number} images came from {outcome.route} ({reason}). "
         f"Missing: {listed or 'not told'}. {advice}",
         received,
         expected,
