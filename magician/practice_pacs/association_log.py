@@ -57,12 +57,12 @@ class AssociationLog:
         ]
 
     def _begin_count(self, event: evt.Event) -> None:
-        self._counts[event.assoc] = Counter()
+        self._counts.setdefault(event.assoc, Counter())
 
     def _count_message(self, event: evt.Event, names: dict[str, str]) -> None:
         name = names.get(type(event.message).__name__)
-        if name:
-            self._counts[event.assoc][name] += 1
+        if name:  # the first message may come before pynetdicom says that it accepted
+            self._counts.setdefault(event.assoc, Counter())[name] += 1
 
     def _remember_object(self, event: evt.Event) -> None:
         if type(event.message).__name__ in SENT:
