@@ -26,7 +26,9 @@ from magician.upper_layer.acceptor import (
     start_listening,
     stop_listening,
 )
+from magician.upper_layer.connection import MessageTooLarge
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
+from magician.upper_layer.requestor import connection_of
 from magician.upper_layer.unknown_storage import negotiating_storage
 
 logger = logging.getLogger(__name__)
@@ -111,6 +113,7 @@ class Receiver:
         handlers = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_CONN_CLOSE, self._tell_too_large),
             negotiating_storage(SYNTAXES_TAKEN, unknown=self._unknown_storage),
         ]
         self._quota = StorageQuota(
@@ -186,14 +189,27 @@ class Receiver:
             path = write_object(event, self.folder, header, content, self._quota)
         except Refused as refusal:
             logger.warning("Refused %s", refusal)
-            for watcher in self._current_watchers():
-                watcher.refused(refusal)
+            self._tell_refused(refusal)
             return refusal.response
         with self._lock:
             self._received[path] = None
         for watcher in self._current_watchers():
             watcher.arrived(path, header)
         return SUCCESS
+
+    def _tell_too_large(self, event: evt.Event) -> None:
+        """Tell of an object that is larger than we take: it has ended its connection."""
+        failure = connection_of(event.assoc).failure
+        if isinstance(failure, MessageTooLarge) and failure.uid:
+            reason = (
+                f"{failure.uid}, which has more than {self._limits.object_bytes} bytes "
+                f"(limits.object_bytes)"
+            )
+            self._tell_refused(Refused(OUT_OF_RESOURCES, reason, uid=failure.uid))
+
+    def _tell_refused(self, refusal: Refused) -> None:
+        for watcher in self._current_watchers():
+            watcher.refused(refusal)
 
     def _current_watchers(self) -> list[Watcher]:
         with self._lock:

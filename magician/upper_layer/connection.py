@@ -30,6 +30,20 @@ BUSY_SLEEP_S = 0.002  # while so many are queued
 CONNECTION_CLOSED = "Evt17"  # "transport connection closed indication" (PS3.8 9.2.1)
 
 
+class MessageTooLarge(OSError):
+    """A message that is larger than we take.
+
+    Attributes
+    ----------
+    uid : str
+        The SOP Instance UID of the object that it brings; empty if it brings none.
+    """
+
+    def __init__(self, most: int, uid: str) -> None:
+        super().__init__(f"the peer sent a message of more than {most} bytes")
+        self.uid = uid
+
+
 class BoundedConnection(AssociationSocket):
     """The connection of an association, with limits on size and time.
 
@@ -199,7 +213,8 @@ def _refuse_oversized(association: Association, length: int, object_bytes: int |
         )
     most = object_bytes or LARGEST_OBJECT_BYTES
     if held + length > most:
-        raise OSError(f"the peer sent a message of more than {most} bytes")
+        command = message.command_set if message is not None else {}
+        raise MessageTooLarge(most, str(command.get("AffectedSOPInstanceUID") or ""))
 
 
 def _split_into_pieces(message: bytes) -> Iterator[memoryview]:

@@ -13,11 +13,13 @@ from pynetdicom import evt
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import CTImageStorage
 
+from magician.client.retrieve import move_study
 from magician.client.store import store
 from magician.dimse.receiver import Receiver
 from magician.dimse.reception import Refused
-from magician.errors import DimseFailure, MagicianError
+from magician.errors import DimseFailure, IncompleteRetrieve, MagicianError
 from magician.files import parse_whole, read_whole
+from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer.limits import Limits
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -251,3 +253,22 @@ def test_a_file_of_spectroscopy_is_sent_as_whole(tmp_path):
     dcmwrite(path, TAKEN["spectroscopy has rows and no pixels"], enforce_file_format=True)
     with Receiver(tmp_path / "inbox") as receiver:
         assert store(receiver.node, [path]).sent == 1
+
+
+def test_a_receiver_says_itself_that_an_object_is_too_large_for_it(tmp_path):
+    small, large = ct_series(slices=2, rows=8, columns=8)
+    large.Rows = large.Columns = 256
+    large.PixelData = bytes(2 * 256 * 256)
+    with (
+        PracticePacs() as pacs,
+        Receiver(tmp_path, limits=Limits(object_bytes=100_000)) as receiver,
+    ):
+        pacs.know(receiver.node)
+        pacs.add([small, large])
+        with pytest.raises(IncompleteRetrieve) as caught:
+            move_study(pacs.node, small.StudyInstanceUID, receiver)
+    assert caught.value.received == 1
+    assert (
+        f"refused 1 of them, not the PACS: {large.SOPInstanceUID}, which has more than 100000 "
+        f"bytes (limits.object_bytes)"
+    ) in str(caught.value)
