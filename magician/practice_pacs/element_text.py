@@ -6,11 +6,14 @@ can be: no object, and no query, fails because of one.
 
 from __future__ import annotations
 
+from functools import cache
+
 from pydicom.charset import default_encoding, python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
 from magician.elements import ONE_BYTE, PADDING, decode
@@ -30,10 +33,11 @@ def read_text(dataset: Dataset, keyword: str) -> tuple[str, str]:
         What is wrong with the character set of the data set, in words: the text had to be read
         otherwise than it says (see `magician.elements.decode`). Empty if nothing is.
     """
-    element = dataset.get_item(keyword)
+    tag, vr = _tag_and_vr(keyword)
+    element = dataset.get_item(tag)
     if element is None or element.value is None:
         return "", ""
-    vr, value, wrong = dictionary_VR(keyword), element.value, ""
+    value, wrong = element.value, ""
     if isinstance(element, RawDataElement) and vr == "US":
         order = "little" if element.is_little_endian else "big"
         return str(int.from_bytes(value, order)) if len(value) == 2 else "", ""
@@ -43,9 +47,13 @@ def read_text(dataset: Dataset, keyword: str) -> tuple[str, str]:
     return text.strip(PADDING) if vr == "UI" else text.rstrip(PADDING), wrong
 
 
+@cache
+def _tag_and_vr(keyword: str) -> tuple[BaseTag, str]:
+    return Tag(keyword), dictionary_VR(keyword)
+
+
 def _joined(value: object) -> str:
-    parts = value if isinstance(value, MultiValue) else [value]
-    return "\\".join(str(part) for part in parts)
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
 
 
 def _declared(dataset: Dataset) -> list[str]:

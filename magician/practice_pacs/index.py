@@ -169,9 +169,9 @@ class Index:
             return self._database.execute(sql, values).fetchall()
 
 
-def _matches(keyword: str, key: str, stored: str) -> bool:
+def _matches(vr: str, key: str, stored: str) -> bool:
     """The function `matches` of the database."""
-    return make_test(dictionary_VR(keyword), key)(stored)
+    return make_test(vr, key)(stored)
 
 
 def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str]]:
@@ -197,8 +197,9 @@ def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str
 
 def _match(keyword: str, key: str) -> tuple[str, list[str]]:
     """One key; UIDs are looked up, for which the table has indices."""
-    if dictionary_VR(keyword) != "UI":
-        return f"matches('{keyword}', ?, {keyword})", [key]
+    vr = dictionary_VR(keyword)
+    if vr != "UI":
+        return f"matches('{vr}', ?, {keyword})", [key]
     wanted = [part.strip(PADDING) for part in key.split("\\") if part.strip(PADDING)]
     return f"{keyword} IN ({', '.join('?' * len(wanted))})", wanted
 

@@ -49,7 +49,12 @@ def make_test(vr: str, key: str) -> Test:
     make = {"PN": _name_test, "DA": _day_test, "TM": _time_test}.get(vr, _text_test)
     make = _number_test if vr in ("IS", "US") else make
     tests = [make(part) for part in key.split("\\") if part.strip(PADDING)]
-    return lambda stored: any(test(value) for value in stored.split("\\") for test in tests)
+
+    @lru_cache(maxsize=256)  # the objects of a study have most values in common
+    def test_any(stored: str) -> bool:
+        return any(test(value) for value in stored.split("\\") for test in tests)
+
+    return test_any
 
 
 def _text_test(key: str) -> Test:
