@@ -53,6 +53,7 @@ SHARED_SAMPLES = {"YBR_FULL_422": 2, "YBR_PARTIAL_422": 2, "YBR_PARTIAL_420": 1.
 TEMPORARY_SUFFIX = ".part"
 LEFT_OVER_S = 3600  # no writer takes so long for one file
 FILE_META_GROUP = 0x0002
+PIXEL_DATA = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF  # a delimiter ends the element instead (PS3.5 7.1.1)
 
 
@@ -260,14 +261,14 @@ def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
         content = zlib.decompress(content, -zlib.MAX_WBITS)
     buffer, elements, end = BytesIO(content), {}, 0
     for element in data_element_generator(buffer, syntax.is_implicit_VR, syntax.is_little_endian):
-        if isinstance(element, RawDataElement) and element.length not in (
-            len(element.value or b""),
-            UNDEFINED_LENGTH,
-        ):
-            raise EOFError(f"{name} ends in the middle of {element.tag}.")
+        if isinstance(element, RawDataElement) and element.length != UNDEFINED_LENGTH:
+            lacking = element.length - len(element.value or b"")
+            # the last byte of pixels may be padding; whether it is, their number tells
+            if lacking > (element.tag == PIXEL_DATA):
+                raise EOFError(f"{name} ends in the middle of {element.tag}.")
         elements[element.tag], end = element, buffer.tell()
     dataset = Dataset(elements)
-    if end < len(content):
+    if content[end:].strip(b"\0"):  # zeros are padding: no element begins with them
         raise EOFError(f"{name} ends in the middle of an element.")
     if _must_have_pixels(dataset) and not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         raise EOFError(f"{name} ends before the pixels of its image.")

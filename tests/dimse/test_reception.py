@@ -1,6 +1,7 @@
 """What a listener takes and what it refuses, and what the sender learns of a refusal."""
 
 import errno
+from contextlib import nullcontext
 
 import pytest
 from helpers import ct_series
@@ -8,7 +9,7 @@ from listeners import LISTENERS, a_listener
 from peers import scp
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import CTImageStorage
@@ -103,6 +104,30 @@ def test_an_object_that_need_not_be_refused(ds):
 def test_an_image_without_all_of_its_pixels(ds):
     with pytest.raises(EOFError, match="It ends before the pixels|bytes of pixels"):
         parsed(ds)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("change", "is_whole"),
+    [
+        (lambda encoded: encoded[:-1], True),  # 63 pixels; the byte that pads them is missing
+        (lambda encoded: encoded[:-2], False),
+        (lambda encoded: encoded + bytes(1), True),
+        (lambda encoded: encoded + bytes(6), True),
+        (lambda encoded: encoded + b"\x00\x01", False),
+        (lambda encoded: encoded[:-70], False),  # in the header of the pixels
+    ],
+)
+def test_a_byte_of_padding_more_or_less_is_no_fault(change, is_whole, syntax):
+    ds = TAKEN["an odd number of bytes, unpadded"]
+    encoded = change(encode(ds, syntax.is_implicit_VR, True))
+    with nullcontext() if is_whole else pytest.raises(EOFError, match="ends in the middle"):
+        assert len(parse_whole(encoded, syntax, "It").PixelData) >= 63
+
+
+def test_the_last_byte_of_an_even_image_is_no_padding():
+    with pytest.raises(EOFError, match="holds 127 bytes of pixels; its attributes say 128"):
+        parse_whole(encode(an_object(), False, True)[:-1], ExplicitVRLittleEndian, "It")
 
 
 def test_a_jpip_object_whose_encoding_can_not_be_read_is_named():
