@@ -62,7 +62,7 @@ class Arrivals:
         has: studies were merged.
     foreign_uids : set of str
         SOP Instance UIDs of objects that came, and belong to what was not asked for.
-    refusals : dict of str
+    refusals : dict of Refused
         Why this computer refused an object, by SOP Instance UID.
     local_failure : Refused or None
         Why this computer stopped the retrieve: a full disk, or a PACS that sends without end.
@@ -81,7 +81,7 @@ class Arrivals:
         self.unlisted_uids: set[str] = set()
         self.merged: dict[str, str] = {}
         self.foreign_uids: set[str] = set()
-        self.refusals: dict[str, str] = {}
+        self.refusals: dict[str, Refused] = {}
         self.local_failure: Refused | None = None
         self.count = 0
         self.last_arrival_at = time.monotonic()
@@ -233,7 +233,7 @@ class Arrivals:
         with self._lock:
             self.last_arrival_at = time.monotonic()
             if refusal.uid and len(self.refusals) < MOST_REFUSALS:
-                self.refusals[refusal.uid] = str(refusal)
+                self.refusals[refusal.uid] = refusal
         if isinstance(refusal.__cause__, OSError):
             self._stop_retrieve(refusal)
 

@@ -19,6 +19,7 @@ from magician.dimse.status import (
     CANCELLED,
     DESTINATION_UNKNOWN,
     INCOMPLETE,
+    OUT_OF_RESOURCES,
     SUCCESS,
     UNABLE_TO_PROCESS,
 )
@@ -116,7 +117,7 @@ class Shortage:
     received, expected : int
     missing : sequence of str
         SOP Instance UIDs.
-    refusals : mapping of str
+    refusals : mapping of Refused
         Why this computer refused some of them, by SOP Instance UID.
     difference : str
         What the PACS lists and counts, if that is not the same number.
@@ -129,7 +130,7 @@ class Shortage:
     received: int
     expected: int
     missing: Sequence[str]
-    refusals: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, Refused] = field(default_factory=dict)
     difference: str = ""
     paths: Sequence[Path] = ()
     foreign: int = 0
@@ -265,15 +266,19 @@ def _not_sent(outcome: Outcome, shortage: Shortage) -> MagicianError:
 
 def _refused_by_us(outcome: Outcome, shortage: Shortage) -> IncompleteRetrieve:
     """Make the error of a retrieve whose objects this computer did not all take."""
-    reasons = "; ".join(list(shortage.refusals.values())[:MOST_NAMED])
-    more = "; ..." if len(shortage.refusals) > MOST_NAMED else ""
+    refusals = list(shortage.refusals.values())
+    reasons = "; ".join(str(refusal).rstrip(".") for refusal in refusals[:MOST_NAMED])
+    more = "; ..." if len(refusals) > MOST_NAMED else ""
+    change = "Such an object may be damaged in the PACS: ask its administrator to look at it."
+    if any(refusal.status == OUT_OF_RESOURCES for refusal in refusals):
+        change = "Make room on this computer, or raise the limit that is named, and retrieve again."
+    here = " The others are here, see this error's .paths." if shortage.received else ""
     return _incomplete(
         outcome,
         shortage,
         outcome.words,
-        f"This computer refused {len(shortage.refusals)} of them, not the PACS: {reasons}{more}. "
-        f"Such an object may be damaged in the PACS: ask its administrator to look at it. The "
-        f"others are here, see this error's .paths.",
+        f"This computer refused {len(refusals)} of them, not the PACS: {reasons}{more}. "
+        f"{change}{here}",
     )
 
 

@@ -238,16 +238,21 @@ class _Retrieve:
 
     def _wait_for_late(self, outcome: Outcome, late_s: float) -> None:
         """Wait for images on their way, unless the PACS says that it has sent no more."""
-        all_sent_are_here = outcome.completed and outcome.completed <= self._arrivals.count
-        if late_s > 0 and outcome.status in NOT_A_FAILURE and not all_sent_are_here:
-            self._arrivals.wait_for_late(late_s, self._last_life_sign)
+        arrivals, sent = self._arrivals, outcome.completed
+        came = arrivals.count + len(arrivals.foreign_uids) + len(arrivals.refusals)
+        is_told = sent is not None and (sent or outcome.failed)
+        if late_s and outcome.status in NOT_A_FAILURE and not (is_told and sent <= came):
+            arrivals.wait_for_late(late_s, self._last_life_sign)
 
     @property
     def _route(self) -> str:
         return f"{self._node} by {self._service}"
 
     def _broken_off(self, error: MagicianError) -> Outcome:
-        """Make the outcome of a request to which no last response came."""
+        """Make the outcome of a request to which no last response came, and end the association:
+        it can't be released while the request runs (PS3.8 7.2).
+        """
+        self._arrivals.association.abort()
         return Outcome(self._route, self._service, None, str(error), error=error)
 
 
