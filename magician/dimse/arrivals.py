@@ -151,7 +151,6 @@ class Arrivals:
     ) -> Iterator[None]:
         """Collect what an association brings, with a progress bar if it takes long."""
         self.association, self.last_arrival_at = association, time.monotonic()
-        self.allow_offers()
         total, done = max(self.expected.number, len(self.paths)), len(self.paths)
         with progress_bar(
             None, service, "object", progress=progress, total=total or None, done=done
