@@ -147,6 +147,7 @@ def accept(
     roles: str = "agree",
     refused: Iterable[str] = (),
     titles: bytes | None = None,
+    transfer_syntax: str = "",
     more_items: bytes = b"",
     more_user_items: bytes = b"",
     application_context: bytes = b"1.2.840.10008.3.1.1.1",
@@ -160,7 +161,7 @@ def accept(
     body += item(0x10, application_context)
     for context_id, (abstract, _) in proposal.contexts.items():
         result = 3 if abstract in set(refused) else 0
-        syntax = item(0x40, proposal.chosen(context_id).encode())
+        syntax = item(0x40, (transfer_syntax or proposal.chosen(context_id)).encode())
         body += item(0x21, struct.pack("4B", context_id, 0, result, 0) + syntax)
     user = b"" if max_length is None else item(0x51, struct.pack(">I", max_length))
     user += b"" if class_uid is None else item(0x52, class_uid)
@@ -413,6 +414,9 @@ class OddPacs:
         for thread in list(self._threads):
             thread.join(5)
 
+    def close_at_the_end(self, connection: socket.socket) -> None:
+        self._connections.append(connection)
+
     def know(self, node: Node) -> None:
         """Enter a destination of C-MOVE."""
         self.destinations[node.ae_title] = node
@@ -548,7 +552,9 @@ class Delivery(Conversation):
     """An association that `OddPacs` opens to the destination of a C-MOVE."""
 
     def __init__(self, pacs: OddPacs, target: Node) -> None:
-        super().__init__(pacs, socket.create_connection((target.host, target.port), 5))
+        connection = socket.create_connection((target.host, target.port), 5)
+        super().__init__(pacs, connection)
+        pacs.close_at_the_end(connection)
         self._target = target
         kinds = dict.fromkeys(
             (ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in pacs.objects

@@ -247,6 +247,11 @@ def hides(*keywords: str):
     return edit
 
 
+def two_uids(request, answer):
+    if request.level == "SERIES":
+        answer.SeriesInstanceUID = [SERIES_UID, STUDY_UID]
+
+
 def name_in_bytes(character_set: str | None, name: bytes):
     """Let the answers name the patient by these bytes, with this Specific Character Set."""
     held = b"?" * (len(name) + len(name) % 2)
@@ -913,6 +918,11 @@ KEYS = [
         ],
     ),
     Row(
+        "two UIDs where one belongs",
+        {"edit_answer": two_uids},
+        [(get, fails(MagicianError, "UID"))],
+    ),
+    Row(
         "an empty UID",
         {"edit_answer": tells(StudyInstanceUID="")},
         [(find, fails(MagicianError, "UID"))],
@@ -1011,7 +1021,7 @@ LIMITS = [
     Row(
         "no image level and no counts",
         {"find_ends": {"IMAGE": 0xA900}, "listed": {"IMAGE": []}, "counts": NO_COUNTS},
-        [(get, gives_or_fails("compared"))],
+        [(get, gives_or_fails("check"))],
     ),
     Row(
         "no series level either",
@@ -1085,6 +1095,17 @@ ASSOCIATIONS = [
         "the association is accepted without any of the services",
         {"accept": partial(accept, refused=[FIND_UID])},
         [(find, fails(MagicianError, "Study Root"))],
+    ),
+    *(
+        Row(
+            f"the association is accepted with {words}",
+            {"accept": partial(accept, transfer_syntax=syntax)},
+            [(call, fails(MagicianError, "ransfer syntax")) for call in (find, get, send)],
+        )
+        for words, syntax in [
+            ("a transfer syntax that is none", "1.2.3"),
+            ("a transfer syntax that we have not proposed", "1.2.840.10008.1.2.4.70"),
+        ]
     ),
     Row(
         "an abort with an unknown reason",

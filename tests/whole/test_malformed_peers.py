@@ -26,7 +26,7 @@ from magician.dimse.receiver import Receiver
 from magician.errors import MagicianError
 from magician.node import Node
 
-SEEDS = range(400 if os.environ.get("MAGICIAN_SOAK") else 10)
+SEEDS = range(100 if os.environ.get("MAGICIAN_SOAK") else 10)
 FEW = OBJECTS[:2]
 LIMIT_S = 15  # of one call; each wait for the peer is limited to a fraction of a second
 THIRD = Node("THIRD", "127.0.0.1", 11112)
