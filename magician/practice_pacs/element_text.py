@@ -27,8 +27,8 @@ def read_text(dataset: Dataset, keyword: str) -> tuple[str, str]:
     Returns
     -------
     str
-        Its value without the padding at its end, a UID also without spaces before it; several
-        values with a backslash between them; empty if there is none, or none that can be read.
+        Its value without the padding at its end; several values with a backslash between them;
+        empty if there is none, or none that can be read.
     str
         What is wrong with the character set of the data set, in words: the text had to be read
         otherwise than it says (see `magician.elements.decode`). Empty if nothing is.
@@ -44,7 +44,7 @@ def read_text(dataset: Dataset, keyword: str) -> tuple[str, str]:
     text = value.decode("latin_1") if isinstance(value, bytes) else _joined(value)
     if vr in CUSTOMIZABLE_CHARSET_VR and (not text.isascii() or ESCAPE in text):
         text, wrong = _reread(value if isinstance(value, bytes) else text, _declared(dataset))
-    return text.strip(PADDING) if vr == "UI" else text.rstrip(PADDING), wrong
+    return text.rstrip(PADDING), wrong
 
 
 @cache

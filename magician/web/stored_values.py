@@ -66,8 +66,6 @@ def own_window(image: Dataset) -> tuple[float, float] | None:
 def _stored_values(image: Dataset) -> np.ndarray:
     """Return the stored values without the bits that are not theirs (PS3.5 8.1.1)."""
     raw = pixel_array(image, correct_unused_bits=False)
-    if raw.ndim != 2:
-        raise ValueError("not one grey frame")
     if raw.dtype.kind == "f":  # Float Pixel Data has no unused bits
         return raw
     above = raw.dtype.itemsize * 8 - 1 - image.HighBit

@@ -4,10 +4,14 @@ import logging
 import shutil
 import subprocess
 import warnings
+from io import BytesIO
 
 import pytest
 from helpers import ct_series
-from pydicom import Dataset
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.uid import generate_uid
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
@@ -235,6 +239,55 @@ def test_a_file_with_a_wrong_character_set_is_read_so_after_a_restart(tmp_path):
     archive = Archive(tmp_path, host="127.0.0.1")
     assert archive.held("STUDY")[0]["PatientName"] == "山田^太郎"
     archive.close()
+
+
+def with_bytes(ds, **values):
+    """The data set as it is read from a file in which these values stand, byte for byte."""
+    for number, (keyword, value) in enumerate(values.items(), start=1):
+        placeholder = f"{number}" * len(value)
+        vr = dictionary_VR(keyword)
+        ds[keyword] = DataElement(keyword, vr, placeholder, validation_mode=IGNORE)
+    content = BytesIO()
+    dcmwrite(content, ds, enforce_file_format=True)
+    content = content.getvalue()
+    for number, value in enumerate(values.values(), start=1):
+        placeholder = f"{number}".encode() * len(value)
+        assert content.count(placeholder) == 1
+        content = content.replace(placeholder, value)
+    return dcmread(BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "meant"),
+    [
+        ("ISO_IR 192", "Müller".encode("latin-1"), "Müller"),
+        ("ISO_IR 192", "Müller".encode(), "Müller"),
+        ("ISO_IR 13", "Søren^Åse^Sofie".encode(), "Søren^Åse^Sofie"),
+        (JAPANESE, b"Yamada=\x1b$B;3ED\x1b(B", "Yamada=山田"),
+        (None, b"Yamada=\x1b$B;3ED\x1b(B", "Yamada=山田"),
+    ],
+)
+def test_bytes_that_are_not_in_the_declared_character_set(charset, name, meant):
+    sent = with_bytes(image("A1", charset), PatientName=name)
+    with PracticePacs() as pacs:
+        store(pacs.node, [sent])
+        assert pacs.held("STUDY")[0]["PatientName"] == meant
+        assert asked(pacs, UTF_8, PatientName=meant) == ["A1"]
+
+
+def test_elements_that_break_their_rules_are_kept(caplog):
+    values = {
+        "SeriesNumber": b"the first one ",
+        "StudyDate": b"in early May",
+        "StudyTime": b"25 past ten ",
+    }
+    sent = with_bytes(image("A1"), **values)
+    with PracticePacs() as pacs:
+        store(pacs.node, [sent])
+        (series,) = pacs.held("SERIES")
+    assert {keyword: series[keyword] for keyword in values} == {
+        "SeriesNumber": "the first one", "StudyDate": "in early May", "StudyTime": "25 past ten",
+    }  # fmt: skip
 
 
 def test_text_that_only_looks_like_utf_8_stays_as_it_is_declared(tmp_path):
