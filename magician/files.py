@@ -264,13 +264,13 @@ def parse_whole(content: bytes, syntax: UID, name: str) -> Dataset:
         if isinstance(element, RawDataElement) and element.length != UNDEFINED_LENGTH:
             lacking = element.length - len(element.value or b"")
             # the last byte of pixels may be padding; whether it is, their number tells
-            if lacking > (element.tag == PIXEL_DATA):
+            if lacking > 1 or (lacking and element.tag != PIXEL_DATA):
                 raise EOFError(f"{name} ends in the middle of {element.tag}.")
         elements[element.tag], end = element, buffer.tell()
     dataset = Dataset(elements)
     if content[end:].strip(b"\0"):  # zeros are padding: no element begins with them
         raise EOFError(f"{name} ends in the middle of an element.")
-    if _must_have_pixels(dataset) and not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
+    if not any(keyword in dataset for keyword in PIXEL_KEYWORDS) and _must_have_pixels(dataset):
         raise EOFError(f"{name} ends before the pixels of its image.")
     if "PixelData" in dataset and not syntax.is_encapsulated:
         found, expected = len(dataset.PixelData or b""), _pixel_bytes(dataset)
