@@ -58,6 +58,7 @@ ORDER = {
     "SERIES": "CAST(SeriesNumber AS INTEGER), min(rowid)",
     "IMAGE": "CAST(InstanceNumber AS INTEGER), SOPInstanceUID",
 }
+MOST_SENTENCES = 1000  # about wrong character sets: senders choose how many there are
 COLLECTED = {"ModalitiesInStudy": "Modality", "SOPClassesInStudy": "SOPClassUID"}
 
 
@@ -68,7 +69,7 @@ class Index:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.create_function("matches", 3, _matches, deterministic=True)
-        self._said: set[str] = set()  # studies whose wrong character set was logged
+        self._said: set[str] = set()
         columns = ", ".join(f"{keyword} TEXT NOT NULL" for keyword in KEYWORDS)
         self._database.execute(f"CREATE TABLE instances ({columns}, path TEXT NOT NULL)")
         self._database.execute("CREATE UNIQUE INDEX by_instance ON instances (SOPInstanceUID)")
@@ -88,14 +89,16 @@ class Index:
         with self._lock:
             self._database.execute(f"INSERT INTO instances VALUES ({marks})", [*texts, str(path)])
         if wrong := next((wrong for _, wrong in read.values() if wrong), ""):
-            self._say_once(read["StudyInstanceUID"][0], wrong)
+            self._say_once(f"Study {read['StudyInstanceUID'][0]}", wrong)
 
-    def _say_once(self, study_instance_uid: str, wrong: str) -> None:
+    def _say_once(self, what: str, wrong: str) -> None:
+        """Log what is wrong with a character set, unless it was logged."""
+        sentence = f"{what}: {wrong}."
         with self._lock:
-            if study_instance_uid in self._said:
+            if sentence in self._said or len(self._said) >= MOST_SENTENCES:
                 return
-            self._said.add(study_instance_uid)
-        logger.warning("Study %s: %s.", study_instance_uid, wrong)
+            self._said.add(sentence)
+        logger.warning("%s", sentence)
 
     def study_of(self, sop_instance_uid: str) -> str | None:
         """The study in which an instance is known, None if it is not known."""
@@ -108,7 +111,7 @@ class Index:
         """Files of the instances that the unique keys of a retrieve identifier select, in order of
         InstanceNumber.
         """
-        condition, values = _conditions(identifier, [LEVELS[level][0] for level in LEVELS])
+        condition, values = self._conditions(identifier, [LEVELS[level][0] for level in LEVELS])
         order = "ORDER BY SeriesInstanceUID, CAST(InstanceNumber AS INTEGER), SOPInstanceUID"
         return [
             Path(row[0])
@@ -154,7 +157,7 @@ class Index:
         asked = [k for k in keys if k in identifier or k == LEVELS[level][0]]
         counted = [k for k in computed if k in identifier]
         # a count is told, and not matched: an optional key (PS3.4 C.2.2.1.3)
-        condition, values = _conditions(identifier, [*keys, *(COLLECTED.keys() & counted)])
+        condition, values = self._conditions(identifier, [*keys, *(COLLECTED.keys() & counted)])
         # sqlite takes plain columns from the row of min(rowid): the instance that was stored first
         # stands for its group
         columns = ", ".join(["min(rowid)", *asked, *(computed[k] for k in counted)])
@@ -164,6 +167,25 @@ class Index:
         )
         return [_answer(level, [*asked, *counted], row[1:]) for row in self._select(sql, values)]
 
+    def _conditions(self, identifier: Dataset, keywords: list[str]) -> tuple[str, list[str]]:
+        """The SQL condition for the keys of an identifier that are not empty, and its values."""
+        conditions, values = ["1"], []
+        for keyword in keywords:
+            column = COLLECTED.get(keyword, keyword)
+            key, wrong = read_text(identifier, keyword)
+            if is_universal(dictionary_VR(column), key):
+                continue
+            if wrong:
+                self._say_once("A query", wrong)
+            condition, more = _match(column, key)
+            # any series of the study may match, and all of them are still reported
+            if keyword in COLLECTED:
+                studies = f"SELECT StudyInstanceUID FROM instances WHERE {condition}"
+                condition = f"StudyInstanceUID IN ({studies})"
+            conditions.append(condition)
+            values += more
+        return " AND ".join(conditions), values
+
     def _select(self, sql: str, values: list) -> list[tuple]:
         with self._lock:
             return self._database.execute(sql, values).fetchall()
@@ -172,27 +194,6 @@ class Index:
 def _matches(vr: str, key: str, stored: str) -> bool:
     """The function `matches` of the database."""
     return make_test(vr, key)(stored)
-
-
-def _conditions(identifier: Dataset, keywords: list[str]) -> tuple[str, list[str]]:
-    """The SQL condition for the keys of an identifier that are not empty, and its values."""
-    conditions, values = ["1"], []
-    for keyword in keywords:
-        column = COLLECTED.get(keyword, keyword)
-        key, wrong = read_text(identifier, keyword)
-        if is_universal(dictionary_VR(column), key):
-            continue
-        if wrong:
-            logger.warning("A query for %s: %s.", keyword, wrong)
-        condition, more = _match(column, key)
-        # any series of the study may match, and all of them are still reported
-        if keyword in COLLECTED:
-            condition = (
-                f"StudyInstanceUID IN (SELECT StudyInstanceUID FROM instances WHERE {condition})"
-            )
-        conditions.append(condition)
-        values += more
-    return " AND ".join(conditions), values
 
 
 def _match(keyword: str, key: str) -> tuple[str, list[str]]:

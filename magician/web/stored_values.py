@@ -42,6 +42,8 @@ def draw_greys(image: Dataset) -> np.ndarray:
 
 def draw_palette_colours(image: Dataset) -> np.ndarray:
     """Return the RGB picture of a PALETTE COLOR image, uint8 (rows, columns, 3)."""
+    if "SegmentedRedPaletteColorLookupTableData" in image:
+        raise ValueError("a few bytes of a segmented table can stand for millions (PS3.3 C.7.9.2)")
     colours = apply_color_lut(_stored_values(image), image)
     return (colours >> 8 if colours.dtype == np.uint16 else colours).astype(np.uint8)
 

@@ -178,6 +178,15 @@ def test_what_is_odd_is_told_as_it_is_stored(tmp_path):
     assert (answer.StudyDate, answer.SeriesNumber) == ("in May", None)
 
 
+@pytest.mark.parametrize(("rows", "found"), [(16, 6), (17, 0)])
+def test_a_binary_number_is_matched(pacs, rows, found):
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.Rows = "IMAGE", rows
+    with associate(pacs.node, [FIND]) as association:
+        responses = list(association.send_c_find(identifier, FIND))
+    assert [match.Rows for _, match in responses[:-1]] == [rows] * found
+
+
 def test_a_count_is_told_and_not_matched(pacs):
     assert asked(pacs, AccessionNumber="LATIN", NumberOfStudyRelatedInstances=5) == ["LATIN"]
 
@@ -229,6 +238,16 @@ def test_a_wrong_character_set_is_said_once_for_each_study(caplog):
     assert said == [
         f"Study {study}: it declares no character set, and its text is UTF-8, and was read so."
         for study in (images[0].StudyInstanceUID, images[2].StudyInstanceUID)
+    ]
+
+
+def test_a_query_in_a_wrong_character_set_is_said_once(pacs, caplog):
+    for _ in range(3):
+        asked(pacs, "ISO_IR 101", PatientName="Søren*".encode().decode("iso8859_2"))
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if line.startswith("A query: it declares")] == [
+        "A query: it declares the character set 'ISO_IR 101', and its text is UTF-8, and was read "
+        "so."
     ]
 
 

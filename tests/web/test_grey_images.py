@@ -230,6 +230,15 @@ def words_of_tile(answer):
     return " ".join(re.findall("<text[^>]*>([^<]*)</text>", answer.text))
 
 
+def segmented_palette(ds):
+    """Colours of a table in segments (PS3.3 C.7.9.2), which is easily made to need much memory."""
+    ds.PhotometricInterpretation = "PALETTE COLOR"
+    for colour in ("Red", "Green", "Blue"):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [4096, 0, 16])
+        table = np.array([0, 1, 0, 1, 4095, 65535], "<u2").tobytes()
+        setattr(ds, f"Segmented{colour}PaletteColorLookupTableData", table)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -240,6 +249,7 @@ def words_of_tile(answer):
         lambda ds: changed(ds, BitsStored=40),
         lambda ds: ds.pop("PhotometricInterpretation"),
         lambda ds: changed(ds, PhotometricInterpretation="PALETTE COLOR"),
+        segmented_palette,
         lambda ds: changed(ds, VOILUTSequence=lut(0, [1, 2, 3], 0)),
         lambda ds: changed(ds, SamplesPerPixel=2),
         lambda ds: changed(ds, SamplesPerPixel=3),
