@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from pydicom import Dataset
@@ -33,7 +32,7 @@ from magician.dimse.status import (
 )
 from magician.errors import WrongArgument
 from magician.node import is_loopback
-from magician.upper_layer.acceptor import Listener, call_for_move
+from magician.upper_layer.acceptor import Listener, redirect_move
 
 NOTHING_LISTENS = "nothing listens"
 SWALLOWED = "packets swallowed"
@@ -228,11 +227,10 @@ class Faults:
             yield None, None
             return
         if self._has(WRONG_ADDRESS):  # the other archive is this one
-            own, options = event.assoc.acceptor, destination[2]
-            here = replace(
-                options["tls_args"].node, host=own.address_info.address, port=own.address_info.port
+            own = event.assoc.acceptor
+            *address, options = redirect_move(
+                destination, own.address_info.address, own.address_info.port
             )
-            *address, options = call_for_move(here, options["contexts"])
             destination = (*address, {**options, "ae_title": own.ae_title})
         yield destination
         yield from self._sub_operations(event, next(responses), responses)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -29,20 +30,14 @@ from magician.errors import MagicianError
 from magician.node import Node, explain_bind_error, note_started, require_host
 from magician.upper_layer.connection import BoundedConnection
 from magician.upper_layer.limits import MAX_PDU_BYTES, Limits
-from magician.upper_layer.preparation import prepare_association
-from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
+from magician.upper_layer.reactor_fixes import prepare_association, stop_waiting_for_messages
 from magician.upper_layer.requestor import Connection, Route, resolve_host
+from magician.upper_layer.tls_failures import explain_refused_caller
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.05  # how often a listener looks whether it has been stopped
 GRACE_PERIOD_S = 1  # how long `stop_listening` lets the associations end by themselves
-TLS_REFUSALS = {  # what OpenSSL calls the reason, and what our log says
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and this listener wants one",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS",
-    "HTTP_REQUEST": "it speaks plain HTTP",
-    "UNSUPPORTED_PROTOCOL": "its version of TLS is older than 1.2",
-}
 
 
 def end_closed_association(event: evt.Event) -> None:
@@ -167,11 +162,7 @@ class ListenerServer(ThreadedAssociationServer):
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
         """Log why a caller was refused; socketserver would print it."""
-        error = sys.exc_info()[1]
-        if isinstance(error, ssl.SSLCertVerificationError):
-            reason = f"its certificate is not good ({error.verify_message})"
-        else:
-            reason = TLS_REFUSALS.get(getattr(error, "reason", None), error)
+        reason = explain_refused_caller(sys.exc_info()[1])
         logger.warning("%s turned %s away: %s", self.ae_title, client_address[0], reason)
 
 
@@ -229,6 +220,13 @@ def call_for_move(
     route = resolve_host(destination)
     options = {"contexts": contexts, "evt_handlers": handlers, "tls_args": route}
     return route.first, destination.port, options
+
+
+def redirect_move(call: tuple, host: str, port: int) -> tuple[str, int, dict]:
+    """Let what `call_for_move` has returned call another host and port."""
+    options = call[2]
+    there = replace(options["tls_args"].node, host=host, port=port)
+    return call_for_move(there, options["contexts"])
 
 
 class _OfferedContext(PresentationContext):

@@ -20,7 +20,7 @@ from magician.upper_layer.association_pdu import (
     REQUEST,
     normalise,
 )
-from magician.upper_layer.connection import CONNECTION_CLOSED
+from magician.upper_layer.connection import CONNECTION_CLOSED, MessageTooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,12 @@ def _read_pdu(association: Association) -> None:
 
 
 def _note_early_end(association: Association, error: OSError) -> None:
-    """Note why a message was not read to its end. That it took too long, or that the peer is gone,
-    is no fault of an answer: our caller's error says that in other words.
+    """Note why a message was not read to its end. That it took too long, or is larger than we take,
+    or that the peer is gone, makes no wrong answer: our caller's error says that in other words.
     """
     is_limit = error.errno is None and not isinstance(error, ConnectionError)
-    if is_limit and (association.is_acceptor or not isinstance(error, TimeoutError)):
+    has_words = isinstance(error, TimeoutError | MessageTooLarge)
+    if is_limit and (association.is_acceptor or not has_words):
         note_fault(association, f"a message that is not taken: {error}")
 
 

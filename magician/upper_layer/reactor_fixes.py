@@ -3,7 +3,8 @@
 The thread of the association, the *reactor*, takes incoming messages off a queue and serves
 requests. The thread of the upper layer reads and writes PDUs, and runs the state machine (PS3.8
 9.2).
-`preparation.prepare_association` says which repairs an association gets, and in which order.
+`prepare_association` says which repairs an association gets, and in which order; README.md in this
+folder lists what each of them is tied to.
 """
 
 from __future__ import annotations
@@ -25,14 +26,36 @@ from magician.upper_layer.peer_faults import (
     caller_of,
     end_unreadable,
     note_fault,
+    read_pdus_in_words,
     wrong_response,
 )
+from magician.upper_layer.throughput import speed_up
 
 logger = logging.getLogger(__name__)
 
 NO_MESSAGE = (None, None)  # what pynetdicom enters into the queue when the peer is gone
 LARGEST_MATCH_BYTES = 1024**2  # a real one has less than a thousandth of it
 IDLE = "Sta1"  # the state of a state machine without a connection (PS3.8 9.2.2)
+
+
+def prepare_association(association: Association) -> None:
+    """Repair an association and make it fast, before its threads start: the only place that does,
+    for those that we ask for (`requestor`) as for those that we accept (`acceptor`).
+
+    Its socket must be, or become, a `connection.BoundedConnection`: the repairs close it, and the
+    thread sleeps on it. Nothing may be applied twice, because a repair wraps what it finds.
+    """
+    if association.is_requestor:
+        # Before all else: `speed_up` replaces `kill`, which opens this checkpoint.
+        repair_checkpoint(association)
+    read_pdus_in_words(association)
+    # What pynetdicom does itself, guarded, while it is still pynetdicom's own.
+    end_on_broken_messages(association)
+    end_on_unreadable_commands(association)
+    end_on_failed_requests(association)
+    repair_waiting(association)
+    # Last: from here on sending and ending are ours, and no repair wraps them.
+    speed_up(association)
 
 
 def stop_waiting_for_messages(association: Association) -> None:

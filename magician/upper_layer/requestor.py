@@ -21,7 +21,7 @@ from pynetdicom.transport import AddressInformation
 
 from magician.errors import Finding, PacsTimeout, PacsUnreachable
 from magician.upper_layer.connection import CONNECTION_CLOSED, BoundedConnection
-from magician.upper_layer.preparation import prepare_association
+from magician.upper_layer.reactor_fixes import prepare_association
 
 if TYPE_CHECKING:
     from magician.node import Node

@@ -74,10 +74,23 @@ REASONS = [
         "with TLS.",
     ),
 ]
+CALLER_REFUSALS = {  # what OpenSSL calls the reason, and what a listener's log says
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, and this listener wants one",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "HTTP_REQUEST": "it speaks plain HTTP",
+    "UNSUPPORTED_PROTOCOL": "its version of TLS is older than 1.2",
+}
 # OpenSSL's verify codes (X509_V_ERR_...)
 HOST_NAME_CODES = {62, 64}  # HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH
 PERIOD_CODES = {9, 10}  # not valid yet, not valid any more
 AUTHORITY_CODES = {2, 18, 19, 20, 21}  # signed by itself, or by an authority that we do not know
+
+
+def explain_refused_caller(error: BaseException | None) -> str:
+    """Say why a listener turned a caller away."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good ({error.verify_message})"
+    return CALLER_REFUSALS.get(getattr(error, "reason", None), str(error))
 
 
 def explain_tls_failure(error: OSError | None, node: Node) -> MagicianError:

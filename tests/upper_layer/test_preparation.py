@@ -11,9 +11,10 @@ from pynetdicom.sop_class import Verification
 import magician
 from magician.dimse.association import associate
 from magician.practice_pacs.pacs import PracticePacs
-from magician.upper_layer import acceptor, preparation, requestor
+from magician.upper_layer import acceptor, reactor_fixes, requestor
 
-STEPS = ["repair_checkpoint", "end_on_broken_messages", "end_on_failed_requests", "repair_waiting",
+STEPS = ["repair_checkpoint", "read_pdus_in_words", "end_on_broken_messages",
+         "end_on_unreadable_commands", "end_on_failed_requests", "repair_waiting",
          "speed_up"]  # fmt: skip
 
 
@@ -21,13 +22,13 @@ STEPS = ["repair_checkpoint", "end_on_broken_messages", "end_on_failed_requests"
 def test_the_order_of_the_repairs(mode, expected, monkeypatch):
     applied = []
     for step in STEPS:
-        monkeypatch.setattr(preparation, step, lambda _, step=step: applied.append(step))
-    preparation.prepare_association(Association(AE(), mode))
+        monkeypatch.setattr(reactor_fixes, step, lambda _, step=step: applied.append(step))
+    reactor_fixes.prepare_association(Association(AE(), mode))
     assert applied == expected
 
 
 def test_both_sides_of_an_association_are_prepared_once(monkeypatch):
-    prepared, original = [], preparation.prepare_association
+    prepared, original = [], reactor_fixes.prepare_association
 
     def prepare(association):
         prepared.append(association.mode)

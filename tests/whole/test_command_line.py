@@ -2,6 +2,7 @@
 it is told to.
 """
 
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from helpers import require_program
+from odd_callers import CLASS_UID, USER, context, request, throw_at
+from odd_pacs import item, pdu
 from orthanc import free_port
 from pydicom import dcmread
 from pynetdicom import AE
@@ -26,6 +29,7 @@ from magician.client.retrieve import get_study
 from magician.client.store import store
 from magician.errors import AssociationRejected, MagicianError
 from magician.node import Node
+from magician.practice_pacs.association_log import WithoutPynetdicom
 from magician.practice_pacs.pacs import PracticePacs
 from magician.teaching.classroom import (
     LearnersStudy,
@@ -444,3 +448,47 @@ def test_a_study_of_which_one_object_is_missing_is_not_held(served, folder, tmp_
     for path in sorted(folder.iterdir())[1:]:
         Path(tmp_path, path.name).symlink_to(path)
     assert not study.is_held(tmp_path)
+
+
+WRONG = {  # what a caller sends, and what our log says of it
+    "HTTP": ([b"GET / HTTP/1.1\r\n\r\n"], r"somebody at 127.0.0.1.*not DICOM.*b'GET / '"),
+    "TLS": ([b"\x16\3\1\2\0\1\0\1\xfc"], "a TLS handshake"),
+    "a huge PDU": ([b"\1\0\xff\xff\xff\xff"], "a PDU of 4294967295 bytes"),
+    "half a PDU": ([b"\1\0\0\0\1\0half"], "only 10 bytes"),
+    "no context": ([request(b"CLASS", contexts=b"")], "'ME' at 127.0.0.1.*no presentation context"),
+    "an even ID": ([request(b"CLASS", b"EVEN", contexts=context(2))], "'EVEN' at .*even ID 2"),
+    "a blank title": ([request(b"CLASS", b"")], "somebody at 127.0.0.1 deviates.*calling AE"),
+    "a long name": ([request(b"CLASS", user=USER + item(0x55, b"A" * 17))], "'ME' at .*AAAA"),
+    "no maximum": ([request(b"CLASS", user=CLASS_UID)], "'ME' at 127.0.0.1.*no maximum length"),
+    "no version": ([request(b"CLASS", b"OLD", version=2)], "'OLD' at .*protocol version is 0x0002"),
+    "a cut fragment": ([request(b"CLASS"), pdu(4, b"\xff" * 4)], "broken message .P-DATA-TF."),
+    "a command of zeros": (
+        [request(b"CLASS"), pdu(4, b"\0\0\0\x0a\1\3" + bytes(8))],
+        "a message whose command set can't be decoded",
+    ),
+    "an abort of any kind": ([request(b"CLASS"), pdu(7, b"\0\0\x63\x63")], ""),
+}
+
+
+def test_what_callers_send_wrong_is_a_line_that_names_them_and_never_a_traceback():
+    with Served() as served:
+        for messages, _ in WRONG.values():
+            throw_at(served.node, *messages)
+        assert echo(served.node) == 0x0000
+        served.stop()
+    lines = served.log.splitlines()
+    for name, (_, words) in WRONG.items():
+        assert any(re.search(words, line) for line in lines), (name, served.log)
+    assert [line for line in lines if not re.match(r"\d\d:\d\d:\d\d CLASS", line)] == []
+
+
+def test_a_fault_of_our_own_stays_on_the_console_in_one_line():
+    try:
+        Node.parse("nonsense")
+    except ValueError:
+        record = logging.LogRecord("pynetdicom.events", 40, "", 0, "text", (), sys.exc_info())
+    assert WithoutPynetdicom().filter(record)
+    assert logging.Formatter().format(record).startswith("A fault of this program: ValueError: ")
+    assert "Traceback" not in logging.Formatter().format(record)
+    of_theirs = logging.LogRecord("pynetdicom.dul", 40, "", 0, "text", (), None)
+    assert not WithoutPynetdicom().filter(of_theirs)
