@@ -170,6 +170,8 @@ def _sub_operations(event: evt.Event, paths: list[Path]) -> Iterator[tuple[int, 
 def _encode_as_agreed(dataset: Dataset, association: Association) -> Dataset:
     """Decompress an object of a C-GET if the caller takes only uncompressed ones of its class;
     leave it as it is stored otherwise.
+
+    One that can't be decompressed stays too: then it fails alone, and not the whole C-GET.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     agreed = {
@@ -178,5 +180,9 @@ def _encode_as_agreed(dataset: Dataset, association: Association) -> Dataset:
         if context.abstract_syntax == dataset.SOPClassUID
     }
     if syntax.is_compressed and syntax not in agreed and agreed & set(UNCOMPRESSED):
-        dataset.decompress(generate_instance_uid=False)
+        try:
+            dataset.decompress(generate_instance_uid=False)
+        except Exception as error:  # pixels elsewhere, a video, or damage: any error of a decoder
+            uid = dataset.SOPInstanceUID
+            logger.warning("Can't decompress %s (%s) for a caller: %s", uid, syntax.name, error)
     return dataset

@@ -279,6 +279,24 @@ def test_dcmtk_sends_objects_of_unknown_classes(a_mixed_study, tmp_path):
             assert {path.stem for path in listener.folder.iterdir()} == uids_of(a_mixed_study[1:3])
 
 
+def test_an_object_that_can_not_be_decompressed_fails_alone(tmp_path, caplog):
+    """Its pixels are elsewhere, and getscu takes only uncompressed objects."""
+    objects = [copy.deepcopy(ds) for ds in CT[:3]]
+    del objects[1].PixelData
+    objects[1].PixelDataProviderURL = "http://127.0.0.1/pixels"
+    objects[1].file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.94"  # JPIP Referenced
+    with PracticePacs() as pacs:
+        assert store(pacs.node, objects).sent == 3
+        where = ["-aec", pacs.node.ae_title, pacs.node.host, pacs.node.port]
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={STUDY_UID}"]
+        (tmp_path / "dcmtk").mkdir()
+        run_dcmtk("getscu", "-S", "-od", tmp_path / "dcmtk", *keys, *where)
+        assert get_study(pacs.node, STUDY_UID, tmp_path / "ours").received == 3
+    got = {dcmread(path).SOPInstanceUID for path in (tmp_path / "dcmtk").iterdir()}
+    assert got == {objects[0].SOPInstanceUID, objects[2].SOPInstanceUID}
+    assert f"Can't decompress {objects[1].SOPInstanceUID} (JPIP Referenced)" in caplog.text
+
+
 def test_dcmtk_getscu_gets_what_it_knows_of_a_mixed_study(a_mixed_study, tmp_path):
     with PracticePacs() as pacs:
         pacs.add(a_mixed_study)
