@@ -38,7 +38,10 @@ from magician.dimse.status import (
     CANCELLED,
     OUT_OF_RESOURCES,
     PENDING,
+    RESOURCE_LIMITATION,
     SUCCESS,
+    UNABLE_TO_COUNT,
+    UNABLE_TO_SEND,
     describe_response,
     require_status,
 )
@@ -47,7 +50,7 @@ from magician.node import Node
 from magician.upper_layer.requestor import connection_of
 
 # With these a PACS stops at a limit of its own, too (PS3.4 Tables C.4-2 and C.4-3)
-LIMIT_REACHED = (CANCELLED, OUT_OF_RESOURCES, 0xA701, 0xA702)
+LIMIT_REACHED = (CANCELLED, OUT_OF_RESOURCES, RESOURCE_LIMITATION, UNABLE_TO_COUNT, UNABLE_TO_SEND)
 
 Responses = Iterator[tuple[Dataset, Dataset | None]]
 

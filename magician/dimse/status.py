@@ -34,6 +34,8 @@ NOT_UNDERSTOOD = 0xC000
 # C-FIND, C-GET and C-MOVE (PS3.4 Tables C.4-1, C.4-2 and C.4-3)
 PENDING = 0xFF00
 PENDING_WITHOUT_SOME_KEYS = 0xFF01
+UNABLE_TO_COUNT = 0xA701
+UNABLE_TO_SEND = 0xA702
 INCOMPLETE = 0xB000
 DESTINATION_UNKNOWN = 0xA801
 UNABLE_TO_PROCESS = 0xC000
@@ -46,8 +48,8 @@ STANDARD_MEANINGS = {
     "C-MOVE": QR_MOVE_SERVICE_CLASS_STATUS,
 }
 RETRIEVE_WORDS = {
-    0xA701: "Refused: could not count the matches",
-    0xA702: "Refused: could not perform the sub-operations",
+    UNABLE_TO_COUNT: "Refused: could not count the matches",
+    UNABLE_TO_SEND: "Refused: could not perform the sub-operations",
     0xA900: "Failure: the request does not fit the SOP class",
     INCOMPLETE: "Incomplete: one or more images failed",
 }

@@ -346,7 +346,7 @@ def test_pacs_does_not_send_images_on_our_association():
     ) as node:
         found = diagnose(node)
     assert found["C-GET"].outcome == "warning"
-    assert "role selection refused" in found["C-GET"].seen
+    assert "role selection not answered" in found["C-GET"].seen
     assert found["C-STORE"].outcome == "warning"
     assert found["C-STORE"].seen == "takes CT, not SEG, SR, SC"
 
