@@ -218,8 +218,7 @@ def _element(tag: int, vr: str, text: str) -> DataElement:
     """Make an element of text; a value that breaks the rules of its VR stays as it is."""
     value: str | list[str] = text.rstrip(PADDING)
     if vr not in ONE_VALUE:
-        strip = str.strip if vr == "UI" else str.rstrip
-        values = [strip(part, PADDING) for part in value.split("\\")]
+        values = [part.rstrip(PADDING) for part in value.split("\\")]
         value = values if len(values) > 1 else values[0]
     try:
         return DataElement(tag, vr, value, validation_mode=config.IGNORE)

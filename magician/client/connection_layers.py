@@ -27,7 +27,7 @@ from magician.client.echo import echo
 from magician.dimse.answers import Answers
 from magician.dimse.association import associate, classes_without_role, tls_session
 from magician.dimse.contexts import TRANSFER_SYNTAXES_NOT_SUPPORTED
-from magician.dimse.query import FIND, build_query, find
+from magician.dimse.query import FIND, build_query, follow_query
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
 from magician.errors import AssociationAborted, DimseFailure, Finding, MagicianError
 from magician.node import Node
@@ -254,7 +254,7 @@ def _check_c_find(association: Association, node: Node) -> Row:
     answers = Answers(association, node, identifier, strict=True)
     try:
         responses = _send_request(
-            lambda: find(association, node, identifier, answers), node, "C-FIND"
+            lambda: follow_query(association, node, identifier, answers), node, "C-FIND"
         )
         for response in responses:
             is_refusal = not is_pending(response.Status) and response.Status != SUCCESS

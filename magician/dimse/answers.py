@@ -234,7 +234,7 @@ class Answers:
         if cut:
             self._say(
                 f"cut {self._level}",
-                f"stopped after {self.came} answers to our C-FIND, at a limit of its own: {cut}. "
+                f"stopped its answers to our C-FIND after {self.came}, at a limit of its own: {cut}. "
                 f"There may be more matches. Ask for less at a time: for a range of dates, or for "
                 f"one patient.",
             )
@@ -266,13 +266,16 @@ class Answers:
             self._say(f"contradicted {key.keyword}", seen)
 
     def _say_unsupported(self) -> None:
-        optional = [key.keyword for key in self._keys if not key.is_uid]
-        asked = f" It may be {', '.join(optional)}." if optional else ""
+        asked = ", ".join(key.keyword for key in self._keys if not key.is_uid)
+        effect = (
+            f"Perhaps {asked}: such a key matches everything."
+            if asked
+            else "What it does not support, it does not tell of its matches."
+        )
+        status = describe_status(PENDING_WITHOUT_SOME_KEYS, "C-FIND")
         self._say(
             "unsupported",
-            f"does not support some of the optional keys of our C-FIND "
-            f"({describe_status(PENDING_WITHOUT_SOME_KEYS, 'C-FIND')}), and does not say which."
-            f"{asked} Such a key matches everything, and is not filled in.",
+            f"answers our C-FIND with {status}, and does not say which. {effect}",
         )
 
     def _say(self, kind: str, what: str) -> None:

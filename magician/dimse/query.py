@@ -162,7 +162,7 @@ def send_query(
     """
     answers = Answers(association, node, identifier, strict=strict)
     cut = ""
-    for response in find(association, node, identifier, answers):
+    for response in follow_query(association, node, identifier, answers):
         if answers.came > most:
             raise MagicianError(
                 f"{node} answered our C-FIND with more than {most} matches: ask for less."
@@ -174,7 +174,7 @@ def send_query(
     return answers.matches(cut)
 
 
-def find(
+def follow_query(
     association: Association, node: Node, identifier: Dataset, answers: Answers
 ) -> Iterator[Dataset]:
     """Send one C-FIND; return an iterator over its responses, whose matches go into `answers`.

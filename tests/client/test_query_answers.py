@@ -208,7 +208,7 @@ def test_a_pacs_that_stops_at_a_limit_is_believed_as_far_as_it_came(end, said):
         studies = find_studies(node)
     assert len(studies) == 1
     assert f"0x{end:04X}" in studies.cut
-    assert said("stopped after 1 answer", f"0x{end:04X}", "range of dates") == 1
+    assert said("after 1, at a limit of its own", f"0x{end:04X}", "range of dates") == 1
     with pytest.raises(SeveralStudies, match="there may be more"):
         only_study(studies)
 

@@ -122,6 +122,27 @@ def test_escape_sequences_change_the_character_set(declared, value, text):
     assert decode(value, declared.split("\\")) == (text, "")
 
 
+@pytest.mark.parametrize(
+    ("declared", "encoding", "text"),
+    [
+        ("windows-1250", "cp1250", "Łukasz"),
+        ("CP1252", "cp1252", "5 €"),
+        ("ISO-8859-2", "iso8859-2", "Łukasz"),
+        ("iso8859_5", "iso8859-5", "Иванов"),
+        ("latin2", "iso8859-2", "Łukasz"),
+        ("Shift_JIS", "shift_jis", "山田"),
+        ("EUC-KR", "euc_kr", "홍"),
+        ("koi8-r", "koi8-r", "Иванов"),
+    ],
+)
+def test_names_of_encodings_that_are_none_of_dicom_are_understood_and_said(
+    declared, encoding, text
+):
+    found, wrong = decode(text.encode(encoding), [declared])
+    assert found == text
+    assert repr(declared) in wrong
+
+
 def test_escape_sequences_that_are_not_declared_are_read_and_said():
     text, wrong = decode(b"\x1b$B;3ED\x1b(B", [""])
     assert text == "山田"
