@@ -234,9 +234,10 @@ class Answers:
         if cut:
             self._say(
                 f"cut {self._level}",
-                f"stopped its answers to our C-FIND after {self.came}, at a limit of its own: {cut}. "
-                f"There may be more matches. Ask for less at a time: for a range of dates, or for "
-                f"one patient.",
+                f"stopped its answers to our C-FIND after {self.came}, at a limit of its own: "
+                f"{cut}. "
+                "There may be more matches. Ask for less at a time: for a range of dates, or for "
+                "one patient.",
             )
         return Matches(
             kept,
