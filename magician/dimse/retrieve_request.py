@@ -35,22 +35,15 @@ from magician.dimse.retrieve_outcome import (
     failed_uids_of,
 )
 from magician.dimse.status import (
-    CANCELLED,
-    OUT_OF_RESOURCES,
+    LIMITS_OF_A_RETRIEVE,
     PENDING,
-    RESOURCE_LIMITATION,
     SUCCESS,
-    UNABLE_TO_COUNT,
-    UNABLE_TO_SEND,
     describe_response,
     require_status,
 )
 from magician.errors import AssociationAborted, Finding, MagicianError, PacsTimeout
 from magician.node import Node
 from magician.upper_layer.requestor import connection_of
-
-# With these a PACS stops at a limit of its own, too (PS3.4 Tables C.4-2 and C.4-3)
-LIMIT_REACHED = (CANCELLED, OUT_OF_RESOURCES, RESOURCE_LIMITATION, UNABLE_TO_COUNT, UNABLE_TO_SEND)
 
 Responses = Iterator[tuple[Dataset, Dataset | None]]
 
@@ -298,7 +291,7 @@ def narrower_requests(
     nothing = "", []
     if outcome.error or arrivals.local_failure or arrivals.refusals or not arrivals.is_short:
         return nothing
-    at_limit = outcome.status in LIMIT_REACHED
+    at_limit = outcome.status in LIMITS_OF_A_RETRIEVE
     counts_more = arrivals.expected.number > len(arrivals.paths) + len(arrivals.missing)
     if level == "STUDY" and (at_limit or counts_more):
         return _series_requests(arrivals)
