@@ -32,7 +32,6 @@ def is_universal(vr: str, key: str) -> bool:
     return key.strip(PADDING + "^=" if vr == "PN" else PADDING) in ("", "*")
 
 
-@lru_cache(maxsize=64)
 def make_test(vr: str, key: str) -> Test:
     r"""Make the test whether a stored value matches a key.
 
@@ -44,8 +43,11 @@ def make_test(vr: str, key: str) -> Test:
         Several values have ``\`` between them: one of them has to match. So it is with the stored
         value.
     """
-    if len(key) > MOST_CHARACTERS:
-        return lambda stored: False
+    return _make_test(vr, key) if len(key) <= MOST_CHARACTERS else lambda stored: False
+
+
+@lru_cache(maxsize=64)  # a query compares many stored values with one key
+def _make_test(vr: str, key: str) -> Test:
     make = {"PN": _name_test, "DA": _day_test, "TM": _time_test}.get(vr, _text_test)
     make = _number_test if vr in ("IS", "US") else make
     tests = [make(part) for part in key.split("\\") if part.strip(PADDING)]
