@@ -13,11 +13,12 @@ from pynetdicom.association import Association
 
 from magician.dimse.answers import Matches
 from magician.dimse.association import associate
-from magician.dimse.expected import Expected, Instance
 from magician.dimse.query import (
     FIND,
     INSTANCE_ANSWERS,
     SERIES_ANSWERS,
+    Expected,
+    Instance,
     build_query,
     require_uid,
     send_query,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from magician.client.expected import ask_expected
 from magician.dimse.arrivals import Arrivals
-from magician.dimse.expected import Expected
+from magician.dimse.query import Expected
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
     MOST_NAMED,

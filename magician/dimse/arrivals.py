@@ -21,7 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from magician.dimse.contexts import contexts_to_receive
-from magician.dimse.expected import Expected
+from magician.dimse.query import Expected
 from magician.dimse.reception import HEADER_KEYWORDS, Refused, read_object, write_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
 from magician.errors import MagicianError

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from pydicom.datadict import dictionary_description
+from pydicom.datadict import dictionary_description, dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import UID
 from pynetdicom import evt
 
@@ -22,6 +24,7 @@ from magician.dimse.status import (
     NOT_UNDERSTOOD,
     OUT_OF_RESOURCES,
 )
+from magician.elements import text_element
 from magician.files import QuotaExceeded, StorageQuota, instance_path, parse_whole, write_whole
 from magician.upper_layer.encoding import file_meta
 
@@ -33,6 +36,7 @@ HEADER_KEYWORDS = [
     "SeriesInstanceUID",
     "PatientIdentityRemoved",
 ]
+PLAIN_VR = ("UI", "CS")  # of letters that every character set has
 MAX_UID_CHARACTERS = 64  # PS3.5 9.1
 REASON_CHARACTERS = 400  # a hostile object may bring values of megabytes into an error's words
 
@@ -98,21 +102,28 @@ def read_object(
     try:
         request, syntax = event.request, UID(event.context.transfer_syntax)
         content = request.DataSet.getvalue()
-        dataset = parse_whole(content, syntax, "It")
-        # pydicom decodes a value at its first use: let that be here for what we need; the others
-        # may be odd, and stay as they are sent
-        elements = [
-            dataset[keyword] if keyword in HEADER_KEYWORDS else dataset.get_item(keyword)
-            for keyword in keywords
-            if keyword in dataset
-        ]
-        header = Dataset({element.tag: element for element in elements})
+        header = read_header(parse_whole(content, syntax, "It"), keywords)
         file_header = file_meta(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
     except Exception as error:  # a hostile object can raise any error in pydicom
         fault = "is not whole" if isinstance(error, EOFError) else "can't be read as DICOM"
         reason = f"{uid or 'an object'}, which {fault}: {error}"
         raise Refused(NOT_UNDERSTOOD, reason, uid=uid, comment=str(error) or fault) from error
     return header, file_header + content
+
+
+def read_header(dataset: Dataset, keywords: Sequence[str] = HEADER_KEYWORDS) -> Dataset:
+    """Return these elements of a data set: UIDs and codes as they stand there, without their
+    padding, and without pydicom's warning of each that breaks a rule; the others unread.
+    """
+    header = Dataset()
+    for tag in map(Tag, keywords):
+        element = dataset.get_item(tag)
+        if isinstance(element, RawDataElement) and dictionary_VR(tag) in PLAIN_VR:
+            text = (element.value or b"").decode("latin_1")
+            element = text_element(tag, dictionary_VR(tag), text)
+        if element is not None:
+            header[tag] = element
+    return header
 
 
 def refuse_contradiction(event: evt.Event, header: Dataset) -> None:

@@ -160,7 +160,8 @@ def test_an_image_that_came_to_the_pacs_after_our_query_is_kept_and_told(tmp_pat
         again = get_study(node, STUDY_UID, tmp_path)
     assert (retrieval.expected, retrieval.received, len(retrieval.paths)) == (6, 6, 6)
     assert (again.expected, again.received) == (6, 6)
-    assert late.SOPInstanceUID in retrieval.notes[0] and "had not listed" in retrieval.notes[0]
+    assert late.SOPInstanceUID in retrieval.notes[0]
+    assert "had not listed" in retrieval.notes[0]
     assert whole_files(tmp_path) == {*UIDS, late.SOPInstanceUID}
 
 

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from magician.client.retrieve import get_study, move_study
 from magician.client.store import store
-from magician.dimse.expected import Expected, Instance
+from magician.dimse.query import Expected, Instance
 from magician.dimse.receiver import Receiver
 from magician.errors import IncompleteRetrieve, MagicianError, StudyNotFound, WrongArgument
 
