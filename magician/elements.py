@@ -84,7 +84,7 @@ def read_text_elements(content: bytes, transfer_syntax_uid: str) -> tuple[Datase
             continue
         text, guessed = decode(value, declared)
         wrong = wrong or guessed
-        dataset.add(_element(tag, vr, text))
+        dataset.add(text_element(tag, vr, text))
     if wrong:
         dataset.SpecificCharacterSet = UTF_8  # in which all that was read can be written
     return dataset, wrong
@@ -214,7 +214,7 @@ def _decode_escaped(value: bytes, names: list[str], said: str) -> tuple[str, str
     return "".join(parts), wrong
 
 
-def _element(tag: int, vr: str, text: str) -> DataElement:
+def text_element(tag: int, vr: str, text: str) -> DataElement:
     """Make an element of text; a value that breaks the rules of its VR stays as it is."""
     value: str | list[str] = text.rstrip(PADDING)
     if vr not in ONE_VALUE:

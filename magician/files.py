@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import dcmread, dcmwrite
+from pydicom import config, dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator, read_dataset, read_preamble
@@ -285,12 +285,18 @@ def _must_have_pixels(dataset: Dataset) -> bool:
     Rows (0028,0010) alone do not make an image: MR Spectroscopy has them (PS3.3 A.36.3), and so do
     private classes.
     """
-    sop_class = UID(str(dataset.get("SOPClassUID", "")))
-    if str(dataset.get("NumberOfFrames", "")) == "0":
+    sop_class = UID(_text(dataset, "SOPClassUID"), config.IGNORE)
+    if _text(dataset, "NumberOfFrames").strip() == "0":
         return False
     if sop_class == RT_DOSE:
         return "Rows" in dataset
     return "Image Storage" in sop_class.name or sop_class in OTHER_IMAGES
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """Return the text of an element as it was read; pydicom warns of one that breaks a rule."""
+    value = getattr(dataset.get_item(keyword), "value", None)
+    return value.decode("latin_1").rstrip(" \0") if isinstance(value, bytes) else ""
 
 
 def _pixel_bytes(image: Dataset) -> int:

@@ -16,7 +16,7 @@ from pynetdicom.presentation import PresentationContext
 
 from magician.dimse.association import associate
 from magician.dimse.contexts import contexts_for, kind_of
-from magician.dimse.reception import HEADER_KEYWORDS, MAX_UID_CHARACTERS
+from magician.dimse.reception import HEADER_KEYWORDS, MAX_UID_CHARACTERS, read_header
 from magician.dimse.status import SUCCESS, describe_response, is_warning, require_status
 from magician.errors import (
     AssociationAborted,
@@ -157,7 +157,9 @@ def _read_header(item) -> Dataset:
         header = item
     else:
         try:
-            header = dcmread(item, stop_before_pixels=True, specific_tags=HEADER_KEYWORDS)
+            read = dcmread(item, stop_before_pixels=True, specific_tags=HEADER_KEYWORDS)
+            header = read_header(read)
+            header.file_meta = read.file_meta
         except InvalidDicomError as error:
             raise MagicianError(f"{item} is not a DICOM file; nothing was sent.") from error
         except OSError:

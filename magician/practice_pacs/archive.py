@@ -25,6 +25,7 @@ from magician.files import (
     save_dataset,
     write_whole,
 )
+from magician.practice_pacs.element_text import read_text
 from magician.practice_pacs.index import KEYWORDS, LEVELS, Index
 from magician.privacy import may_hold, refuse_identified
 from magician.upper_layer.limits import DEFAULT_LIMITS, Limits
@@ -208,7 +209,7 @@ class Archive:
     def _tell_odd_uids(self, header: Dataset) -> None:
         """Log a study or series UID that is none, once."""
         for keyword in PLACE_KEYWORDS:
-            uid = str(header[keyword].value)
+            uid = read_text(header, keyword)[0]
             if not is_uid(uid) and uid not in self._odd_uids:
                 self._odd_uids.add(uid)
                 name = dictionary_description(keyword)
@@ -233,7 +234,7 @@ def _fault_of_uids(header: Dataset) -> str:
     in queries and in addresses of the web page.
     """
     for keyword in (*PLACE_KEYWORDS, "SOPInstanceUID"):
-        uid, name = str(header.get(keyword) or ""), dictionary_description(keyword)
+        uid, name = read_text(header, keyword)[0], dictionary_description(keyword)
         if not uid:
             return f"It has no {name}"
         if keyword == "SOPInstanceUID" and not is_uid(uid):

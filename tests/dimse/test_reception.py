@@ -1,13 +1,14 @@
 """What a listener takes and what it refuses, and what the sender learns of a refusal."""
 
 import errno
+import warnings
 from contextlib import nullcontext
 
 import pytest
 from helpers import ct_series
 from listeners import LISTENERS, a_listener
 from peers import scp
-from pydicom import dcmwrite
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
@@ -17,7 +18,7 @@ from pynetdicom.sop_class import CTImageStorage
 from magician.client.retrieve import move_study
 from magician.client.store import store
 from magician.dimse.receiver import Receiver
-from magician.dimse.reception import Refused
+from magician.dimse.reception import Refused, read_header
 from magician.errors import DimseFailure, IncompleteRetrieve, MagicianError
 from magician.files import parse_whole, read_whole
 from magician.practice_pacs.pacs import PracticePacs
@@ -143,6 +144,18 @@ def test_a_file_that_a_retrieve_left_is_held_to_the_same(tmp_path):
     dcmwrite(tmp_path / "cut.dcm", CUT_SHORT["a CT without pixels"], enforce_file_format=True)
     with pytest.raises(EOFError, match=r"cut\.dcm ends before the pixels"):
         read_whole(tmp_path / "cut.dcm")
+
+
+@LISTENERS
+@pytest.mark.parametrize("study", ["1.2." + "3" * 68, "1.02.3", "1..2"])
+def test_an_odd_study_uid_is_taken_without_a_warning_of_pydicom(name, study, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # here pydicom makes the object, and may warn
+        ds = an_object(StudyInstanceUID=study)
+        dcmwrite(tmp_path / "odd.dcm", ds, enforce_file_format=True)
+    with a_listener(name, tmp_path) as (node, folder):
+        assert store(node, [tmp_path / "odd.dcm"]).sent == 1
+        assert read_header(dcmread(next(folder.iterdir()))).StudyInstanceUID == study
 
 
 def refusal_of(node, *objects):
