@@ -21,6 +21,7 @@ from io import BytesIO
 from itertools import islice
 
 from helpers import ct_series
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -195,6 +196,16 @@ class Request:
     @property
     def level(self) -> str:
         return str(self.identifier.get("QueryRetrieveLevel", ""))
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """The values of the identifier by keyword, as they were sent: pydicom warns of odd ones."""
+        found = {}
+        for tag in list(self.identifier.keys()):
+            raw = self.identifier.get_item(tag).value or b""
+            text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+            found[keyword_for_tag(tag)] = [value.strip(" \0") for value in text.split("\\")]
+        return found
 
 
 class Conversation:
@@ -431,26 +442,23 @@ class OddPacs:
 
     def matching(self, request: Request) -> list[Dataset]:
         """The objects that match a request, one for each answer at its level."""
-        found = {}
         unique = UNIQUE_KEYS.get(request.level, "StudyInstanceUID")
-        for ds in self.objects:
-            if all(self._fits(ds, element) for element in request.identifier):
-                found.setdefault(ds[unique].value, ds)
+        found = {}
+        for ds in self.selected(request):
+            found.setdefault(ds[unique].value, ds)
         return list(found.values())
 
     def selected(self, request: Request) -> list[Dataset]:
-        """The objects that a C-GET or C-MOVE asks for."""
-        return [ds for ds in self.objects if all(self._fits(ds, key) for key in request.identifier)]
+        """The objects that a request asks for."""
+        keys = request.keys.items()
+        return [ds for ds in self.objects if all(self._fits(ds, *key) for key in keys)]
 
-    def _fits(self, ds: Dataset, key) -> bool:
-        no_keys = (*self.ignores, "SpecificCharacterSet")
-        if key.keyword in no_keys or key.keyword not in ds or key.value in ("", None):
+    def _fits(self, ds: Dataset, keyword: str, wanted: list[str]) -> bool:
+        no_keys = (*self.ignores, "SpecificCharacterSet", "QueryRetrieveLevel")
+        if keyword in no_keys or keyword not in ds or not any(wanted):
             return True
-        wanted = [key.value] if isinstance(key.value, str) else key.value
-        if key.VR == "PN":
-            wanted = [str(key.value)]
-        held = str(ds[key.keyword].value).upper()
-        return any(fnmatchcase(held, str(one).upper()) for one in wanted)
+        held = str(ds[keyword].value).upper()
+        return any(fnmatchcase(held, one.upper()) for one in wanted)
 
     def _run(self, function, *arguments) -> None:
         thread = threading.Thread(target=function, args=arguments, daemon=True)
@@ -500,9 +508,9 @@ class OddPacs:
     def _answer(self, ds: Dataset, request: Request) -> Dataset:
         answer = Dataset()
         answer.QueryRetrieveLevel = request.level
-        for key in request.identifier:
-            if key.keyword in ds:
-                answer[key.keyword] = copy.copy(ds[key.keyword])
+        for keyword in request.keys:
+            if keyword in ds:
+                answer[keyword] = copy.copy(ds[keyword])
         of_study = [o for o in self.objects if o.StudyInstanceUID == ds.StudyInstanceUID]
         of_series = [o for o in of_study if o.SeriesInstanceUID == ds.SeriesInstanceUID]
         counts = {
@@ -511,7 +519,7 @@ class OddPacs:
             "NumberOfSeriesRelatedInstances": len(of_series),
         }
         for keyword, count in (counts | self.counts).items():
-            if keyword in request.identifier and count is not None:
+            if keyword in request.keys and count is not None:
                 setattr(answer, keyword, count)
         return answer
 

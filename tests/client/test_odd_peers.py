@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from helpers import ct_series
 from odd_pacs import (
     ANSWERED_ID,
     COMMAND_FIELD,
+    COMMENT,
     DATA_SET_TYPE,
     OBJECTS,
     SERIES_UID,
@@ -37,6 +39,10 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    HEVCMP51,
+    MPEG4HP41,
+    UID,
+    HTJ2KLossless,
     MRImageStorage,
     MRSpectroscopyStorage,
     generate_uid,
@@ -63,7 +69,6 @@ LIMIT_S = 8  # of a whole row
 FIND_UID = "1.2.840.10008.5.1.4.1.2.2.1"
 PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
 RETIRED_CLASS = "1.2.840.10008.5.1.4.1.1.6"
-THIRD = Node("THIRD", "127.0.0.1", 11112)
 
 
 # What a row calls
@@ -76,7 +81,15 @@ class Scene:
     pacs: OddPacs
     node: Node
     folder: Path
-    receiver: Receiver
+    opened: ExitStack
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """Our own destination of a C-MOVE, which the PACS knows; also by the name THIRD."""
+        receiver = self.opened.enter_context(Receiver(self.folder / "inbox"))
+        self.pacs.know(receiver.node)
+        self.pacs.destinations["THIRD"] = receiver.node
+        return receiver
 
 
 def get(scene: Scene, folder: str = "study", **arguments):
@@ -84,14 +97,13 @@ def get(scene: Scene, folder: str = "study", **arguments):
 
 
 def move(scene: Scene, **arguments):
-    scene.pacs.know(scene.receiver.node)
     return move_study(scene.node, STUDY_UID, scene.receiver, progress=False, **arguments)
 
 
-def move_to_a_node(scene: Scene):
+def move_to_a_node(scene: Scene, **arguments):
     """To a node that is none of ours, so that only the answers of the PACS tell the outcome."""
-    scene.pacs.destinations["THIRD"] = scene.receiver.node
-    return move_study(scene.node, STUDY_UID, THIRD, progress=False)
+    third = replace(scene.receiver.node, ae_title="THIRD")
+    return move_study(scene.node, STUDY_UID, third, progress=False, **arguments)
 
 
 def find(scene: Scene, **keys):
@@ -116,6 +128,16 @@ def call_echo(scene: Scene):
 
 def call_diagnose(scene: Scene):
     return diagnose(scene.node)
+
+
+def keep_a_stranger(scene: Scene):
+    """Let an object of this study lie in the folder, which the PACS does not hold any more."""
+    (scene.folder / "study").mkdir()
+    STALE.save_as(scene.folder / "study" / f"{STALE.SOPInstanceUID}.dcm", enforce_file_format=True)
+
+
+def get_long(scene: Scene):
+    return get_study(scene.node, LONG_STUDY_UID, scene.folder / "long", progress=False)
 
 
 def asked(scene: Scene) -> list[tuple[str, str]]:
@@ -215,6 +237,27 @@ def changed(ds: Dataset, **values) -> Dataset:
     return copied
 
 
+def odd(ds: Dataset, **values) -> Dataset:
+    """A copy with values that the standard does not allow."""
+    copied = copy.deepcopy(ds)
+    for keyword, value in values.items():
+        set_unchecked(copied, keyword, value)
+    return copied
+
+
+def set_unchecked(ds: Dataset, keyword: str, value) -> None:
+    tag = tag_for_keyword(keyword)
+    mode = config.IGNORE
+    ds[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=mode)
+
+
+def with_syntax(ds: Dataset, syntax: str) -> Dataset:
+    """A copy that claims to be encoded so: nobody decodes it."""
+    copied = copy.deepcopy(ds)
+    copied.file_meta.TransferSyntaxUID = syntax
+    return copied
+
+
 def without_pixels(ds: Dataset, **values) -> Dataset:
     copied = changed(ds, **values)
     del copied.PixelData
@@ -229,9 +272,7 @@ def tells(**values):
             if not str(values).isascii():
                 answer.SpecificCharacterSet = "ISO_IR 192"
             for keyword, value in values.items():
-                tag, odd = tag_for_keyword(keyword), config.IGNORE
-                vr = dictionary_VR(tag)
-                answer[tag] = DataElement(tag, vr, value, validation_mode=odd)
+                set_unchecked(answer, keyword, value)
 
     return edit
 
@@ -245,6 +286,21 @@ def hides(*keywords: str):
                 del answer[keyword]
 
     return edit
+
+
+def hides_at(level: str, *keywords: str):
+    """Let the answers at a level not hold these elements."""
+
+    def edit(request, answer):
+        for keyword in keywords if request.level == level else ():
+            answer.pop(keyword, None)
+
+    return edit
+
+
+def odd_class(request, answer):
+    if request.level == "IMAGE":
+        set_unchecked(answer, "SOPClassUID", "2020.01.02")
 
 
 def two_uids(request, answer):
@@ -410,6 +466,104 @@ def empty_answers(talk, request):
     talk.respond(request)
 
 
+def in_parts(count: int, status: int):
+    """Sends so many objects at most for each request; then this status if there are more."""
+
+    def retrieve(talk, request, send):
+        objects = talk.pacs.selected(request)
+        for ds in objects[:count]:
+            send(ds)
+        rest = len(objects[count:])
+        counters = (rest, len(objects) - rest, 0, 0)
+        talk.respond(request, status if rest else 0x0000, counters=counters)
+
+    return retrieve
+
+
+def refusing(status: int, *levels: str, first_sent: Sequence[Dataset] = ()):
+    """Refuses retrieves at some levels; may send a part at first."""
+    first = [list(first_sent)] if first_sent else []
+
+    def retrieve(talk, request, send):
+        if request.level in levels:
+            talk.respond(request, status)
+            return
+        objects = first.pop() if first else talk.pacs.selected(request)
+        for ds in objects:
+            send(ds)
+        talk.respond(request, counters=(0, len(objects), 0, 0))
+
+    return retrieve
+
+
+def counters_without_objects(talk, request, send):
+    for number in range(200):
+        time.sleep(0.05)
+        talk.respond(request, 0xFF00, counters=(8, number, 0, 0))
+
+
+def counters_in_pending_only(talk, request, send):
+    for number, ds in enumerate(OBJECTS, 1):
+        send(ds)
+        talk.respond(request, 0xFF00, counters=(8 - number, number, 0, 0))
+    talk.respond(request)
+
+
+def very_late(talk, request, send):
+    talk.respond(request, counters=(0, 8, 0, 0))
+    time.sleep(1.5)
+    for ds in OBJECTS:
+        send(ds)
+
+
+def claims_all(talk, request, send):
+    talk.respond(request, counters=(0, 8, 0, 0))
+
+
+def the_same_for_ever(talk, request):
+    """Answers a C-FIND with the same study without end."""
+    answer = Dataset()
+    answer.QueryRetrieveLevel, answer.StudyInstanceUID = request.level, STUDY_UID
+    while True:
+        talk.respond(request, 0xFF00, answer)
+        time.sleep(0.005)
+
+
+def slow_to_store(request, elements):
+    if request.service == "C-STORE":
+        time.sleep(0.8)
+
+
+def long_comment(request, elements):
+    if request.service == "C-FIND":
+        elements.update({STATUS: us(0xC000), COMMENT: b"Too busy. " * 20})
+
+
+def failed_list(*uids: str) -> Dataset:
+    listed = Dataset()
+    listed.add(DataElement("FailedSOPInstanceUIDList", "UI", list(uids)))
+    return listed
+
+
+def changing_roles(change: Callable[[bytes], bytes]):
+    """Answer the association with changed role-selection sub-items."""
+    return lambda proposal: accept(replace(proposal, roles=list(map(change, proposal.roles))))
+
+
+def fewer_contexts(proposal):
+    """Answer one of the presentation contexts only."""
+    return accept(replace(proposal, contexts=dict(list(proposal.contexts.items())[:1])))
+
+
+def contexts_backwards(proposal):
+    return accept(replace(proposal, contexts=dict(reversed(proposal.contexts.items()))))
+
+
+def a_context_too_many(proposal):
+    more = {99: ("1.2.840.10008.1.1", ["1.2.840.10008.1.2"])}
+    return accept(replace(proposal, contexts=proposal.contexts | more))
+
+
 OTHER = ct_series(slices=2, rows=8, columns=8, seed=1, accession_number="B-2")
 THIRD_STUDY = ct_series(slices=1, rows=8, columns=8, seed=2, accession_number="C-3")
 SECOND_SERIES_UID = generate_uid(entropy_srcs=["odd peers", "second series"])
@@ -427,10 +581,15 @@ SUBSAMPLED = changed(
     OBJECTS[7], SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_422",
     PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=bytes(128),
 )  # fmt: skip
+STALE = changed(OBJECTS[0], SOPInstanceUID=generate_uid(entropy_srcs=["odd peers", "stale"]))
+STALE.file_meta.MediaStorageSOPInstanceUID = STALE.SOPInstanceUID
+LONG_STUDY_UID = "1.2.840.113845.11.1000000001883867009.20220304103601.3981489.140791234567"
+LONG = [odd(ds, StudyInstanceUID=LONG_STUDY_UID) for ds in OBJECTS]
 FIVE, SEVEN = OBJECTS[:5], OBJECTS[:7]
 CUT_LIST = {"IMAGE": FIVE}
 NINE = {"NumberOfSeriesRelatedInstances": 9, "NumberOfStudyRelatedInstances": 9}
 NO_COUNTS = dict.fromkeys([*NINE, "NumberOfStudyRelatedSeries"])
+FOLDER = ["into the same folder"]
 ASK_THE_LOG = ["log says why", "log of the PACS says why"]
 HANG_UP = ["ended the association", "Many PACS do this"]
 fresh = partial(get, folder="fresh")
@@ -555,6 +714,81 @@ EXPECTED = [
         {"sends": always([*OBJECTS, OTHER[0]])},
         [(get, gives(8))],
     ),
+    Row(
+        "seven objects, and one of them twice",
+        {"sends": always([*SEVEN, OBJECTS[0]])},
+        [
+            (call, fails(IncompleteRetrieve, UIDS[7], received=7, expected=8))
+            for call in (get, move)
+        ],
+    ),
+    Row(
+        "seven objects, and one that is not listed in place of the eighth",
+        {"sends": always([*SEVEN, STALE])},
+        [(call, fails(IncompleteRetrieve, UIDS[7])) for call in (get, move)],
+    ),
+    Row(
+        "one series is wanted, and an image of another is sent in its place",
+        {"objects": TWO_SERIES, "sends": always([*TWO_SERIES[:3], TWO_SERIES[5]])},
+        [
+            (
+                partial(get, series_instance_uid=SERIES_UID),
+                fails(IncompleteRetrieve, received=3, expected=4),
+            )
+        ],
+    ),
+    Row(
+        "an object that the PACS has deleted lies in the folder, and one is missing",
+        {"sends": always(SEVEN)},
+        [(keep_a_stranger, gives()), (get, fails(IncompleteRetrieve, UIDS[7]))],
+    ),
+    Row(
+        "the same at a PACS without image level",
+        {"sends": always(SEVEN), "listed": {"IMAGE": []}, "find_ends": {"IMAGE": 0xA900}},
+        [(keep_a_stranger, gives()), (get, gives_or_fails("before"))],
+    ),
+    Row("it counts nothing", {"counts": dict.fromkeys(NINE, 0)}, [(get, gives(8))]),
+    Row("it counts below zero", {"counts": dict.fromkeys(NINE, -1)}, [(get, gives(8))]),
+    Row(
+        "it counts two thousand million",
+        {"counts": dict.fromkeys(NINE, 2**31 - 1)},
+        [(get, fails(IncompleteRetrieve, "2147483647", received=8)), (by_list, gives(8))],
+    ),
+    Row(
+        "its count of the study is smaller than that of the series",
+        {"counts": {"NumberOfStudyRelatedInstances": 5}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "no study level in queries",
+        {"listed": {"STUDY": []}, "find_ends": {"STUDY": 0xA900}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "the list is cut, and another node gets no more than that",
+        {"listed": CUT_LIST, "sends": always(FIVE)},
+        [(move_to_a_node, fails(IncompleteRetrieve, "5", "8", received=5, expected=8))],
+    ),
+    Row(
+        "the PACS counts 9 and holds 8, and sends to another node",
+        {"counts": NINE},
+        [
+            (
+                move_to_a_node,
+                fails(IncompleteRetrieve, "8", "9", "expected='list'", without=FOLDER),
+            ),
+            (partial(move_to_a_node, expected="list"), gives()),
+        ],
+    ),
+    Row(
+        "three objects for each request, with Success",
+        {"retrieve": in_parts(3, 0x0000)},
+        [
+            (get, fails(IncompleteRetrieve, received=3, expected=8)),
+            (get, gives_or_fails()),
+            (get, gives(8)),
+        ],
+    ),
     Row("objects without end", {"retrieve": without_end}, [(get, gives_or_fails())]),
 ]
 
@@ -611,6 +845,31 @@ LIFE_SIGNS = [
         [(find, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
     ),
     Row(
+        "images long after the final Success of a C-MOVE",
+        {"retrieve": very_late},
+        [(partial(move, late_s=3), gives(8))],
+    ),
+    Row(
+        "a final Success of a C-MOVE that claims all, and nothing comes",
+        {"retrieve": claims_all},
+        [(partial(move, late_s=0.3), fails(IncompleteRetrieve, received=0, expected=8))],
+    ),
+    Row(
+        "the counters of a C-GET move, and nothing comes",
+        {"retrieve": counters_without_objects, "dimse_s": 0.6},
+        [(get, fails(MagicianError, "0.6 s", without=HANG_UP))],
+    ),
+    Row(
+        "the same study without end",
+        {"find": the_same_for_ever, "dimse_s": 0.6},
+        [(find, fails(MagicianError, without=HANG_UP))],
+    ),
+    Row(
+        "no answer to a C-STORE in time",
+        {"edit_response": slow_to_store, "dimse_s": 0.4},
+        [(send, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+    ),
+    Row(
         "it does not answer the release",
         {"answers_release": False},
         [(call_echo, gives(check=lambda status: status == 0))],
@@ -629,6 +888,31 @@ ODD_VALUES = [
         "an empty list of failed objects after 0xA702, and all came",
         {"final": {"status": 0xA702, "identifier": EMPTY_LIST}},
         [(get, gives(8))],
+    ),
+    Row(
+        "the list of failed objects names one that came after all",
+        {"final": {"status": 0xB000, "identifier": failed_list(UIDS[0]), "counters": (0, 7, 1, 0)}},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "the list of failed objects holds an empty UID",
+        {"final": {"status": 0xB000, "identifier": failed_list("", "")}},
+        [(get, gives(8))],
+    ),
+    Row(
+        "counters in the Pending responses only, of a C-MOVE to another node",
+        {"retrieve": counters_in_pending_only},
+        [(move_to_a_node, gives_or_fails(without=["0 of 8"]))],
+    ),
+    Row(
+        "a final Success whose counters are all zero, of a C-MOVE to another node",
+        {"final": {"counters": (0, 0, 0, 0)}},
+        [(move_to_a_node, gives_or_fails(without=["0 of 8"]))],
+    ),
+    Row(
+        "a comment of 200 characters",
+        {"edit_response": long_comment},
+        [(find, fails(DimseFailure, "Too busy", status=0xC000))],
     ),
     Row(
         "a final Success without counters",
@@ -780,6 +1064,28 @@ REFUSED_BY_US = [
         [(get, gives(8, OLD_STUDY_UID)), (get, gives(8)), (move, gives(8, OLD_STUDY_UID))],
     ),
     Row(
+        "some images of a merged study have its older Study Instance UID",
+        {
+            "objects": [*OBJECTS[:4], *MERGED[4:]],
+            "ignores": ("StudyInstanceUID",),
+            "edit_answer": lambda request, answer: setattr(answer, "StudyInstanceUID", STUDY_UID),
+        },
+        [(get, gives(8, OLD_STUDY_UID)), (move, gives(8, OLD_STUDY_UID))],
+    ),
+    Row(
+        "a Study Instance UID of 73 characters",
+        {"objects": LONG},
+        [(get_long, gives(8)), (get_long, gives(8))],
+    ),
+    *(
+        Row(
+            f"an object as {UID(syntax).name}",
+            {"objects": [*SEVEN, with_syntax(OBJECTS[7], syntax)]},
+            [(get, gives_or_fails(without=ASK_THE_LOG)), (move, gives(8))],
+        )
+        for syntax in (MPEG4HP41, HEVCMP51, HTJ2KLossless)
+    ),
+    Row(
         "the PACS sends another study",
         {"sends": always(OTHER)},
         [
@@ -797,6 +1103,20 @@ ROLES = [
             (get, gives(8)),
             (call_diagnose, gives(check=lambda found: "not answered" in found["C-GET"].seen)),
         ],
+    ),
+    Row(
+        "both roles are accepted",
+        {"accept": changing_roles(lambda role: role[:-2] + b"\1\1")},
+        [(get, gives(8))],
+    ),
+    Row(
+        "the role of the PACS's own proposal is not accepted",
+        {
+            "accept": changing_roles(lambda role: role[:-2] + b"\1\0"),
+            "sends": always([]),
+            "final": {"status": 0xA702, "counters": (0, 0, 8, 0)},
+        },
+        [(get, fails(MagicianError, "move_study", "agree to send"))],
     ),
     Row(
         "the role is refused in so many words",
@@ -947,6 +1267,55 @@ KEYS = [
         [(partial(get, series_instance_uid=SERIES_UID), gives(4)), (fresh, gives(8))],
     ),
     Row(
+        "two patients have one accession number, and it ignores the patient's ID",
+        {
+            "objects": [*OBJECTS, *(changed(ds, AccessionNumber="A-1") for ds in OTHER)],
+            "ignores": ("PatientID",),
+        },
+        [
+            (partial(find, accession_number="A-1", patient_id="SMALL-0"), gives(1, check=of_ours)),
+            (partial(find_only, accession_number="A-1"), fails(SeveralStudies)),
+        ],
+    ),
+    Row(
+        "it ignores a range of dates",
+        {
+            "objects": [*OBJECTS, *(changed(ds, StudyDate="20210304") for ds in OTHER)],
+            "ignores": ("StudyDate",),
+        },
+        [(partial(find, study_date="20200101-20200301"), gives(1, check=of_ours))],
+        logged=["StudyDate"],
+    ),
+    Row(
+        "it ignores a name with a wildcard",
+        {
+            "objects": [*OBJECTS, *(changed(ds, PatientName="Other^One") for ds in OTHER)],
+            "ignores": ("PatientName",),
+        },
+        [(partial(find, patient_name="phantom*"), gives(1, check=of_ours))],
+        logged=["PatientName"],
+    ),
+    Row(
+        "an odd Query/Retrieve Level in the answers",
+        {"edit_answer": lambda request, answer: setattr(answer, "QueryRetrieveLevel", "PATIENT")},
+        [(find, gives(1)), (get, gives(8))],
+    ),
+    Row(
+        "no Query/Retrieve Level in the answers",
+        {"edit_answer": hides("QueryRetrieveLevel")},
+        [(find, gives(1)), (get, gives(8))],
+    ),
+    Row(
+        "no UIDs of the levels above in the list of images",
+        {"edit_answer": hides_at("IMAGE", "StudyInstanceUID", "SeriesInstanceUID")},
+        [(get, gives(8))],
+    ),
+    Row(
+        "an odd SOP Class UID in the list of images",
+        {"edit_answer": odd_class},
+        [(get, gives_or_fails())],
+    ),
+    Row(
         "outer spaces of a key",
         {},
         [(partial(find, accession_number=" A-1 "), gives(1))],
@@ -1009,6 +1378,42 @@ LIMITS = [
             ("no image level: 0xC000", {"find_ends": {"IMAGE": 0xC000}}),
             ("no image level: no answers", {}),
         ]
+    ),
+    *(
+        Row(
+            f"no more than three objects for a request, at each level, then 0x{status:04X}",
+            {"retrieve": in_parts(3, status)},
+            [(get, gives(8)), (move, gives(8))],
+        )
+        for status in (0xA700, 0xFE00)
+    ),
+    *(
+        Row(
+            f"a retrieve of the study is refused with 0x{status:04X}, one by series is not",
+            {"objects": TWO_SERIES, "retrieve": refusing(status, "STUDY")},
+            [(get, gives(8)), (move, gives(8))],
+        )
+        for status in (0xA700, 0xA701, 0xA900)
+    ),
+    *(
+        Row(
+            f"it retrieves whole studies only: 0x{status:04X}, when the rest is wanted",
+            lambda status=status: {
+                "objects": TWO_SERIES,
+                "retrieve": refusing(status, "SERIES", "IMAGE", first_sent=TWO_SERIES[:3]),
+            },
+            [(call, fails(IncompleteRetrieve, received=3, expected=8)), (call, gives(8))],
+        )
+        for status, call in [(0xC000, get), (0xA900, move)]
+    ),
+    Row(
+        "the list of series stops at a limit",
+        {
+            "objects": TWO_SERIES,
+            "listed": {"SERIES": TWO_SERIES[:1]},
+            "find_ends": {"SERIES": 0xA700},
+        },
+        [(series, gives(1, check=is_cut)), (get, gives(8)), (move, gives(8))],
     ),
     Row(
         "no image level, and an image is missing",
@@ -1081,6 +1486,22 @@ ASSOCIATIONS = [
         )
         for words, deviations in ACCEPTANCES.items()
     ),
+    *(
+        Row(
+            f"the association is accepted with {words}",
+            {"accept": answer},
+            [(find, gives(1)), (call_echo, gives())],
+        )
+        for words, answer in [
+            ("fewer contexts than we have proposed", fewer_contexts),
+            ("a context that we have not proposed", a_context_too_many),
+        ]
+    ),
+    Row(
+        "the association is accepted with its contexts backwards",
+        {"accept": contexts_backwards},
+        [(find, gives(1)), (get, gives(8))],
+    ),
     Row(
         "the association is accepted, and its length is wrong",
         {"accept": lambda proposal: accept(proposal)[:-9], "associate_s": 0.5},
@@ -1145,6 +1566,11 @@ CHARACTER_SETS = [
         ("Latin-1", LATIN_1, "ISO-8859-1", False),
         ("UTF-8", UTF_8, "UTF-8", False),
         ("Latin-1", LATIN_1, "ISO_IR_100", False),
+        ("Latin-1", LATIN_1, "\\ISO 2022 IR 100", False),
+        ("Latin-1", LATIN_1, "ISO 2022 IR 6\\ISO 2022 IR 100", False),
+        ("Latin-1", LATIN_1, "ISO_IR 6", False),
+        ("UTF-8", UTF_8, "iso_ir 192", False),
+        ("GB18030", "Müller^Jörg".encode("gb18030"), "GB18030", True),
     ]
 ]
 
@@ -1158,8 +1584,8 @@ ROWS = [
 def test_an_odd_peer_is_served_or_named(row: Row, tmp_path, caplog):
     started = time.monotonic()
     pacs = OddPacs(**(row.peer() if callable(row.peer) else row.peer))
-    with pacs as node, Receiver(tmp_path / "inbox") as receiver:
-        scene = Scene(pacs, node, tmp_path, receiver)
+    with pacs as node, ExitStack() as opened:
+        scene = Scene(pacs, node, tmp_path, opened)
         for number, (call, judge) in enumerate(row.steps, 1):
             result = error = None
             try:
