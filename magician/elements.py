@@ -86,7 +86,8 @@ def read_text_elements(content: bytes, transfer_syntax_uid: str) -> tuple[Datase
         wrong = wrong or guessed
         dataset.add(text_element(tag, vr, text))
     if wrong:
-        dataset.SpecificCharacterSet = UTF_8  # in which all that was read can be written
+        # in it all that was read can be written
+        dataset.add(text_element(CHARACTER_SET, "CS", UTF_8))
     return dataset, wrong
 
 
@@ -229,7 +230,7 @@ def text_element(tag: int, vr: str, text: str) -> DataElement:
 def _elements(content: bytes, transfer_syntax_uid: str) -> Iterator[tuple[Tag, str, bytes]]:
     """Read the elements of a data set one by one (PS3.5 7.1), but for sequences.
 
-    A value representation that is left out, or stands where none should, is tolerated.
+    A value representation that is wrong, left out, or stands where none should, is tolerated.
     """
     if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         content = _inflate(content)
@@ -261,18 +262,20 @@ def _elements(content: bytes, transfer_syntax_uid: str) -> Iterator[tuple[Tag, s
             )
         if depth == 0 and COMMAND_GROUPS < group != GROUP_OF_ITEMS:
             tag = Tag(group, number)
-            yield tag, vr if vr not in ("", "UN") else _usual_vr(tag), content[start:position]
+            yield tag, _vr_of(tag, vr), content[start:position]
 
 
 def _is_vr(letters: bytes) -> bool:
     return re.fullmatch(rb"[A-Z]{2}", letters) is not None
 
 
-def _usual_vr(tag: Tag) -> str:
+def _vr_of(tag: Tag, vr: str) -> str:
+    """Return the VR that the standard gives an element, if it is text, or the one that is told."""
     try:
-        return dictionary_VR(tag)
+        usual = dictionary_VR(tag)
     except KeyError:
-        return "UN"
+        return vr
+    return usual if usual in STR_VR or not vr else vr
 
 
 def _inflate(content: bytes) -> bytes:

@@ -182,6 +182,19 @@ def test_odd_values_stay_text_and_can_be_printed():
     assert "1,75" in str(found)
 
 
+def test_a_wrong_value_representation_does_not_count():
+    content = b"".join(
+        [
+            explicit("SpecificCharacterSet", b"nonsense", vr="IS"),
+            explicit("PatientName", b"J\xf6rg", vr="LO"),
+            explicit("StudyInstanceUID", b"1.22", vr="DS"),
+        ]
+    )
+    found, _ = read_text_elements(content, ExplicitVRLittleEndian)
+    assert found.StudyInstanceUID == "1.22"
+    assert (found.SpecificCharacterSet, found.PatientName.family_name) == ("ISO_IR 192", "Jörg")
+
+
 @pytest.mark.parametrize("number", [b"inf", b"nan", b"1e999", b"9" * 6000, b"--", b"1_0\\2"])
 def test_no_number_is_too_odd(number):
     content = explicit("NumberOfStudyRelatedInstances", number)
