@@ -4,6 +4,7 @@ cause (PS3.8 9.3.2, PS3.7 Annex D).
 
 import logging
 import re
+import time
 
 import pytest
 from listeners import LISTENERS, QUICK, a_listener, eventually
@@ -25,6 +26,7 @@ from odd_callers import (
 )
 from odd_pacs import command_set, data_pdus, item, pdu, us
 
+from magician.practice_pacs.association_log import AssociationLog
 from magician.practice_pacs.pacs import PracticePacs
 from magician.upper_layer import peer_faults
 
@@ -221,3 +223,17 @@ def test_what_is_broken_later_is_said_in_one_line(message, said):
         )
         throw_at(pacs.node, request(called=titled(pacs.node)), echo_request(), RELEASE)
     assert len([line for line in said() if "which sent" in line]) == 1
+
+
+def test_a_message_that_comes_before_pynetdicom_says_that_it_accepted_is_counted(said, monkeypatch):
+    begin = AssociationLog._begin_count
+
+    def begin_late(self, event):
+        time.sleep(0.3)
+        begin(self, event)
+
+    monkeypatch.setattr(AssociationLog, "_begin_count", begin_late)
+    with PracticePacs(limits=QUICK) as pacs:
+        assert answer_to(pacs.node, request(called=titled(pacs.node))) == "echo"
+        assert eventually(lambda: "'ME' at 127.0.0.1: 1 C-ECHO; released" in said(), 5)
+    assert said("pynetdicom") == []
