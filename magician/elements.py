@@ -18,7 +18,7 @@ from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import ItemTag, Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -28,7 +28,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STR_VR
 
 MOST_BYTES = 1024**2  # of an inflated data set without pixels; a match has less than a thousandth
 UNDEFINED_LENGTH = 0xFFFFFFFF  # a delimiter ends the element instead (PS3.5 7.1.1)
-GROUP_OF_ITEMS, ITEM = 0xFFFE, 0xE000  # parts of sequences (PS3.5 7.5)
+GROUP_OF_ITEMS, ITEM = ItemTag.group, ItemTag.element  # parts of sequences (PS3.5 7.5)
 COMMAND_GROUPS = 0x0007  # and those of a file's header: no part of a data set (PS3.5 7.1)
 CHARACTER_SET = 0x00080005
 PADDING = " \0"  # of a value to an even length, and around it (PS3.5 6.2)
