@@ -296,7 +296,7 @@ def start_listening(
         name=f"Listener {ae.ae_title}",
         daemon=True,
     ).start()
-    reachable = "127.0.0.1" if host == "0.0.0.0" else host
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     node = Node(ae.ae_title, reachable, server.socket.getsockname()[1])
     note_started(node)
     return server, node

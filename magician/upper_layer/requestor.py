@@ -272,6 +272,8 @@ def resolve_host(node: Node, *, most: int = MOST_ADDRESSES) -> Route:
         raise PacsUnreachable.of(Finding("host name", seen, "we", change)) from found[0]
     families = (socket.AF_INET, socket.AF_INET6)
     entries = [entry[4] for entry in found[0] if entry[0] in families]
+    if node.host.lower() == "localhost":  # both, whatever its file of hosts says (RFC 6761 6.3)
+        entries += [("127.0.0.1", node.port), ("::1", node.port, 0, 0)]
     # a scope stands behind the host, too, as a name; as a number it comes last
     addresses = dict.fromkeys((host.partition("%")[0], *rest) for host, *rest in entries)
     in_order = sorted(addresses, key=lambda address: family_of(address) != socket.AF_INET)

@@ -51,10 +51,10 @@ def addresses_of(monkeypatch, host, *addresses):
 
 
 @NEEDS_IPV6
-@pytest.mark.parametrize("host", ["localhost", "::1"])
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "::1", "pacs.example"])
 def test_a_pacs_that_listens_on_ipv6_alone_is_reached(host, monkeypatch, tmp_path):
     with (
-        addresses_of(monkeypatch, "localhost", "127.0.0.1", "::1"),
+        addresses_of(monkeypatch, "pacs.example", "127.0.0.1", "::1"),
         PracticePacs(host="::1") as pacs,
     ):
         pacs.add(OBJECTS)
@@ -64,12 +64,8 @@ def test_a_pacs_that_listens_on_ipv6_alone_is_reached(host, monkeypatch, tmp_pat
 
 
 @NEEDS_IPV6
-def test_a_destination_of_a_c_move_that_listens_on_ipv6_alone_is_reached(monkeypatch, tmp_path):
-    with (
-        addresses_of(monkeypatch, "localhost", "127.0.0.1", "::1"),
-        PracticePacs() as pacs,
-        Receiver(tmp_path, host="::1") as receiver,
-    ):
+def test_a_destination_of_a_c_move_that_listens_on_ipv6_alone_is_reached(tmp_path):
+    with PracticePacs() as pacs, Receiver(tmp_path, host="::1") as receiver:
         pacs.add(OBJECTS)
         pacs.know(replace(receiver.node, host="localhost"))
         moved = move_study(pacs.node, STUDY_UID, receiver)
@@ -88,6 +84,13 @@ def test_the_name_in_a_certificate_is_that_of_the_host_and_not_of_an_address(mon
         context = client_tls(ca=authority.pem)
         node = Node(pacs.node.ae_title, "pacs.example", pacs.node.port, tls=context)
         assert echo(node) == 0x0000
+
+
+@NEEDS_IPV6
+def test_a_pacs_on_all_addresses_of_ipv6_has_a_node_that_reaches_it():
+    with PracticePacs(host="::", allowed_ae_titles=["MAGICIAN"]) as pacs:
+        assert pacs.node.host == "::1"
+        assert echo(pacs.node) == 0x0000
 
 
 def test_an_address_that_swallows_packets_does_not_hide_the_next(monkeypatch):
