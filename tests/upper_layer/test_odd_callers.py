@@ -24,11 +24,13 @@ from odd_callers import (
     request,
     throw_at,
 )
-from odd_pacs import command_set, data_pdus, item, pdu, us
+from odd_pacs import NO_DATA_SET, OBJECTS, STUDY_UID, command_set, data_pdus, item, pdu, us
 
+from magician.client.retrieve import get_study
+from magician.errors import MagicianError
 from magician.practice_pacs.association_log import AssociationLog
 from magician.practice_pacs.pacs import PracticePacs
-from magician.upper_layer import peer_faults
+from magician.upper_layer import peer_faults, throughput
 
 
 @pytest.fixture
@@ -237,3 +239,17 @@ def test_a_message_that_comes_before_pynetdicom_says_that_it_accepted_is_counted
         assert answer_to(pacs.node, request(called=titled(pacs.node))) == "echo"
         assert eventually(lambda: "'ME' at 127.0.0.1: 1 C-ECHO; released" in said(), 5)
     assert said("pynetdicom") == []
+
+
+def test_a_caller_whose_answer_to_an_object_has_no_status_is_named(said, monkeypatch, tmp_path):
+    def answer(primitive):
+        elements = {0x100: us(0x8001), 0x120: us(primitive.MessageIDBeingRespondedTo)}
+        return b"\3" + command_set({**elements, 0x800: us(NO_DATA_SET)})
+
+    monkeypatch.setattr(throughput, "_store_response", answer)
+    with PracticePacs(limits=QUICK) as pacs:
+        pacs.add(OBJECTS)
+        with pytest.raises(MagicianError):
+            get_study(pacs.node, STUDY_UID, tmp_path)
+        words = "'MAGICIAN' at 127.0.0.1, which sent a response without a Status"
+        assert eventually(lambda: [line for line in said() if words in line], 5)
