@@ -102,12 +102,14 @@ def encode(dataset: Dataset | bytes, syntax: str = ExplicitVRLittleEndian) -> by
     return stream.getvalue()
 
 
-def data_pdus(context_id: int, content: bytes, *, is_command: bool) -> bytes:
+def data_pdus(
+    context_id: int, content: bytes, *, is_command: bool, pieces: int = PIECE_BYTES
+) -> bytes:
     """P-DATA-TF PDUs that carry one half of a message (PS3.8 9.3.5)."""
-    pieces = [content[i : i + PIECE_BYTES] for i in range(0, len(content), PIECE_BYTES)] or [b""]
+    cut = [content[i : i + pieces] for i in range(0, len(content), pieces)] or [b""]
     out = b""
-    for number, piece in enumerate(pieces, 1):
-        control = is_command | (2 if number == len(pieces) else 0)
+    for number, piece in enumerate(cut, 1):
+        control = is_command | (2 if number == len(cut) else 0)
         header = struct.pack(">IBB", len(piece) + 2, context_id, control)
         out += pdu(0x04, header + piece)
     return out
@@ -220,8 +222,9 @@ class Conversation:
         """Send bytes as they are, or as the test mangles them."""
         self._connection.sendall(self.pacs.mangle(content))
 
-    def close(self) -> None:
-        self._connection.close()
+    def hang_up(self) -> None:
+        """Close the connection without a word."""
+        self._connection.shutdown(socket.SHUT_RDWR)
         raise Over
 
     def read_pdu(self) -> tuple[int, bytes]:
@@ -303,27 +306,59 @@ class Conversation:
             message += data_pdus(context_id, encode(dataset, syntax), is_command=False)
         self.write(message)
 
-    def send_object(self, dataset: Dataset) -> int:
-        """Send one object by C-STORE over this association; returns the status of the answer."""
+    def send_object(self, dataset: Dataset, **oddities) -> int:
+        """Send one object by C-STORE over this association; returns the status of the answer.
+
+        The oddities are those of `request_store`.
+        """
+        if not self.request_store(dataset, **oddities):
+            return 0x0122  # SOP class not supported
+        while True:
+            _, answer, _ = self.read_message()
+            if answer[0, COMMAND_FIELD].value != CANCEL:
+                return answer[0, STATUS].value
+            self.cancelled = True
+
+    def request_store(
+        self,
+        dataset: Dataset,
+        *,
+        content: bytes | None = None,
+        elements: dict[int, bytes | None] | None = None,
+        pieces: int = PIECE_BYTES,
+    ) -> bool:
+        """Send a C-STORE request, and do not wait for its answer; False if no context fits.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        content : bytes, optional
+            What is sent in place of its bytes.
+        elements : dict, optional
+            Other values of the command set by element number; None leaves an element out.
+        pieces : int
+            How many bytes of the object one PDU carries.
+        """
         wanted = (dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
         fitting = [number for number, context in self.contexts.items() if context == wanted]
         if not fitting:
-            return 0x0122  # SOP class not supported
+            return False
         self.message_id += 1
-        elements = {
+        command = {
             SOP_CLASS: ui(dataset.SOPClassUID),
             COMMAND_FIELD: us(COMMAND_FIELDS["C-STORE"]),
             MESSAGE_ID: us(self.message_id),
             PRIORITY: us(0),
             DATA_SET_TYPE: us(WITH_DATA_SET),
             SOP_INSTANCE: ui(dataset.SOPInstanceUID),
-        }
-        self._write_message(fitting[0], elements, dataset, wanted[1])
-        while True:
-            _, answer, _ = self.read_message()
-            if answer[0, COMMAND_FIELD].value != CANCEL:
-                return answer[0, STATUS].value
-            self.cancelled = True
+        } | (elements or {})
+        present = {number: value for number, value in command.items() if value is not None}
+        content = encode(dataset, wanted[1]) if content is None else content
+        self.write(
+            data_pdus(fitting[0], command_set(present), is_command=True)
+            + data_pdus(fitting[0], content, is_command=False, pieces=pieces)
+        )
+        return True
 
 
 def _as_it_is(*arguments) -> bytes:
@@ -528,12 +563,17 @@ class OddPacs:
         if request.service == "C-GET":
             retrieve(talk, request, talk.send_object)
             return
-        target = self.destinations.get(str(request.command[0, DESTINATION].value).strip())
-        if target is None:
+        try:
+            delivery = self.delivery(request)
+        except KeyError:
             talk.respond(request, DESTINATION_UNKNOWN)
             return
-        with Delivery(self, target) as delivery:
+        with delivery:
             retrieve(talk, request, delivery.send_object)
+
+    def delivery(self, request: Request) -> Delivery:
+        """Connect to the destination of a C-MOVE; enter what is returned to associate."""
+        return Delivery(self, self.destinations[str(request.command[0, DESTINATION].value).strip()])
 
     def retrieve_as_usual(self, talk: Conversation, request: Request, send: Callable) -> None:
         objects = (self.sends or self.selected)(request)

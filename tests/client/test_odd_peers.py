@@ -7,6 +7,7 @@ must have. A list of what can deviate is in the docstring of `OddPacs`.
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,9 @@ from odd_pacs import (
     COMMAND_FIELD,
     COMMENT,
     DATA_SET_TYPE,
+    MESSAGE_ID,
     OBJECTS,
+    PRIORITY,
     SERIES_UID,
     SOP_CLASS,
     SOP_INSTANCE,
@@ -30,6 +33,8 @@ from odd_pacs import (
     UIDS,
     OddPacs,
     accept,
+    command_set,
+    data_pdus,
     encode,
     item,
     us,
@@ -509,6 +514,80 @@ def counters_in_pending_only(talk, request, send):
     talk.respond(request)
 
 
+def store_each(**oddities):
+    """Send the objects in an odd way."""
+
+    def retrieve(talk, request, send):
+        for ds in OBJECTS:
+            send(ds, **oddities)
+        talk.respond(request, counters=(0, 8, 0, 0))
+
+    return retrieve
+
+
+def without_waiting(talk, request, send):
+    """Sends all objects, and the final response, before it reads our answers."""
+    for ds in OBJECTS:
+        talk.request_store(ds)
+    talk.respond(request, counters=(0, 8, 0, 0))
+    for _ in OBJECTS:
+        talk.read_message()
+
+
+def and_then(last: Callable):
+    """Retrieve as usual, and do one thing more before we release."""
+
+    def retrieve(talk, request, send):
+        talk.pacs.retrieve_as_usual(talk, request, send)
+        last(talk)
+
+    return retrieve
+
+
+def event_first(talk, request, send):
+    """Reports an event (N-EVENT-REPORT, PS3.7 10.1.1) on the association of the retrieve."""
+    elements = {
+        SOP_CLASS: b"1.2.840.10008.1.20.1",
+        COMMAND_FIELD: us(0x0100),
+        MESSAGE_ID: us(7),
+        DATA_SET_TYPE: us(0x0101),
+        SOP_INSTANCE: b"1.2.840.10008.1.20.1.1",
+        0x1002: us(1),
+    }
+    talk.write(data_pdus(request.context_id, command_set(elements), is_command=True))
+    time.sleep(0.05)
+    talk.pacs.retrieve_as_usual(talk, request, send)
+
+
+def by_two_associations(talk, request, send):
+    for ds in OBJECTS[:4]:
+        send(ds)
+    with talk.pacs.delivery(request) as second:
+        for ds in OBJECTS[4:]:
+            second.send_object(ds)
+    talk.respond(request, counters=(0, 8, 0, 0))
+
+
+def hang_up_after(count: int):
+    """Once; then it retrieves as usual."""
+    first = [True]
+
+    def retrieve(talk, request, send):
+        if first:
+            first.pop()
+            for ds in OBJECTS[:count]:
+                send(ds)
+            talk.hang_up()
+        talk.pacs.retrieve_as_usual(talk, request, send)
+
+    return retrieve
+
+
+def ends_with(status: int, counters=None):
+    """Sends nothing."""
+    return lambda talk, request, send: talk.respond(request, status, counters=counters)
+
+
 def very_late(talk, request, send):
     talk.respond(request, counters=(0, 8, 0, 0))
     time.sleep(1.5)
@@ -869,6 +948,51 @@ LIFE_SIGNS = [
         {"edit_response": slow_to_store, "dimse_s": 0.4},
         [(send, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
     ),
+    Row("images by two associations", {"retrieve": by_two_associations}, [(move, gives(8))]),
+    *(
+        Row(
+            f"it hangs up after {count} images",
+            lambda count=count, call=call: {"retrieve": hang_up_after(count)},
+            [(call, fails(IncompleteRetrieve, received=count, expected=8)), (call, gives(8))],
+        )
+        for count, call in [(3, get), (4, move)]
+    ),
+    Row(
+        "it hangs up after the final response",
+        {"retrieve": and_then(lambda talk: talk.hang_up())},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "it aborts after the final response",
+        {"retrieve": and_then(lambda talk: talk.write(b"\7\0\0\0\0\4\0\0\0\0"))},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "it releases after the final response",
+        {"retrieve": and_then(lambda talk: talk.write(b"\5\0\0\0\0\4\0\0\0\0"))},
+        [(get, gives(8)), (move, gives(8))],
+    ),
+    Row(
+        "it reports an event on our association",
+        {"retrieve": event_first},
+        [(get, gives_or_fails()), (move, gives_or_fails())],
+    ),
+    Row("it does not wait for our answers", {"retrieve": without_waiting}, [(get, gives(8))]),
+    *(
+        Row(
+            f"nothing moves, and the status is 0x{status:04X}",
+            {"retrieve": ends_with(status, counters)},
+            [(call, fails(MagicianError, f"0x{status:04X}")) for call in (get, move)],
+        )
+        for status, counters in [
+            (0xA700, None),
+            (0xA702, (0, 0, 8, 0)),
+            (0xB000, (0, 0, 0, 0)),
+            (0xC123, None),
+            (0xFE00, (8, 0, 0, 0)),
+            (0x0124, None),
+        ]
+    ),
     Row(
         "it does not answer the release",
         {"answers_release": False},
@@ -999,6 +1123,27 @@ ODD_VALUES = [
             (find, fails(MagicianError, "match", without=HANG_UP)),
             (series, fails(MagicianError, without=HANG_UP)),
         ],
+    ),
+    *(
+        Row(f"C-STORE requests {words}", {"retrieve": store_each(**oddities)}, [(get, outcome)])
+        for words, oddities, outcome in [
+            ("in small pieces", {"pieces": 100}, gives(8)),
+            ("without Priority", {"elements": {PRIORITY: None}}, gives(8)),
+            ("with the title of a mover", {"elements": {0x1030: b"ODD ", 0x1031: us(3)}}, gives(8)),
+            ("without SOP Class UID", {"elements": {SOP_CLASS: None}}, fails(MagicianError)),
+            ("without SOP Instance UID", {"elements": {SOP_INSTANCE: None}}, fails(MagicianError)),
+            ("without Message ID", {"elements": {MESSAGE_ID: None}}, fails(MagicianError)),
+            (
+                "with another SOP Instance UID",
+                {"elements": {SOP_INSTANCE: b"1.2.3\0"}},
+                fails(MagicianError, without=ASK_THE_LOG),
+            ),
+            (
+                "with noise for an object",
+                {"content": b"\xff" * 300},
+                fails(MagicianError, UIDS[0], without=ASK_THE_LOG),
+            ),
+        ]
     ),
     Row(
         "a comment that is no ASCII",
@@ -1580,6 +1725,24 @@ ROWS = [
 ]  # fmt: skip
 
 
+def outcome_of(call: Callable[[], object]) -> tuple[object, Exception | None]:
+    """Return what a call returns and what it raises; fail if it hangs."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((call(), None))
+        except Exception as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(LIMIT_S)
+    if not outcome:
+        pytest.fail(f"still running after {LIMIT_S} s")
+    return outcome[0]
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_an_odd_peer_is_served_or_named(row: Row, tmp_path, caplog):
     started = time.monotonic()
@@ -1587,11 +1750,7 @@ def test_an_odd_peer_is_served_or_named(row: Row, tmp_path, caplog):
     with pacs as node, ExitStack() as opened:
         scene = Scene(pacs, node, tmp_path, opened)
         for number, (call, judge) in enumerate(row.steps, 1):
-            result = error = None
-            try:
-                result = call(scene)
-            except Exception as caught:
-                error = caught
+            result, error = outcome_of(partial(call, scene))
             try:
                 judge(result, error)
             except AssertionError as failure:
