@@ -227,6 +227,10 @@ class Conversation:
         self._connection.shutdown(socket.SHUT_RDWR)
         raise Over
 
+    def half_close(self) -> None:
+        """Say that nothing more comes on this connection."""
+        self._connection.shutdown(socket.SHUT_WR)
+
     def read_pdu(self) -> tuple[int, bytes]:
         header = self._read(6)
         kind, _, length = struct.unpack(">BBI", header)

@@ -69,6 +69,7 @@ from magician.errors import (
     StudyNotFound,
 )
 from magician.node import Node
+from magician.upper_layer.limits import Limits
 
 LIMIT_S = 8  # of a whole row
 FIND_UID = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -139,6 +140,16 @@ def keep_a_stranger(scene: Scene):
     """Let an object of this study lie in the folder, which the PACS does not hold any more."""
     (scene.folder / "study").mkdir()
     STALE.save_as(scene.folder / "study" / f"{STALE.SOPInstanceUID}.dcm", enforce_file_format=True)
+
+
+def move_to_a_small_receiver(scene: Scene):
+    with Receiver(scene.folder / "small", limits=Limits(object_bytes=700)) as receiver:
+        scene.pacs.know(receiver.node)
+        return move_study(scene.node, STUDY_UID, receiver, progress=False)
+
+
+def get_padded(scene: Scene):
+    return get_study(scene.node, f"{STUDY_UID} ", scene.folder / "padded", progress=False)
 
 
 def get_long(scene: Scene):
@@ -308,6 +319,13 @@ def odd_class(request, answer):
         set_unchecked(answer, "SOPClassUID", "2020.01.02")
 
 
+def miscounted(request, answer):
+    if request.level == "SERIES" and answer.SeriesInstanceUID == SECOND_SERIES_UID:
+        answer.NumberOfSeriesRelatedInstances = 5
+    elif request.level == "STUDY" and "NumberOfStudyRelatedInstances" in answer:
+        answer.NumberOfStudyRelatedInstances = 9
+
+
 def two_uids(request, answer):
     if request.level == "SERIES":
         answer.SeriesInstanceUID = [SERIES_UID, STUDY_UID]
@@ -443,6 +461,48 @@ def no_uid_lists(*first_sent: Dataset):
         talk.respond(request, counters=(0, len(objects), 0, 0))
 
     return retrieve
+
+
+def lists_of_uids(answer: Callable):
+    """Sends a part first; then does this to a list of UIDs."""
+    first = [OBJECTS[:3]]
+
+    def retrieve(talk, request, send):
+        if len(request.keys.get("SOPInstanceUID", [])) > 1:
+            answer(talk, request)
+            return
+        objects = first.pop() if first else talk.pacs.selected(request)
+        for ds in objects:
+            send(ds)
+        talk.respond(request, counters=(0, len(objects), 0, 0))
+
+    return retrieve
+
+
+def aborts(talk, request):
+    talk.write(b"\7\0\0\0\0\4\0\0\0\0")
+
+
+def names_one_more_as_failed(talk, request, send):
+    """An object that it neither lists nor counts."""
+    for ds in OBJECTS:
+        send(ds)
+    talk.respond(request, 0xB000, failed_list("1.2.3.77"), counters=(0, 8, 1, 0))
+
+
+def odd_pending(talk, request, send):
+    for number, ds in enumerate(OBJECTS, 1):
+        send(ds)
+        talk.respond(request, 0xFF01, counters=(8 - number, number, 0, 0))
+    talk.respond(request, counters=(0, 8, 0, 0))
+
+
+def hangs_up_and_goes_on_sending(talk, request, send):
+    for number, ds in enumerate(OBJECTS):
+        send(ds)
+        if number == 3:
+            talk.half_close()
+        time.sleep(0.05)
 
 
 def no_image_level_retrieves(*first_sent: Dataset):
@@ -860,6 +920,36 @@ EXPECTED = [
         ],
     ),
     Row(
+        "one of two series is miscounted",
+        {"objects": TWO_SERIES, "edit_answer": miscounted},
+        [
+            (get, fails(IncompleteRetrieve, "8", "9", received=8, expected=9)),
+            (get, fails(IncompleteRetrieve, "8", "9", "expected='list'", paths=8)),
+            (by_list, gives(8, "5")),
+        ],
+    ),
+    Row(
+        "it lists and counts a ninth object that it can't send",
+        {"listed": {"IMAGE": [*OBJECTS, STALE]}, "counts": NINE},
+        [
+            (get, fails(IncompleteRetrieve, STALE.SOPInstanceUID, received=8, expected=9)),
+            (get, fails(IncompleteRetrieve, STALE.SOPInstanceUID, "the same", paths=8)),
+        ],
+    ),
+    Row(
+        "no image level, and the PACS counts 9 and holds 8",
+        {"listed": {"IMAGE": []}, "find_ends": {"IMAGE": 0xA900}, "counts": NINE},
+        [
+            (get, fails(IncompleteRetrieve, "8", "9", received=8, expected=9)),
+            (get, fails(IncompleteRetrieve, "the same", paths=8, without=["With expected='list'"])),
+        ],
+    ),
+    Row(
+        "it names an object as failed that it neither lists nor counts",
+        {"retrieve": names_one_more_as_failed},
+        [(get, gives_or_fails("1.2.3.77")), (get, gives_or_fails("1.2.3.77"))],
+    ),
+    Row(
         "three objects for each request, with Success",
         {"retrieve": in_parts(3, 0x0000)},
         [
@@ -947,6 +1037,16 @@ LIFE_SIGNS = [
         "no answer to a C-STORE in time",
         {"edit_response": slow_to_store, "dimse_s": 0.4},
         [(send, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+    ),
+    Row(
+        "it closes the association of a C-MOVE, and goes on sending",
+        {"retrieve": hangs_up_and_goes_on_sending},
+        [(move, gives(8))],
+    ),
+    Row(
+        "Pending responses with 0xFF01",
+        {"retrieve": odd_pending},
+        [(get, gives(8)), (move, gives(8))],
     ),
     Row("images by two associations", {"retrieve": by_two_associations}, [(move, gives(8))]),
     *(
@@ -1145,6 +1245,14 @@ ODD_VALUES = [
             ),
         ]
     ),
+    *(
+        Row(
+            f"C-STORE is answered by the warning 0x{status:04X}",
+            {"store_status": status},
+            [(send, gives(check=lambda stored: stored.sent == len(stored.warnings) == 8))],
+        )
+        for status in (0xB007, 0x0001, 0x0107, 0x0116)
+    ),
     Row(
         "a comment that is no ASCII",
         {"store_status": 0xA700, "store_comment": "Platte läuft über".encode("latin-1")},
@@ -1229,6 +1337,16 @@ REFUSED_BY_US = [
             [(get, gives_or_fails(without=ASK_THE_LOG)), (move, gives(8))],
         )
         for syntax in (MPEG4HP41, HEVCMP51, HTJ2KLossless)
+    ),
+    Row(
+        "every object is larger than our receiver takes",
+        {},
+        [(move_to_a_small_receiver, fails(MagicianError, "receiver", without=HANG_UP))],
+    ),
+    Row(
+        "the Study Instance UID that is asked for ends with a blank",
+        {},
+        [(get_padded, gives(8))],
     ),
     Row(
         "the PACS sends another study",
@@ -1592,6 +1710,26 @@ LIMITS = [
         "no lists of UIDs when the rest is fetched",
         lambda: {"retrieve": no_uid_lists(*OBJECTS[:3])},
         [(get, fails(IncompleteRetrieve, received=3, expected=8)), (get, gives(8))],
+    ),
+    *(
+        Row(
+            f"lists of UIDs bring {words} when the rest is fetched",
+            lambda answer=answer: {"retrieve": lists_of_uids(answer)},
+            [(get, fails(IncompleteRetrieve, received=3, expected=8)), (get, gives(8))],
+        )
+        for words, answer in [
+            ("nothing, with Success", lambda talk, request: talk.respond(request)),
+            ("0xC000", lambda talk, request: talk.respond(request, 0xC000)),
+        ]
+    ),
+    Row(
+        "lists of UIDs bring an abort when the rest is fetched",
+        lambda: {"retrieve": lists_of_uids(aborts)},
+        [
+            (get, fails(IncompleteRetrieve, received=3, expected=8)),
+            (get, gives_or_fails(without=HANG_UP)),
+            (fresh, gives(8)),
+        ],
     ),
     Row(
         "no retrieve of single images when the rest is fetched",
