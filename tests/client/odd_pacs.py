@@ -299,8 +299,9 @@ class Conversation:
             elements[COMMENT] = comment + b" " * (len(comment) % 2)
         if request.service == "C-STORE":
             elements[SOP_INSTANCE] = ui(str(request.command[0, SOP_INSTANCE].value))
-        for number, count in zip((REMAINING, COMPLETED, FAILED, WITH_WARNING), counters or ()):  # noqa: B905
-            elements[number] = us(count)
+        if counters is not None:
+            numbers = (REMAINING, COMPLETED, FAILED, WITH_WARNING)
+            elements |= dict(zip(numbers, map(us, counters), strict=True))
         self.pacs.edit_response(request, elements)
         self._write_message(request.context_id, elements, identifier, request.syntax)
 
