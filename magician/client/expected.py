@@ -23,12 +23,21 @@ from magician.dimse.query import (
     require_uid,
     send_query,
 )
-from magician.errors import DimseFailure, MagicianError, StudyNotFound, WrongArgument
+from magician.errors import (
+    AssociationAborted,
+    DimseFailure,
+    MagicianError,
+    PacsTimeout,
+    StudyNotFound,
+    WrongAnswer,
+    WrongArgument,
+)
 from magician.files import is_uid
 from magician.node import Node
 
 STUDY_COUNTS = [
-    "StudyInstanceUID", "ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedInstances",
+    "StudyInstanceUID", "ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
 ]  # fmt: skip
 SOURCES = ("counts", "list")  # what `expected` may be in a retrieve
 
@@ -57,8 +66,7 @@ def ask_expected(
     DimseFailure
         If the PACS refuses every level.
     MagicianError
-        If it lists an image without a proper UID, or has no list where the list alone should count;
-        and the errors of `associate` and `send_query`.
+        If it lists an image without a proper UID; and the errors of `associate` and `send_query`.
     """
     if source not in SOURCES:
         raise WrongArgument(f"expected={source!r} is none of {', '.join(map(repr, SOURCES))}.")
@@ -75,35 +83,55 @@ def ask_expected(
             uid: answers.ask("IMAGE", {**study, "SeriesInstanceUID": uid}, INSTANCE_ANSWERS)
             for uid in series_uids
         }
+    instances = _instances_of(lists, node, study_instance_uid)
+    # of one series that is wanted, the number of all tells nothing
+    number_of_series = 0 if series_instance_uid else _first_count(of_study, "StudyRelatedSeries")
     found = Expected(
         study_instance_uid,
         series_instance_uid,
-        _instances_of(lists, node, study_instance_uid),
-        {str(series.SeriesInstanceUID): _count(series, "Series") for series in of_series},
-        None if series_instance_uid else _first_count(of_study),
-        frozenset(uid for match in of_study for uid in _values(match, "SOPClassesInStudy")),
-        frozenset(
-            [code for match in of_study for code in _values(match, "ModalitiesInStudy")]
-            + [code for match in of_series for code in _values(match, "Modality")]
+        instances,
+        series_counts={
+            str(series.SeriesInstanceUID): _count(series, "SeriesRelatedInstances")
+            for series in of_series
+        },
+        study_count=(
+            None if series_instance_uid else _first_count(of_study, "StudyRelatedInstances")
         ),
-        answers.why_not_whole(of_series, lists),
-        source == "list",
+        sop_classes=frozenset(_values(of_study, "SOPClassesInStudy")),
+        modalities=frozenset(
+            [*_values(of_study, "ModalitiesInStudy"), *_values(of_series, "Modality")]
+        ),
+        unlisted=answers.why_not_whole(of_series, lists, number_of_series),
+        by_list=source == "list",
+        has_all_series=answers.has_all(of_series, number_of_series),
+        is_mixed=sum(map(len, lists.values())) > len(instances),
     )
+    if answers.lost and not found.has_number:
+        raise answers.lost
     _require_found(found, bool(of_study) and not series_instance_uid, answers, node)
     return found
 
 
 class _Answers:
-    """The answers of one PACS: levels that it refuses are noted."""
+    """The answers of one PACS: levels that it refuses, or over which it breaks off, are noted.
+
+    Attributes
+    ----------
+    refusals : dict of MagicianError
+        By level.
+    lost : MagicianError or None
+        Why the association was lost, after the PACS had answered at study level.
+    """
 
     def __init__(self, association: Association, node: Node) -> None:
         self._association, self._node = association, node
-        self.refusals: dict[str, DimseFailure] = {}
-        self._cut: list[str] = []
+        self.refusals: dict[str, MagicianError] = {}
+        self.lost: MagicianError | None = None
+        self._cut: dict[str, str] = {}
 
     def ask(self, level: str, keys: dict[str, str], answers: list[str]) -> Matches:
         """Send one query; no matches if the PACS refuses it, or has refused this level before."""
-        if level in self.refusals:
+        if level in self.refusals or self.lost:
             return Matches()
         query = build_query(level, keys, answers)
         try:
@@ -111,24 +139,40 @@ class _Answers:
         except DimseFailure as refusal:
             self.refusals[level] = refusal
             return Matches()
+        except (AssociationAborted, PacsTimeout) as error:
+            if level == "STUDY" or isinstance(error, WrongAnswer):
+                raise
+            self.refusals[level] = self.lost = error
+            return Matches()
         if matches.cut:
-            self._cut.append(f"at {level} level it stopped at a limit of its own: {matches.cut}")
+            self._cut[level] = matches.cut
         return matches
 
-    def why_not_whole(self, of_series: Matches, lists: dict[str, Matches]) -> str:
+    def has_all(self, of_series: Matches, number_of_series: int | None) -> bool:
+        """Tell whether these are all series of the study."""
+        is_whole = "SERIES" not in self.refusals and "SERIES" not in self._cut
+        return is_whole and len(of_series) >= (number_of_series or 0)
+
+    def why_not_whole(
+        self, of_series: Matches, lists: dict[str, Matches], number_of_series: int | None
+    ) -> str:
         """Tell why the list of images can't be taken for whole; empty if it can."""
-        if self.refusals.keys() & {"SERIES", "IMAGE"}:
-            level, refusal = next((n, r) for n, r in self.refusals.items() if n != "STUDY")
-            return f"it refuses a query at {level} level: 0x{refusal.status:04X}"
-        if self._cut:
-            return self._cut[0]
+        for level in ("SERIES", "IMAGE"):
+            if level in self.refusals:
+                status = getattr(self.refusals[level], "status", None)
+                how = f"refuses (0x{status:04X})" if status is not None else "does not answer"
+                return f"it {how} a query at {level} level"
+            if level in self._cut:
+                return f"at {level} level it stopped at a limit of its own: {self._cut[level]}"
+        if not self.has_all(of_series, number_of_series):
+            return f"it tells {len(of_series)} of {number_of_series} series"
         if of_series and not any(lists.values()):
             return "it lists no images of series that it knows"
         return "" if lists else "it lists no series"
 
 
 def _require_found(found: Expected, knows_study: bool, answers: _Answers, node: Node) -> None:
-    """Raise unless the PACS knows what was asked for, and has a list if the list should count."""
+    """Raise unless the PACS knows what was asked for."""
     wanted = f"study {found.study_instance_uid}"
     if found.series_instance_uid:
         wanted += f", series {found.series_instance_uid}"
@@ -137,11 +181,6 @@ def _require_found(found: Expected, knows_study: bool, answers: _Answers, node: 
         raise next(iter(answers.refusals.values()))
     if not is_known:
         raise StudyNotFound(f"{node} holds no images of {wanted}.")
-    if found.by_list and not found.instances:
-        raise MagicianError(
-            f"{node} lists no images of {wanted} ({found.unlisted}), so its list can't tell what "
-            f"should come: leave expected='list' out."
-        )
 
 
 def _instances_of(
@@ -161,20 +200,23 @@ def _instances_of(
     return instances
 
 
-def _first_count(of_study: Sequence[Dataset]) -> int | None:
-    return _count(of_study[0], "Study") if of_study else None
+def _first_count(of_study: Sequence[Dataset], what: str) -> int | None:
+    return _count(of_study[0], what) if of_study else None
 
 
-def _count(match: Dataset, level: str) -> int | None:
-    """Read a count of instances; None if the PACS does not tell it, or not as a number above 0."""
+def _count(match: Dataset, what: str) -> int | None:
+    """Read a count; None if the PACS does not tell it, or not as a number above 0."""
     try:
-        count = float(str(match.get(f"NumberOf{level}RelatedInstances", "")).strip())
+        count = float(str(match.get(f"NumberOf{what}", "")).strip())
     except ValueError:
         return None
     return int(count) if count > 0 and count.is_integer() else None
 
 
-def _values(match: Dataset, keyword: str) -> list[str]:
-    """Read an element of one or several values; empty if it is absent."""
-    value = match.get(keyword) or []
-    return [str(part) for part in ([value] if isinstance(value, str) else value) if part]
+def _values(matches: Sequence[Dataset], keyword: str) -> list[str]:
+    """Read an element of one or several values from each match; empty where it is absent."""
+    values = []
+    for match in matches:
+        value = match.get(keyword) or []
+        values += [value] if isinstance(value, str) else value
+    return [str(value) for value in values if value]

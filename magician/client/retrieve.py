@@ -8,22 +8,23 @@ folder, a retrieve fetches only what is missing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from magician.client.expected import ask_expected
+from magician.client.retrieve_request import fetch_missing, move_missing
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.query import Expected
 from magician.dimse.receiver import Receiver
-from magician.dimse.retrieve_outcome import (
+from magician.dimse.retrieve_errors import (
     MOST_NAMED,
     require_all_moved,
     require_complete,
     require_known_destination,
 )
-from magician.dimse.retrieve_request import fetch_missing, move_missing
-from magician.errors import MagicianError
+from magician.errors import IncompleteRetrieve, MagicianError
 from magician.files import StorageQuota, open_folder
 from magician.node import Node
 from magician.privacy import refuse_unseen_move
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 MOST_INSTANCES, MOST_BYTES = 100_000, 64 * 1024**3  # that one folder may hold
 LATE_S = 5  # how long images of a C-MOVE may come after its end
+
+# What each retrieve that was incomplete has named, in this process
+_named: dict[tuple, frozenset[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,11 @@ def get_study(
     folder = open_folder(folder)
     wanted = ask_expected(node, study_instance_uid, series_instance_uid, expected)
     quota = StorageQuota(folder, instances=most_instances, total_bytes=most_bytes)
-    arrivals = Arrivals(wanted, folder, quota)
+    arrivals = Arrivals(wanted, folder, quota, named=_named_before(node, wanted, folder))
     if _must_ask(arrivals):
-        require_complete(fetch_missing(node, arrivals, progress=progress), arrivals)
+        outcome = fetch_missing(node, arrivals, progress=progress)
+        with _remembering(node, arrivals):
+            require_complete(outcome, arrivals)
     return _complete(arrivals, node)
 
 
@@ -164,7 +170,8 @@ def _move_to_receiver(
 ) -> Retrieval:
     """Have a study sent to our own receiver, and compare what arrived there."""
     target = receiver.node
-    arrivals = Arrivals(wanted, receiver.folder)
+    named = _named_before(node, wanted, receiver.folder)
+    arrivals = Arrivals(wanted, receiver.folder, named=named)
     if _must_ask(arrivals):
         outcome = move_missing(
             node, arrivals, target, receiver=receiver, late_s=late_s, progress=progress
@@ -172,7 +179,8 @@ def _move_to_receiver(
         nothing_came = not (arrivals.count or arrivals.refusals or arrivals.foreign_uids)
         if nothing_came and not arrivals.local_failure:
             require_known_destination(outcome, node, target)
-        require_complete(outcome, arrivals)
+        with _remembering(node, arrivals):
+            require_complete(outcome, arrivals)
     return _complete(arrivals, node)
 
 
@@ -204,6 +212,31 @@ def _held_by(target: Node, wanted: Expected) -> int | None:
     return held.number
 
 
+def _key(node: Node, wanted: Expected, folder: Path) -> tuple:
+    return str(node), wanted.study_instance_uid, wanted.series_instance_uid, folder.resolve()
+
+
+def _named_before(node: Node, wanted: Expected, folder: Path) -> frozenset[str]:
+    """Return the instances that the PACS named as failed, and does not list, when it was last asked
+    to bring this into the same folder.
+    """
+    return _named.get(_key(node, wanted, folder), frozenset())
+
+
+@contextmanager
+def _remembering(node: Node, arrivals: Arrivals) -> Iterator[None]:
+    """Remember which unlisted instances an incomplete retrieve names: nothing but that tells the
+    next one that the study has more than the PACS lists.
+    """
+    key = _key(node, arrivals.expected, arrivals.folder)
+    try:
+        yield
+    except IncompleteRetrieve as error:
+        _named[key] = frozenset(arrivals.unlisted_of(error.missing))
+        raise
+    _named.pop(key, None)
+
+
 def _must_ask(arrivals: Arrivals) -> bool:
     """Tell whether anything may be missing: if nothing says how many there are, we can't know."""
     return arrivals.is_short or not arrivals.expected.has_number
@@ -213,7 +246,7 @@ def _complete(arrivals: Arrivals, node: Node) -> Retrieval:
     """Make the outcome of a retrieve that is complete."""
     wanted, here, notes = arrivals.expected, len(arrivals.paths), _notes_on(arrivals.expected)
     if wanted.unlisted:
-        if wanted.by_list:
+        if wanted.by_list and wanted.instances:
             compared = "its list was believed (expected='list')"
         elif wanted.has_number:
             compared = f"what came was compared with its counts ({wanted.number})"

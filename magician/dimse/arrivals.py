@@ -18,13 +18,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext
 
-from magician.dimse.contexts import contexts_to_receive
 from magician.dimse.query import Expected
 from magician.dimse.reception import HEADER_KEYWORDS, Refused, read_object, write_object
 from magician.dimse.status import NOT_MATCHING, SUCCESS
-from magician.errors import MagicianError
 from magician.files import StorageQuota, instance_path, is_uid, read_whole
 from magician.progress import progress_bar
 from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
@@ -48,6 +45,8 @@ class Arrivals:
         arrived. None if the instances go to another node.
     quota : StorageQuota, optional
         How much more the folder may hold of what comes during a C-GET; a receiver has its own.
+    named : collection of SOP Instance UIDs
+        Instances that the PACS does not list, and has named as failed in an earlier retrieve.
 
     Attributes
     ----------
@@ -66,6 +65,12 @@ class Arrivals:
         Why this computer refused an object, by SOP Instance UID.
     local_failure : Refused or None
         Why this computer stopped the retrieve: a full disk, or a PACS that sends without end.
+    classes_not_taken : dict of str
+        Why our receiver did not take a SOP class, by its name.
+    named : set of str
+        SOP Instance UIDs that the PACS has named as failed, and does not list.
+    takes_lists : bool
+        Whether the PACS answers a request that names instances by their UIDs.
     count : int
         How many objects came over the network; an object that is sent twice counts twice.
     last_arrival_at : float
@@ -73,7 +78,12 @@ class Arrivals:
     """
 
     def __init__(
-        self, expected: Expected, folder: Path | None = None, quota: StorageQuota | None = None
+        self,
+        expected: Expected,
+        folder: Path | None = None,
+        quota: StorageQuota | None = None,
+        *,
+        named: Collection[str] = (),
     ) -> None:
         self.expected, self.folder = expected, folder
         self.paths: dict[str, Path] = {}
@@ -82,6 +92,8 @@ class Arrivals:
         self.merged: dict[str, str] = {}
         self.foreign_uids: set[str] = set()
         self.refusals: dict[str, Refused] = {}
+        self.classes_not_taken: dict[str, str] = {}
+        self.named, self.takes_lists = set(named), True
         self.local_failure: Refused | None = None
         self.count = 0
         self.last_arrival_at = time.monotonic()
@@ -94,9 +106,24 @@ class Arrivals:
             self._enter_files()
 
     @property
-    def missing(self) -> list[str]:
+    def listed_missing(self) -> list[str]:
         """The listed SOP Instance UIDs that have not arrived, in the order of the PACS."""
         return [uid for uid in self.expected.instances if uid not in self.paths]
+
+    @property
+    def named_missing(self) -> list[str]:
+        """Those that have not arrived, and that the PACS has named without listing them."""
+        return sorted(self.named - self.paths.keys() - self.expected.instances.keys())
+
+    @property
+    def missing(self) -> list[str]:
+        """The SOP Instance UIDs that are known and have not arrived."""
+        return self.listed_missing + self.named_missing
+
+    def unlisted_of(self, uids: Collection[str]) -> set[str]:
+        """Tell which of these are neither listed nor here, nor belong to what was not asked for."""
+        known = self.expected.instances.keys() | self.paths.keys() | self.foreign_uids
+        return set(uids) - known
 
     @property
     def is_short(self) -> bool:
@@ -236,6 +263,12 @@ class Arrivals:
         if isinstance(refusal.__cause__, OSError):
             self._stop_retrieve(refusal)
 
+    def not_taken(self, sop_class: str, why: str) -> None:
+        """Remember a SOP class that our receiver does not take, by its name."""
+        with self._lock:
+            if len(self.classes_not_taken) < MOST_REFUSALS:
+                self.classes_not_taken[sop_class] = why
+
     def _stop_retrieve(self, failure: Refused) -> None:
         if self.local_failure is None:
             self.local_failure = failure
@@ -265,27 +298,6 @@ class Arrivals:
         `not_sent` are more of these.
         """
         agreed = {c.abstract_syntax for c in association.accepted_contexts if c.as_scp}
-        awaited = {self.expected.instances[uid].sop_class_uid for uid in self.missing}
+        awaited = {self.expected.instances[uid].sop_class_uid for uid in self.listed_missing}
         refused = awaited - (agreed - set(not_sent))
         return tuple(sorted(UID(uid).name for uid in refused if uid))
-
-
-def storage_contexts(arrivals: Arrivals) -> list[PresentationContext]:
-    """The contexts in which what is missing can be sent (PS3.8 9.3.2.2).
-
-    Where the PACS does not tell the class of each object, its study and the modalities suggest some
-    classes; if it tells none for its study, all are offered.
-    """
-    expected = arrivals.expected
-    listed = {expected.instances[uid].sop_class_uid for uid in arrivals.missing}
-    counts_more = expected.number > len(arrivals.paths) + len(arrivals.missing)
-    is_told = "" not in listed and not counts_more and not expected.unlisted
-    try:
-        if is_told and expected.series_instance_uid:
-            return contexts_to_receive(listed)
-        if is_told:
-            return contexts_to_receive(listed | expected.sop_classes)
-        known = (listed - {""}) | expected.sop_classes
-        return contexts_to_receive(known, expected.modalities, others=not expected.sop_classes)
-    except ValueError as error:
-        raise MagicianError(f"The study holds {error} Get it by series.") from error

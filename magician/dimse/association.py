@@ -10,7 +10,7 @@ which side has to change what.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pydicom.uid import UID
@@ -140,6 +140,14 @@ def classes_without_role(association: Association) -> set[str]:
     """
     answered = association.acceptor.role_selection
     return {context.abstract_syntax for context in association.accepted_contexts} - set(answered)
+
+
+def watch_life_signs(association: Association, last_life_sign: Callable[[], float]) -> None:
+    """Wait longer for an answer while something else shows that the peer is at work.
+
+    `last_life_sign` returns ``time.monotonic()`` of its last sign.
+    """
+    connection_of(association).other_life_signs = last_life_sign
 
 
 def require_service(association: Association, node: Node, sop_class_uid: str) -> None:

@@ -230,6 +230,10 @@ class Expected:
         Why the list can't be taken for whole, in words; empty if it can.
     by_list : bool
         The list alone says what should come, whatever the counts are.
+    has_all_series : bool
+        Whether the PACS has told all series of the study.
+    is_mixed : bool
+        Whether it lists an instance in more than one series, so that a list tells nothing of one.
     """
 
     study_instance_uid: str
@@ -241,6 +245,8 @@ class Expected:
     modalities: frozenset[str] = frozenset()
     unlisted: str = ""
     by_list: bool = False
+    has_all_series: bool = True
+    is_mixed: bool = False
 
     def listed_in(self, series_instance_uid: str) -> int:
         """How many instances of a series are listed."""
@@ -258,7 +264,9 @@ class Expected:
     def number(self) -> int:
         """How many instances should come: those listed or those counted, if these are more."""
         by_series = sum(map(self.number_in, self.series_uids))
-        return by_series if self.by_list else max(by_series, self.study_count or 0)
+        if self.is_mixed:
+            by_series = max(len(self.instances), sum(map(self._count_of, self.series_uids)))
+        return len(self.instances) if self.by_list else max(by_series, self.study_count or 0)
 
     @property
     def series_uids(self) -> list[str]:
@@ -269,9 +277,11 @@ class Expected:
     @property
     def has_number(self) -> bool:
         """Whether `number` can be taken for the number of instances that the PACS holds."""
+        if self.by_list:
+            return bool(self.instances)
         counted = [self.series_counts.get(uid) is not None for uid in self.series_uids]
-        has_counts = self.study_count is not None or (bool(counted) and all(counted))
-        return self.by_list or not self.unlisted or has_counts
+        by_series = self.has_all_series and bool(counted) and all(counted)
+        return not self.unlisted or self.study_count is not None or by_series
 
     @property
     def difference(self) -> str:

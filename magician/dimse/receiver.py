@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Protocol
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
-from magician.dimse.contexts import SYNTAXES_TAKEN
+from magician.dimse.contexts import (
+    MAX_CONTEXTS,
+    SYNTAXES_TAKEN,
+    TRANSFER_SYNTAXES_NOT_SUPPORTED,
+)
 from magician.dimse.reception import Refused, read_object, write_object
 from magician.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from magician.errors import MagicianError
@@ -46,6 +51,8 @@ class Watcher(Protocol):
     def arrived(self, path: Path, header: Dataset) -> None: ...
 
     def refused(self, refusal: Refused) -> None: ...
+
+    def not_taken(self, sop_class: str, why: str) -> None: ...
 
 
 class Receiver:
@@ -113,6 +120,7 @@ class Receiver:
         handlers = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_ACCEPTED, self._tell_not_taken),
             (evt.EVT_CONN_CLOSE, self._tell_too_large),
             negotiating_storage(SYNTAXES_TAKEN, unknown=self._unknown_storage),
         ]
@@ -206,6 +214,18 @@ class Receiver:
                 f"(limits.object_bytes)"
             )
             self._tell_refused(Refused(OUT_OF_RESOURCES, reason, uid=failure.uid))
+
+    def _tell_not_taken(self, event: evt.Event) -> None:
+        """Tell of the presentation contexts that we refuse: their objects never come."""
+        association = event.assoc
+        accepted = {context.abstract_syntax for context in association.accepted_contexts}
+        for context in association.rejected_contexts[:MAX_CONTEXTS]:
+            if context.abstract_syntax not in accepted:
+                why = "its encodings can't be read here"
+                if context.result != TRANSFER_SYNTAXES_NOT_SUPPORTED:
+                    why = "a kind of object that it does not store"
+                for watcher in self._current_watchers():
+                    watcher.not_taken(UID(context.abstract_syntax).name, why)
 
     def _tell_refused(self, refusal: Refused) -> None:
         for watcher in self._current_watchers():

@@ -25,6 +25,8 @@ from magician.upper_layer.requestor import connection_of
 # Every service (PS3.7 Annex C)
 SUCCESS = 0x0000
 NOT_AUTHORISED = 0x0124
+# optional attributes not supported, attribute list error, attribute value out of range
+GENERAL_WARNINGS = (0x0001, 0x0107, 0x0116)
 RESOURCE_LIMITATION = 0x0213
 CANCELLED = 0xFE00
 # C-STORE (PS3.4 Table B.2-1)
@@ -110,8 +112,10 @@ def is_limit(status: int) -> bool:
 
 
 def is_warning(status: int) -> bool:
-    """Tell whether the service was performed, with a warning (PS3.7 C.3: 0xB000 to 0xBFFF)."""
-    return 0xB000 <= status <= 0xBFFF
+    """Tell whether the service was performed, with a warning (PS3.7 C.3 and Annex C.4: 0xB000 to
+    0xBFFF, and some of the general codes).
+    """
+    return 0xB000 <= status <= 0xBFFF or status in GENERAL_WARNINGS
 
 
 def describe_status(status: int, service: str = "C-ECHO") -> str:

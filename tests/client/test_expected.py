@@ -8,12 +8,17 @@ import pytest
 from faulty_pacs import SERIES, STUDY_UID, UIDS, FaultyPacs
 from inbox import whole_files
 from pydicom.dataset import Dataset
+from pydicom.uid import EncapsulatedPDFStorage
+from pynetdicom import AE, evt
 
 from magician.client.retrieve import get_study, move_study
 from magician.client.store import store
 from magician.dimse.query import Expected, Instance
 from magician.dimse.receiver import Receiver
 from magician.errors import IncompleteRetrieve, MagicianError, StudyNotFound, WrongArgument
+from magician.files import save_dataset
+from magician.node import Node
+from magician.practice_pacs.pacs import PracticePacs
 
 LISTED = {"1.1": Instance("1.9", "1.2"), "1.2": Instance("1.9", "1.2")}
 
@@ -209,9 +214,18 @@ def test_without_list_and_count_a_failure_is_one(tmp_path):
         get_study(node, STUDY_UID, tmp_path)
 
 
-def test_a_list_alone_needs_a_list(tmp_path):
-    with WithoutList(all_but(0)) as node, pytest.raises(MagicianError, match="lists no images"):
-        get_study(node, STUDY_UID, tmp_path, expected="list")
+def test_without_a_list_the_count_can_be_left_aside_too(tmp_path):
+    """Otherwise a PACS without an image level that counts wrongly would lock its user out."""
+
+    class CountsMore(WithoutList):
+        counted = 6
+
+    with CountsMore(all_but(0)) as node:
+        with pytest.raises(IncompleteRetrieve, match="Only 5 of 6.*Two retrieves.*expected='list'"):
+            get_study(node, STUDY_UID, tmp_path)
+        retrieval = get_study(node, STUDY_UID, tmp_path, expected="list")
+    assert retrieval.received == 5
+    assert "can't be checked" in retrieval.notes[0]
 
 
 def test_a_study_that_no_level_knows_is_not_found(tmp_path):
@@ -248,3 +262,177 @@ def test_a_folder_takes_no_more_than_it_is_told(tmp_path, pacs):
     with pytest.raises(IncompleteRetrieve, match="its limit is 3"):
         get_study(pacs.node, STUDY_UID, tmp_path, most_instances=3)
     assert len(whole_files(tmp_path)) == 3
+
+
+class Choosy(FaultyPacs):
+    """What it does with a request depends on its level."""
+
+    def __init__(self, at, *arguments, **keywords):
+        super().__init__(None, *arguments, **keywords)
+        self.at, self.levels = at, []
+
+    def get(self, event):
+        self.levels.append(event.identifier.QueryRetrieveLevel)
+        yield 5
+        yield from self.at[self.levels[-1]](event)
+
+
+def sends_nothing(event):
+    yield from ()
+
+
+def breaks_off(event):
+    event.assoc.abort(block=False)
+    yield 0xFF00, None
+
+
+def never_answers(event):
+    time.sleep(2.5)
+    yield from ()
+
+
+@pytest.mark.parametrize("to_a_list", [sends_nothing, breaks_off, never_answers])
+def test_a_pacs_that_gives_nothing_for_a_list_of_uids_is_asked_for_the_series(tmp_path, to_a_list):
+    save_dataset(SERIES[0], tmp_path)
+    pacs = Choosy({"IMAGE": to_a_list, "SERIES": all_but(0)}, dimse_s=1)
+    with pacs as node:
+        assert get_study(node, STUDY_UID, tmp_path).received == 5
+    assert pacs.levels == ["IMAGE", "SERIES"]
+
+
+def test_a_pacs_that_gives_nothing_for_a_series_is_asked_for_the_study(tmp_path):
+    save_dataset(SERIES[0], tmp_path)
+    pacs = Choosy({"IMAGE": sends_nothing, "SERIES": sends_nothing, "STUDY": all_but(0)})
+    with pacs as node:
+        assert get_study(node, STUDY_UID, tmp_path).received == 5
+
+
+def test_an_image_that_is_listed_and_never_sent_is_named_as_that(tmp_path):
+    with FaultyPacs(all_but(1)) as node:
+        with pytest.raises(IncompleteRetrieve, match="Retrieve again"):
+            get_study(node, STUDY_UID, tmp_path)
+        with pytest.raises(
+            IncompleteRetrieve, match="Two retrieves.*lists what it can't"
+        ) as caught:
+            get_study(node, STUDY_UID, tmp_path)
+    assert caught.value.missing == (UIDS[0],)
+    assert len(caught.value.paths) == 4
+
+
+def test_an_image_that_failed_and_is_not_listed_is_missing_the_next_time_too(tmp_path):
+    class Names(FaultyPacs):
+        def get(self, event):
+            yield 6
+            yield from all_but(0)(event)
+            failed = Dataset()
+            failed.FailedSOPInstanceUIDList = "1.2.3"
+            yield 0xB000, failed
+
+    with Names(None) as node:
+        for _ in range(2):
+            with pytest.raises(IncompleteRetrieve, match="Missing: 1.2.3"):
+                get_study(node, STUDY_UID, tmp_path)
+
+
+def test_an_object_of_a_class_that_was_not_told_is_fetched_with_all_classes_offered(tmp_path):
+    """The PACS lists no PDF, and holds one."""
+    document = deepcopy(SERIES[0])
+    for keyword in ("PixelData", "Rows", "Columns"):
+        del document[keyword]
+    document.SOPClassUID = document.file_meta.MediaStorageSOPClassUID = EncapsulatedPDFStorage
+    document.SOPInstanceUID = document.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+
+    class WithDocument(FaultyPacs):
+        def __init__(self):
+            super().__init__(None)
+            self.ae.add_supported_context(EncapsulatedPDFStorage, scu_role=True, scp_role=True)
+
+        def get(self, event):
+            yield 6
+            for ds in (*SERIES, document):
+                yield 0xFF00, ds
+
+    with WithDocument() as node:
+        retrieval = get_study(node, STUDY_UID, tmp_path)
+    assert (retrieval.received, len(retrieval.paths)) == (6, 6)
+    assert whole_files(tmp_path) == {*UIDS, "1.2.3"}
+
+
+@pytest.mark.parametrize("counted", [1, 2])
+def test_a_series_that_is_not_told_is_not_forgotten(tmp_path, counted):
+    """The PACS counts two series and tells one; it counts no images."""
+
+    class CountsSeries(FaultyPacs):
+        def find(self, event):
+            for status, answer in super().find(event):
+                answer.NumberOfStudyRelatedSeries = counted
+                yield status, answer
+
+    with CountsSeries(all_but(0)) as node:
+        notes = get_study(node, STUDY_UID, tmp_path).notes
+    assert [("1 of 2 series" in note and "can't be checked" in note) for note in notes] == (
+        [True] if counted == 2 else []
+    )
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_pacs_that_breaks_off_over_a_query_for_images_is_believed_in_its_counts(tmp_path, silent):
+    class Odd(FaultyPacs):
+        def find(self, event):
+            if event.identifier.QueryRetrieveLevel == "IMAGE":
+                if silent:
+                    time.sleep(2.5)
+                else:
+                    event.assoc.abort(block=False)
+            for status, answer in super().find(event):
+                answer.NumberOfStudyRelatedInstances = 5
+                yield status, answer
+
+    with Odd(all_but(0), dimse_s=1) as node:
+        retrieval = get_study(node, STUDY_UID, tmp_path / "all")
+    assert retrieval.received == 5
+    assert "does not answer a query at IMAGE level" in retrieval.notes[0]
+    with Odd(all_but(2), dimse_s=1) as node:
+        with pytest.raises(IncompleteRetrieve, match="Only 3 of 5"):
+            get_study(node, STUDY_UID, tmp_path / "some")
+
+
+def test_images_come_although_the_association_of_the_move_is_lost(tmp_path):
+    class Lost(LatePacs):
+        def move(self, event):
+            yield from super().move(event)
+            time.sleep(0.4)
+            event.assoc.abort(block=False)
+            yield 0xFF00, None
+
+    with Receiver(tmp_path) as receiver, Lost(receiver, 0.1) as node:
+        assert move_study(node, STUDY_UID, receiver, late_s=1).received == 5
+
+
+def test_what_our_receiver_does_not_take_is_not_the_fault_of_the_pacs(tmp_path):
+    private = deepcopy(SERIES[0])
+    private.SOPClassUID = private.file_meta.MediaStorageSOPClassUID = "1.3.12.2.1107.5.9.1"
+    with PracticePacs() as pacs, Receiver(tmp_path, unknown_storage=False) as receiver:
+        pacs.add([private, *SERIES[1:]])
+        pacs.know(receiver.node)
+        with pytest.raises(
+            IncompleteRetrieve, match="our own receiver does not take 1.3.12"
+        ) as caught:
+            move_study(pacs.node, STUDY_UID, receiver, late_s=0.1)
+    assert "log of the PACS" not in str(caught.value)
+    assert caught.value.missing == (UIDS[0],)
+
+
+@pytest.mark.parametrize("status", [0x0001, 0x0107, 0x0116, 0xB000])
+def test_a_warning_of_any_kind_means_that_an_object_is_stored(status):
+    ae = AE(ae_title="WARNS")
+    ae.add_supported_context(SERIES[0].SOPClassUID)
+    handlers = [(evt.EVT_C_STORE, lambda event: status)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        node = Node("WARNS", "127.0.0.1", server.socket.getsockname()[1])
+        stored = store(node, SERIES[:1])
+    finally:
+        server.shutdown()
+    assert stored.sent == 1
+    assert f"0x{status:04X}" in stored.warnings[0]

@@ -17,11 +17,11 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 from pynetdicom import AllStoragePresentationContexts
 
+from magician.client import retrieve_request
 from magician.client.find import find_studies
 from magician.client.retrieve import get_study, move_study
 from magician.client.store import store
 from magician.ct.volume import read_series
-from magician.dimse import retrieve_request
 from magician.dimse.receiver import Receiver
 from magician.errors import DimseFailure, IncompleteRetrieve
 from magician.node import Node
@@ -191,7 +191,7 @@ def test_orthanc_is_offered_only_ct_and_the_refusal_is_named(with_results, tmp_p
     """
     offered = retrieve_request.storage_contexts
     monkeypatch.setattr(
-        "magician.dimse.retrieve_request.storage_contexts",
+        "magician.client.retrieve_request.storage_contexts",
         lambda arrivals: [
             context for context in offered(arrivals) if context.abstract_syntax == CT[0].SOPClassUID
         ],

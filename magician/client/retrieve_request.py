@@ -14,18 +14,24 @@ from dataclasses import replace
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
-from magician.dimse.arrivals import Arrivals, storage_contexts
+from magician.client.retrieve_plan import (
+    first_requests,
+    next_requests,
+    number_again,
+    storage_contexts,
+)
+from magician.dimse.arrivals import Arrivals
 from magician.dimse.association import (
     associate,
     classes_without_role,
     lost_means_aborted,
     require_service,
+    watch_life_signs,
 )
-from magician.dimse.query import UIDS_AT_ONCE, build_image_retrieves, build_retrieve
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
     NOT_A_FAILURE,
@@ -34,16 +40,13 @@ from magician.dimse.retrieve_outcome import (
     counters_of,
     failed_uids_of,
 )
-from magician.dimse.status import (
-    LIMITS_OF_A_RETRIEVE,
-    PENDING,
-    SUCCESS,
-    describe_response,
-    require_status,
-)
+from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
 from magician.errors import AssociationAborted, Finding, MagicianError, PacsTimeout
 from magician.node import Node
-from magician.upper_layer.requestor import connection_of
+
+ENDED = ("Completed", "Failed", "Warning")  # sub-operations that have ended, well or not
+# How long a PACS may answer that it goes on, where nothing shows whether it does
+LONGEST_UNSEEN_S = 3600
 
 Responses = Iterator[tuple[Dataset, Dataset | None]]
 
@@ -70,7 +73,27 @@ def fetch_missing(node: Node, arrivals: Arrivals, *, progress: bool = True) -> O
     ServiceNotAccepted
         If the PACS does not offer C-GET; and the errors of `associate`.
     """
-    storage = storage_contexts(arrivals)
+    outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+    if _takes_no_lists(outcome):
+        arrivals.takes_lists = False
+        outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+    unlisted = arrivals.unlisted_of(outcome.failed_uids)
+    if unlisted and not outcome.error and not arrivals.local_failure:
+        arrivals.named |= unlisted  # perhaps of classes that we have not offered
+        outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+    return outcome
+
+
+def _takes_no_lists(outcome: Outcome) -> bool:
+    """Tell whether a PACS broke off, or fell silent, over a request by UIDs."""
+    is_lost = isinstance(outcome.error, (AssociationAborted, PacsTimeout))
+    return is_lost and outcome.level == "IMAGE" and not outcome.brought
+
+
+def _fetch(
+    node: Node, arrivals: Arrivals, storage: list[PresentationContext], *, progress: bool
+) -> Outcome:
+    """Fetch what is missing over one association."""
     with (
         associate(
             node,
@@ -120,23 +143,38 @@ def move_missing(
     Outcome
         How it ended; see `require_complete` and `require_all_moved`.
     """
+    outcome = _move(node, arrivals, target, receiver, late_s, progress=progress)
+    if _takes_no_lists(outcome):
+        arrivals.takes_lists = False
+        outcome = _move(node, arrivals, target, receiver, late_s, progress=progress)
+    return replace(outcome, route=f"{outcome.route} to {target}")
+
+
+def _move(
+    node: Node,
+    arrivals: Arrivals,
+    target: Node,
+    receiver: Receiver | None,
+    late_s: float,
+    *,
+    progress: bool,
+) -> Outcome:
+    """Have what is missing sent, by requests over one association."""
+
+    def last_life_sign() -> float:
+        return max(receiver.last_activity(), arrivals.last_arrival_at)
+
     with (
         associate(node, [MOVE]) as association,
         arrivals.collecting_over(association, "C-MOVE", progress),
         receiver.watched_by(arrivals) if receiver else nullcontext(),
     ):
-        last_life_sign = None
         if receiver:
-
-            def last_life_sign() -> float:
-                return max(receiver.last_activity(), arrivals.last_arrival_at)
-
-            connection_of(association).other_life_signs = last_life_sign
-        retrieve = _Retrieve(node, "C-MOVE", arrivals, last_life_sign)
-        outcome = retrieve.follow(
+            watch_life_signs(association, last_life_sign)
+        retrieve = _Retrieve(node, "C-MOVE", arrivals, last_life_sign if receiver else None)
+        return retrieve.follow(
             lambda request: association.send_c_move(request, target.ae_title, MOVE), late_s
         )
-    return replace(outcome, route=f"{outcome.route} to {target}")
 
 
 class _Retrieve:
@@ -155,22 +193,23 @@ class _Retrieve:
         self._last_life_sign = last_life_sign
 
     def follow(self, send: Callable[[Dataset], Responses], late_s: float = 0) -> Outcome:
-        """Send what `first_requests` builds, then what `narrower_requests` builds, as long as that
-        asks in a new way or brings something new; return the last outcome.
+        """Send what `first_requests` builds, then what `next_requests` builds, as long as that asks
+        in a new way or brings something new; return the last outcome.
         """
-        level, requests = first_requests(self._arrivals)
+        arrivals, repeated = self._arrivals, False
+        level, requests = first_requests(arrivals)
         asked_at: set[str] = set()
         while True:
             asked_at.add(level)
-            here, count = len(self._arrivals.paths), self._arrivals.count
-            self._arrivals.allow_offers()
+            here, count = len(arrivals.paths), arrivals.count
+            again = number_again(arrivals, level, requests)
+            arrivals.allow_offers()
             outcome = self._send_all(requests, send)
             self._wait_for_late(outcome, late_s)
-            brought = self._arrivals.count - count
-            is_new = len(self._arrivals.paths) > here
-            repeated = not is_new and 0 < here <= brought
-            outcome = replace(outcome, repeated=repeated)
-            level, requests = narrower_requests(self._arrivals, outcome, level, brought)
+            brought, is_new = arrivals.count - count, len(arrivals.paths) > here
+            repeated = not is_new and (repeated or 0 < again <= brought)
+            outcome = replace(outcome, level=level, brought=brought, repeated=repeated)
+            level, requests = next_requests(arrivals, outcome)
             if not requests or (level in asked_at and not is_new):
                 return outcome
 
@@ -192,52 +231,38 @@ class _Retrieve:
     def _follow_to_the_end(self, responses: Responses) -> Outcome:
         """Follow the pending responses of one request to the last one (PS3.4 C.4.2.1.7)."""
         counters: dict[str, int | None] = {}
-        moved_at = time.monotonic()
+        progress = _Progress(self._node, self._service, self._last_life_sign)
         for response, identifier in responses:
             try:
                 association = self._arrivals.association
                 status = require_status(response, association, self._node, self._service)
-                before, counters = counters, counters_of(response)
-                if counters != before or not self._can_see_progress(counters):
-                    moved_at = time.monotonic()
-                if status == PENDING:
-                    self._require_progress(moved_at)
+                counters = counters_of(response)
+                if is_pending(status):
+                    progress.require(counters)
+                    continue
             except MagicianError as error:
                 return replace(self._broken_off(error), completed=completed_of(counters))
-            if status != PENDING:
-                return Outcome(
-                    self._route,
-                    self._service,
-                    status,
-                    describe_response(response, self._service),
-                    completed_of(counters),
-                    counters["Failed"] or 0,
-                    failed_uids_of(identifier),
-                )
-        raise AssertionError("pynetdicom ended a retrieve without a last response")
-
-    def _can_see_progress(self, counters: dict[str, int | None]) -> bool:
-        """Tell whether a pending response, or what comes, shows if anything moves."""
-        return self._last_life_sign is not None or set(counters.values()) != {None}
-
-    def _require_progress(self, moved_at: float) -> None:
-        """Raise `PacsTimeout` if the PACS goes on answering, and nothing has moved for long."""
-        if self._last_life_sign:
-            moved_at = max(moved_at, self._last_life_sign())
-        if time.monotonic() - moved_at > self._node.dimse_s:
-            seen = (
-                f"{self._node} answers our {self._service} with pending again and again, and "
-                f"nothing has moved for {self._node.dimse_s:g} s (dimse_s)."
+            return Outcome(
+                self._route,
+                self._service,
+                status,
+                describe_response(response, self._service),
+                completed_of(counters),
+                counters["Failed"] or 0,
+                failed_uids_of(identifier),
             )
-            change = "Its administrator can see in its log what it waits for."
-            raise PacsTimeout.of(Finding(self._service, seen, "the PACS", change))
+        raise AssertionError("pynetdicom ended a retrieve without a last response")
 
     def _wait_for_late(self, outcome: Outcome, late_s: float) -> None:
         """Wait for images on their way, unless the PACS says that it has sent no more."""
         arrivals, sent = self._arrivals, outcome.completed
         came = arrivals.count + len(arrivals.foreign_uids) + len(arrivals.refusals)
-        is_told = sent is not None and (sent or outcome.failed)
-        if late_s and outcome.status in NOT_A_FAILURE and not (is_told and sent <= came):
+        if outcome.error:
+            may_come = came > 0
+        else:
+            is_told = sent is not None and (sent or outcome.failed)
+            may_come = outcome.status in NOT_A_FAILURE and not (is_told and sent <= came)
+        if late_s and may_come:
             arrivals.wait_for_late(late_s, self._last_life_sign)
 
     @property
@@ -249,76 +274,45 @@ class _Retrieve:
         it can't be released while the request runs (PS3.8 7.2).
         """
         self._arrivals.association.abort()
-        return Outcome(self._route, self._service, None, str(error), error=error)
+        words, count = str(error), self._arrivals.count
+        if type(error) is AssociationAborted and count:
+            words = f"{self._node} ended the association after {count} objects"
+        return Outcome(self._route, self._service, None, words, error=error)
 
 
-def first_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
-    """Build the identifiers to begin with (PS3.4 C.4.3.1.3), and tell their level.
+class _Progress:
+    """The progress of one request, by what its pending responses count and by what comes.
 
-    They ask for the whole study or series; if some instances are here, for the missing ones by
-    their UIDs; and if the PACS counts more than it lists, for each series that is short.
+    `last_life_sign` is that of a `_Retrieve`.
     """
-    expected = arrivals.expected
-    if arrivals.paths and expected.number > len(arrivals.paths) + len(arrivals.missing):
-        return _series_requests(arrivals)
-    if arrivals.paths and arrivals.missing:
-        return _image_requests(arrivals)
-    if expected.series_instance_uid:
-        return _series_requests(arrivals)
-    return "STUDY", [build_retrieve("STUDY", StudyInstanceUID=expected.study_instance_uid)]
 
+    def __init__(
+        self, node: Node, service: str, last_life_sign: Callable[[], float] | None
+    ) -> None:
+        self._node, self._service, self._last_life_sign = node, service, last_life_sign
+        self._moved_at = time.monotonic()
+        self._most_done, self._least_left = 0, None
 
-def narrower_requests(
-    arrivals: Arrivals, outcome: Outcome, level: str, brought: int
-) -> tuple[str, list[Dataset]]:
-    """Build the identifiers to go on with after requests at a level, if it makes sense.
+    def require(self, counters: dict[str, int | None]) -> None:
+        """Raise `PacsTimeout` if the PACS goes on answering, and nothing has moved for long.
 
-    A PACS that stopped at a limit of its own, or counts more than it lists, is asked for each
-    series. If the limit lies there, it is asked for the missing instances by their UIDs, for no
-    more at once than it has just sent. A PACS that takes no list of UIDs is asked for the series
-    that hold them.
-
-    Parameters
-    ----------
-    arrivals : Arrivals
-    outcome : Outcome
-        How those requests ended.
-    level : str
-        Theirs.
-    brought : int
-        How many objects they brought.
-    """
-    nothing = "", []
-    if outcome.error or arrivals.local_failure or arrivals.refusals or not arrivals.is_short:
-        return nothing
-    at_limit = outcome.status in LIMITS_OF_A_RETRIEVE
-    counts_more = arrivals.expected.number > len(arrivals.paths) + len(arrivals.missing)
-    if level == "STUDY" and (at_limit or counts_more):
-        return _series_requests(arrivals)
-    if level in ("SERIES", "IMAGE") and at_limit and arrivals.missing:
-        return _image_requests(arrivals, brought or UIDS_AT_ONCE)
-    if level == "IMAGE" and outcome.status not in NOT_A_FAILURE and not brought:
-        return _series_requests(arrivals)
-    return nothing
-
-
-def _series_requests(arrivals: Arrivals) -> tuple[str, list[Dataset]]:
-    """Ask for each series of which not all is here, or for the study if none is short by itself."""
-    expected = arrivals.expected
-    study = {"StudyInstanceUID": expected.study_instance_uid}
-    wanted = expected.series_instance_uid
-    short = [
-        uid for uid in expected.series_uids if arrivals.arrived_of(uid) < expected.number_in(uid)
-    ]
-    series_uids = [wanted] if wanted else short
-    if not series_uids:
-        return "STUDY", [build_retrieve("STUDY", **study)]
-    requests = [build_retrieve("SERIES", **study, SeriesInstanceUID=uid) for uid in series_uids]
-    return "SERIES", requests
-
-
-def _image_requests(arrivals: Arrivals, at_once: int = UIDS_AT_ONCE) -> tuple[str, list[Dataset]]:
-    """Ask for the missing instances by their UIDs, series by series."""
-    expected = arrivals.expected
-    series_of = {uid: expected.instances[uid].series_instance_uid for uid in arrivals.missing}
-    return "IMAGE", build_image_retrieves(expected.study_instance_uid, series_of, at_once)
+        Where neither the counters nor what comes can show it, the time is `LONGEST_UNSEEN_S`.
+        """
+        now, most_s = time.monotonic(), self._node.dimse_s
+        done, left = sum(counters[name] or 0 for name in ENDED), counters["Remaining"]
+        left = self._least_left if left is None else left
+        if done > self._most_done or (self._least_left is not None and left < self._least_left):
+            self._moved_at = now
+        self._most_done = max(done, self._most_done)
+        self._least_left = left if self._least_left is None else min(left, self._least_left)
+        if self._last_life_sign:
+            self._moved_at = max(self._moved_at, self._last_life_sign())
+        elif set(counters.values()) == {None}:
+            most_s = max(most_s, LONGEST_UNSEEN_S)
+        if now - self._moved_at > most_s:
+            seen = (
+                f"{self._node} answers our {self._service} with pending again and again, and "
+                f"nothing has moved for {most_s:g} s (dimse_s)."
+            )
+            change = "Its administrator can see in its log what it waits for."
+            raise PacsTimeout.of(Finding(self._service, seen, "the PACS", change))
