@@ -5,6 +5,8 @@ from faulty_pacs import SERIES
 
 from magician.practice_pacs.pacs import PracticePacs
 
+pytest.register_assert_rewrite("odd_rows")  # its outcomes say what they compare
+
 
 @pytest.fixture
 def pacs():

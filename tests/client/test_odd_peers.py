@@ -6,21 +6,85 @@ must have. A list of what can deviate is in the docstring of `OddPacs`.
 
 from __future__ import annotations
 
-import copy
-import threading
 import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 
 import pytest
-from helpers import ct_series
+from odd_behaviour import (
+    CUT_LIST,
+    CUT_OFF,
+    ELSEWHERE,
+    FIVE,
+    LONG,
+    MERGED,
+    MR,
+    NINE,
+    NO_COUNTS,
+    OLD_STUDY_UID,
+    OTHER,
+    PRIVATE,
+    RETIRED,
+    SEVEN,
+    SPECTROSCOPY,
+    STALE,
+    SUBSAMPLED,
+    THIRD_STUDY,
+    TWO_SERIES,
+    a_context_too_many,
+    aborts,
+    always,
+    and_then,
+    by_two_associations,
+    changed,
+    changing_roles,
+    claims_all,
+    contexts_backwards,
+    counters_in_pending_only,
+    counters_without_objects,
+    counting_only,
+    drop,
+    empty_answers,
+    ends_with,
+    event_first,
+    failed_list,
+    fewer_contexts,
+    hang_up_after,
+    hangs_up_and_goes_on_sending,
+    hides,
+    hides_at,
+    in_parts,
+    in_turn,
+    late,
+    lists_of_uids,
+    long_comment,
+    miscounted,
+    name_in_bytes,
+    names_one_more_as_failed,
+    no_answer,
+    no_image_level_retrieves,
+    no_uid_lists,
+    odd_class,
+    odd_pending,
+    only_by_series,
+    pending_without_end,
+    put,
+    refusing,
+    silent_after,
+    slow_to_store,
+    slowly,
+    store_each,
+    tells,
+    the_same_for_ever,
+    two_uids,
+    very_late,
+    with_syntax,
+    without_end,
+    without_waiting,
+)
 from odd_pacs import (
     ANSWERED_ID,
     COMMAND_FIELD,
-    COMMENT,
     DATA_SET_TYPE,
     MESSAGE_ID,
     OBJECTS,
@@ -33,32 +97,36 @@ from odd_pacs import (
     UIDS,
     OddPacs,
     accept,
-    command_set,
-    data_pdus,
     encode,
     item,
     us,
 )
-from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
-from pydicom.uid import (
-    HEVCMP51,
-    MPEG4HP41,
-    UID,
-    HTJ2KLossless,
-    MRImageStorage,
-    MRSpectroscopyStorage,
-    generate_uid,
+from odd_rows import (
+    LIMIT_S,
+    Row,
+    Scene,
+    asked,
+    call_diagnose,
+    call_echo,
+    fails,
+    find,
+    find_only,
+    get,
+    get_long,
+    get_padded,
+    gives,
+    gives_or_fails,
+    keep_a_stranger,
+    move,
+    move_to_a_node,
+    move_to_a_small_receiver,
+    outcome_of,
+    send,
+    series,
 )
+from pydicom.dataset import Dataset
+from pydicom.uid import HEVCMP51, MPEG4HP41, UID, HTJ2KLossless
 
-from magician.client.diagnosis import diagnose
-from magician.client.echo import echo
-from magician.client.find import find_series, find_studies, only_study
-from magician.client.retrieve import get_study, move_study
-from magician.client.store import store
-from magician.dimse.receiver import Receiver
 from magician.errors import (
     AssociationAborted,
     DimseFailure,
@@ -68,666 +136,8 @@ from magician.errors import (
     SeveralStudies,
     StudyNotFound,
 )
-from magician.node import Node
-from magician.upper_layer.limits import Limits
 
-LIMIT_S = 8  # of a whole row
 FIND_UID = "1.2.840.10008.5.1.4.1.2.2.1"
-PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
-RETIRED_CLASS = "1.2.840.10008.5.1.4.1.1.6"
-
-
-# What a row calls
-
-
-@dataclass
-class Scene:
-    """What the steps of a row share."""
-
-    pacs: OddPacs
-    node: Node
-    folder: Path
-    opened: ExitStack
-
-    @cached_property
-    def receiver(self) -> Receiver:
-        """Our own destination of a C-MOVE, which the PACS knows; also by the name THIRD."""
-        receiver = self.opened.enter_context(Receiver(self.folder / "inbox"))
-        self.pacs.know(receiver.node)
-        self.pacs.destinations["THIRD"] = receiver.node
-        return receiver
-
-
-def get(scene: Scene, folder: str = "study", **arguments):
-    return get_study(scene.node, STUDY_UID, scene.folder / folder, progress=False, **arguments)
-
-
-def move(scene: Scene, **arguments):
-    return move_study(scene.node, STUDY_UID, scene.receiver, progress=False, **arguments)
-
-
-def move_to_a_node(scene: Scene, **arguments):
-    """To a node that is none of ours, so that only the answers of the PACS tell the outcome."""
-    third = replace(scene.receiver.node, ae_title="THIRD")
-    return move_study(scene.node, STUDY_UID, third, progress=False, **arguments)
-
-
-def find(scene: Scene, **keys):
-    return find_studies(scene.node, **keys)
-
-
-def find_only(scene: Scene, **keys):
-    return only_study(find_studies(scene.node, **keys))
-
-
-def series(scene: Scene):
-    return find_series(scene.node, STUDY_UID)
-
-
-def send(scene: Scene, objects=OBJECTS):
-    return store(scene.node, objects, progress=False)
-
-
-def call_echo(scene: Scene):
-    return echo(scene.node)
-
-
-def call_diagnose(scene: Scene):
-    return diagnose(scene.node)
-
-
-def keep_a_stranger(scene: Scene):
-    """Let an object of this study lie in the folder, which the PACS does not hold any more."""
-    (scene.folder / "study").mkdir()
-    STALE.save_as(scene.folder / "study" / f"{STALE.SOPInstanceUID}.dcm", enforce_file_format=True)
-
-
-def move_to_a_small_receiver(scene: Scene):
-    with Receiver(scene.folder / "small", limits=Limits(object_bytes=700)) as receiver:
-        scene.pacs.know(receiver.node)
-        return move_study(scene.node, STUDY_UID, receiver, progress=False)
-
-
-def get_padded(scene: Scene):
-    return get_study(scene.node, f"{STUDY_UID} ", scene.folder / "padded", progress=False)
-
-
-def get_long(scene: Scene):
-    return get_study(scene.node, LONG_STUDY_UID, scene.folder / "long", progress=False)
-
-
-def asked(scene: Scene) -> list[tuple[str, str]]:
-    """What the PACS was asked so far, as (service, level)."""
-    return [(request.service, request.level) for request in scene.pacs.asked]
-
-
-# The outcomes that a row demands
-
-
-def gives(count: int | None = None, *words: str, without: Sequence[str] = (), check=None):
-    """It returns; `count` images are here or that many studies match; the words are in its notes.
-
-    `check` is a function of the result that must be true.
-    """
-
-    def judge(result, error):
-        assert error is None, f"{type(error).__name__}: {error}"
-        if count is not None:
-            found = len(result) if isinstance(result, list) else result.received
-            assert found == count
-            if getattr(result, "paths", ()):
-                assert len({path.name for path in result.paths}) == count
-        _hold_words(" ".join(getattr(result, "notes", ())), words, without)
-        assert check is None or check(result), result
-
-    return judge
-
-
-def fails(
-    kind: type[Exception], *words: str, without: Sequence[str] = (), paths=None, **attributes
-):
-    """It raises an error of this kind, with these words, and with so many `paths`."""
-
-    def judge(result, error):
-        assert error is not None, f"no error, but {result!r}"
-        assert isinstance(error, kind), f"{type(error).__name__}: {error}"
-        _hold_words(str(error), words, without)
-        for name, value in attributes.items():
-            assert getattr(error, name) == value
-        if paths is not None:
-            assert len(error.paths) == paths
-
-    return judge
-
-
-def gives_or_fails(*words: str, without: Sequence[str] = ()):
-    """It returns with these words in its notes, or raises an error of ours with them."""
-
-    def judge(result, error):
-        assert error is None or isinstance(error, MagicianError)
-        said = str(error) if error else " ".join(getattr(result, "notes", ()))
-        _hold_words(said, words, without)
-
-    return judge
-
-
-def _hold_words(text: str, words: Sequence[str], without: Sequence[str]) -> None:
-    for word in words:
-        assert word in text, f"{word!r} is not in: {text}"
-    for word in without:
-        assert word not in text, f"{word!r} is in: {text}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One odd peer.
-
-    Attributes
-    ----------
-    name : str
-    peer : dict or callable
-        Arguments of `OddPacs`; a function makes those that hold a state.
-    steps : tuple of (callable, callable)
-        What is called, and the outcome that it must have.
-    logged : sequence of str
-        Words that the log of this package says, in one warning each; said once and not more.
-    silent : bool
-        Whether nothing must be logged.
-    """
-
-    name: str
-    peer: dict | Callable[[], dict]
-    steps: Sequence[tuple]
-    logged: Sequence[str] = ()
-    silent: bool = False
-
-
-# What a row's peer is made of
-
-
-def changed(ds: Dataset, **values) -> Dataset:
-    """A copy with other values."""
-    copied = copy.deepcopy(ds)
-    for keyword, value in values.items():
-        setattr(copied, keyword, value)
-    return copied
-
-
-def odd(ds: Dataset, **values) -> Dataset:
-    """A copy with values that the standard does not allow."""
-    copied = copy.deepcopy(ds)
-    for keyword, value in values.items():
-        set_unchecked(copied, keyword, value)
-    return copied
-
-
-def set_unchecked(ds: Dataset, keyword: str, value) -> None:
-    tag = tag_for_keyword(keyword)
-    mode = config.IGNORE
-    ds[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=mode)
-
-
-def with_syntax(ds: Dataset, syntax: str) -> Dataset:
-    """A copy that claims to be encoded so: nobody decodes it."""
-    copied = copy.deepcopy(ds)
-    copied.file_meta.TransferSyntaxUID = syntax
-    return copied
-
-
-def without_pixels(ds: Dataset, **values) -> Dataset:
-    copied = changed(ds, **values)
-    del copied.PixelData
-    return copied
-
-
-def tells(**values):
-    """Let each answer at study level say this."""
-
-    def edit(request, answer):
-        if request.level == "STUDY":
-            if not str(values).isascii():
-                answer.SpecificCharacterSet = "ISO_IR 192"
-            for keyword, value in values.items():
-                set_unchecked(answer, keyword, value)
-
-    return edit
-
-
-def hides(*keywords: str):
-    """Let no answer hold these elements."""
-
-    def edit(request, answer):
-        for keyword in keywords:
-            if keyword in answer:
-                del answer[keyword]
-
-    return edit
-
-
-def hides_at(level: str, *keywords: str):
-    """Let the answers at a level not hold these elements."""
-
-    def edit(request, answer):
-        for keyword in keywords if request.level == level else ():
-            answer.pop(keyword, None)
-
-    return edit
-
-
-def odd_class(request, answer):
-    if request.level == "IMAGE":
-        set_unchecked(answer, "SOPClassUID", "2020.01.02")
-
-
-def miscounted(request, answer):
-    if request.level == "SERIES" and answer.SeriesInstanceUID == SECOND_SERIES_UID:
-        answer.NumberOfSeriesRelatedInstances = 5
-    elif request.level == "STUDY" and "NumberOfStudyRelatedInstances" in answer:
-        answer.NumberOfStudyRelatedInstances = 9
-
-
-def two_uids(request, answer):
-    if request.level == "SERIES":
-        answer.SeriesInstanceUID = [SERIES_UID, STUDY_UID]
-
-
-def name_in_bytes(character_set: str | None, name: bytes):
-    """Let the answers name the patient by these bytes, with this Specific Character Set."""
-    held = b"?" * (len(name) + len(name) % 2)
-
-    def edit(request, answer):
-        answer.PatientName = held.decode()
-        answer.pop("SpecificCharacterSet", None)
-        content = encode(answer).replace(held, name.ljust(len(held)))
-        if character_set is None:
-            return content
-        value = character_set.encode().ljust(len(character_set) + len(character_set) % 2)
-        return b"\x08\x00\x05\x00CS" + us(len(value)) + value + content
-
-    return edit
-
-
-def drop(element: int, services=("C-ECHO", "C-FIND", "C-GET", "C-MOVE", "C-STORE")):
-    """Leave an element out of the responses."""
-
-    def edit(request, elements):
-        if request.service in services:
-            elements.pop(element, None)
-
-    return edit
-
-
-def put(element: int, value: bytes):
-    """Give an element of each response another value."""
-
-    def edit(request, elements):
-        elements[element] = value
-
-    return edit
-
-
-def always(objects: Sequence[Dataset]):
-    return lambda request: list(objects)
-
-
-def in_turn(*lists: Sequence[Dataset]):
-    """Send another list with each request; the last one from then on."""
-    waiting = list(lists)
-    return lambda request: list(waiting.pop(0) if len(waiting) > 1 else waiting[0])
-
-
-def slowly(seconds: float, *, pending: bool):
-    """Send an object every few tenths of a second."""
-
-    def retrieve(talk, request, send):
-        for number, ds in enumerate(OBJECTS, 1):
-            time.sleep(seconds)
-            send(ds)
-            if pending:
-                talk.respond(request, 0xFF00, counters=(len(OBJECTS) - number, number, 0, 0))
-        talk.respond(request, counters=(0, len(OBJECTS), 0, 0))
-
-    return retrieve
-
-
-def late(talk, request, send):
-    """The final Success comes first, the images shortly after it."""
-    talk.respond(request, counters=(0, len(OBJECTS), 0, 0))
-    for ds in OBJECTS:
-        time.sleep(0.05)
-        send(ds)
-
-
-def pending_without_end(talk, request, send):
-    """Nothing moves."""
-    for _ in range(200):
-        talk.respond(request, 0xFF00, counters=(8, 0, 0, 0))
-        time.sleep(0.05)
-
-
-def counting_only(talk, request, send):
-    """Sends elsewhere, for longer than `dimse_s`, and counts."""
-    for number in range(1, 9):
-        time.sleep(0.15)
-        talk.respond(request, 0xFF00, counters=(8 - number, number, 0, 0))
-    talk.respond(request, counters=(0, 8, 0, 0))
-
-
-def silent_after(count: int):
-    def retrieve(talk, request, send):
-        for ds in OBJECTS[:count]:
-            send(ds)
-        talk.read_message()  # it waits, and so do we
-
-    return retrieve
-
-
-def without_end(talk, request, send):
-    """Sends the same objects over and over."""
-    for _ in range(2000):
-        for ds in OBJECTS:
-            send(ds)
-
-
-def only_by_series(status: int):
-    """Stops a study after three objects; a series comes whole."""
-
-    def retrieve(talk, request, send):
-        objects = talk.pacs.selected(request)
-        if request.level == "STUDY":
-            for ds in objects[:3]:
-                send(ds)
-            talk.respond(request, status, counters=(5, 3, 0, 0))
-        else:
-            for ds in objects:
-                send(ds)
-            talk.respond(request, counters=(0, len(objects), 0, 0))
-
-    return retrieve
-
-
-def no_uid_lists(*first_sent: Dataset):
-    """Sends a part first; then refuses a list of UIDs."""
-    first = [list(first_sent)]
-
-    def retrieve(talk, request, send):
-        uids = request.identifier.get("SOPInstanceUID", "")
-        if not isinstance(uids, str) and len(uids) > 1:
-            talk.respond(request, 0xA900)
-            return
-        objects = first.pop() if first else talk.pacs.selected(request)
-        for ds in objects:
-            send(ds)
-        talk.respond(request, counters=(0, len(objects), 0, 0))
-
-    return retrieve
-
-
-def lists_of_uids(answer: Callable):
-    """Sends a part first; then does this to a list of UIDs."""
-    first = [OBJECTS[:3]]
-
-    def retrieve(talk, request, send):
-        if len(request.keys.get("SOPInstanceUID", [])) > 1:
-            answer(talk, request)
-            return
-        objects = first.pop() if first else talk.pacs.selected(request)
-        for ds in objects:
-            send(ds)
-        talk.respond(request, counters=(0, len(objects), 0, 0))
-
-    return retrieve
-
-
-def aborts(talk, request):
-    talk.write(b"\7\0\0\0\0\4\0\0\0\0")
-
-
-def names_one_more_as_failed(talk, request, send):
-    """An object that it neither lists nor counts."""
-    for ds in OBJECTS:
-        send(ds)
-    talk.respond(request, 0xB000, failed_list("1.2.3.77"), counters=(0, 8, 1, 0))
-
-
-def odd_pending(talk, request, send):
-    for number, ds in enumerate(OBJECTS, 1):
-        send(ds)
-        talk.respond(request, 0xFF01, counters=(8 - number, number, 0, 0))
-    talk.respond(request, counters=(0, 8, 0, 0))
-
-
-def hangs_up_and_goes_on_sending(talk, request, send):
-    for number, ds in enumerate(OBJECTS):
-        send(ds)
-        if number == 3:
-            talk.half_close()
-        time.sleep(0.05)
-
-
-def no_image_level_retrieves(*first_sent: Dataset):
-    first = [list(first_sent)]
-
-    def retrieve(talk, request, send):
-        if request.level == "IMAGE":
-            talk.respond(request, 0xA900)
-            return
-        objects = first.pop() if first else talk.pacs.selected(request)
-        for ds in objects:
-            send(ds)
-        talk.respond(request, counters=(0, len(objects), 0, 0))
-
-    return retrieve
-
-
-def no_answer(talk, request):
-    """To a C-FIND."""
-    talk.read_message()
-
-
-def empty_answers(talk, request):
-    """Pending responses to a C-FIND that bring no identifier."""
-    talk.respond(request, 0xFF00)
-    talk.respond(request)
-
-
-def in_parts(count: int, status: int):
-    """Sends so many objects at most for each request; then this status if there are more."""
-
-    def retrieve(talk, request, send):
-        objects = talk.pacs.selected(request)
-        for ds in objects[:count]:
-            send(ds)
-        rest = len(objects[count:])
-        counters = (rest, len(objects) - rest, 0, 0)
-        talk.respond(request, status if rest else 0x0000, counters=counters)
-
-    return retrieve
-
-
-def refusing(status: int, *levels: str, first_sent: Sequence[Dataset] = ()):
-    """Refuses retrieves at some levels; may send a part at first."""
-    first = [list(first_sent)] if first_sent else []
-
-    def retrieve(talk, request, send):
-        if request.level in levels:
-            talk.respond(request, status)
-            return
-        objects = first.pop() if first else talk.pacs.selected(request)
-        for ds in objects:
-            send(ds)
-        talk.respond(request, counters=(0, len(objects), 0, 0))
-
-    return retrieve
-
-
-def counters_without_objects(talk, request, send):
-    for number in range(200):
-        time.sleep(0.05)
-        talk.respond(request, 0xFF00, counters=(8, number, 0, 0))
-
-
-def counters_in_pending_only(talk, request, send):
-    for number, ds in enumerate(OBJECTS, 1):
-        send(ds)
-        talk.respond(request, 0xFF00, counters=(8 - number, number, 0, 0))
-    talk.respond(request)
-
-
-def store_each(**oddities):
-    """Send the objects in an odd way."""
-
-    def retrieve(talk, request, send):
-        for ds in OBJECTS:
-            send(ds, **oddities)
-        talk.respond(request, counters=(0, 8, 0, 0))
-
-    return retrieve
-
-
-def without_waiting(talk, request, send):
-    """Sends all objects, and the final response, before it reads our answers."""
-    for ds in OBJECTS:
-        talk.request_store(ds)
-    talk.respond(request, counters=(0, 8, 0, 0))
-    for _ in OBJECTS:
-        talk.read_message()
-
-
-def and_then(last: Callable):
-    """Retrieve as usual, and do one thing more before we release."""
-
-    def retrieve(talk, request, send):
-        talk.pacs.retrieve_as_usual(talk, request, send)
-        last(talk)
-
-    return retrieve
-
-
-def event_first(talk, request, send):
-    """Reports an event (N-EVENT-REPORT, PS3.7 10.1.1) on the association of the retrieve."""
-    elements = {
-        SOP_CLASS: b"1.2.840.10008.1.20.1",
-        COMMAND_FIELD: us(0x0100),
-        MESSAGE_ID: us(7),
-        DATA_SET_TYPE: us(0x0101),
-        SOP_INSTANCE: b"1.2.840.10008.1.20.1.1",
-        0x1002: us(1),
-    }
-    talk.write(data_pdus(request.context_id, command_set(elements), is_command=True))
-    time.sleep(0.05)
-    talk.pacs.retrieve_as_usual(talk, request, send)
-
-
-def by_two_associations(talk, request, send):
-    for ds in OBJECTS[:4]:
-        send(ds)
-    with talk.pacs.delivery(request) as second:
-        for ds in OBJECTS[4:]:
-            second.send_object(ds)
-    talk.respond(request, counters=(0, 8, 0, 0))
-
-
-def hang_up_after(count: int):
-    """Once; then it retrieves as usual."""
-    first = [True]
-
-    def retrieve(talk, request, send):
-        if first:
-            first.pop()
-            for ds in OBJECTS[:count]:
-                send(ds)
-            talk.hang_up()
-        talk.pacs.retrieve_as_usual(talk, request, send)
-
-    return retrieve
-
-
-def ends_with(status: int, counters=None):
-    """Sends nothing."""
-    return lambda talk, request, send: talk.respond(request, status, counters=counters)
-
-
-def very_late(talk, request, send):
-    talk.respond(request, counters=(0, 8, 0, 0))
-    time.sleep(1.5)
-    for ds in OBJECTS:
-        send(ds)
-
-
-def claims_all(talk, request, send):
-    talk.respond(request, counters=(0, 8, 0, 0))
-
-
-def the_same_for_ever(talk, request):
-    """Answers a C-FIND with the same study without end."""
-    answer = Dataset()
-    answer.QueryRetrieveLevel, answer.StudyInstanceUID = request.level, STUDY_UID
-    while True:
-        talk.respond(request, 0xFF00, answer)
-        time.sleep(0.005)
-
-
-def slow_to_store(request, elements):
-    if request.service == "C-STORE":
-        time.sleep(0.8)
-
-
-def long_comment(request, elements):
-    if request.service == "C-FIND":
-        elements.update({STATUS: us(0xC000), COMMENT: b"Too busy. " * 20})
-
-
-def failed_list(*uids: str) -> Dataset:
-    listed = Dataset()
-    listed.add(DataElement("FailedSOPInstanceUIDList", "UI", list(uids)))
-    return listed
-
-
-def changing_roles(change: Callable[[bytes], bytes]):
-    """Answer the association with changed role-selection sub-items."""
-    return lambda proposal: accept(replace(proposal, roles=list(map(change, proposal.roles))))
-
-
-def fewer_contexts(proposal):
-    """Answer one of the presentation contexts only."""
-    return accept(replace(proposal, contexts=dict(list(proposal.contexts.items())[:1])))
-
-
-def contexts_backwards(proposal):
-    return accept(replace(proposal, contexts=dict(reversed(proposal.contexts.items()))))
-
-
-def a_context_too_many(proposal):
-    more = {99: ("1.2.840.10008.1.1", ["1.2.840.10008.1.2"])}
-    return accept(replace(proposal, contexts=proposal.contexts | more))
-
-
-OTHER = ct_series(slices=2, rows=8, columns=8, seed=1, accession_number="B-2")
-THIRD_STUDY = ct_series(slices=1, rows=8, columns=8, seed=2, accession_number="C-3")
-SECOND_SERIES_UID = generate_uid(entropy_srcs=["odd peers", "second series"])
-TWO_SERIES = OBJECTS[:4] + [changed(ds, SeriesInstanceUID=SECOND_SERIES_UID) for ds in OBJECTS[4:]]
-OLD_STUDY_UID = generate_uid(entropy_srcs=["odd peers", "before the merge"])
-MERGED = [changed(ds, StudyInstanceUID=OLD_STUDY_UID) for ds in OBJECTS]
-CUT_OFF = without_pixels(OBJECTS[7])
-SPECTROSCOPY = without_pixels(OBJECTS[7], SOPClassUID=MRSpectroscopyStorage, DataPointRows=1)
-PRIVATE = changed(OBJECTS[7], SOPClassUID=PRIVATE_CLASS)
-RETIRED = changed(OBJECTS[7], SOPClassUID=RETIRED_CLASS)
-ELSEWHERE = without_pixels(OBJECTS[7], PixelDataProviderURL="https://example.org/1")
-ELSEWHERE.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.94"  # JPIP Referenced
-MR = [changed(ds, SOPClassUID=MRImageStorage, Modality="MR") for ds in OBJECTS]
-SUBSAMPLED = changed(
-    OBJECTS[7], SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_422",
-    PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=bytes(128),
-)  # fmt: skip
-STALE = changed(OBJECTS[0], SOPInstanceUID=generate_uid(entropy_srcs=["odd peers", "stale"]))
-STALE.file_meta.MediaStorageSOPInstanceUID = STALE.SOPInstanceUID
-LONG_STUDY_UID = "1.2.840.113845.11.1000000001883867009.20220304103601.3981489.140791234567"
-LONG = [odd(ds, StudyInstanceUID=LONG_STUDY_UID) for ds in OBJECTS]
-FIVE, SEVEN = OBJECTS[:5], OBJECTS[:7]
-CUT_LIST = {"IMAGE": FIVE}
-NINE = {"NumberOfSeriesRelatedInstances": 9, "NumberOfStudyRelatedInstances": 9}
-NO_COUNTS = dict.fromkeys([*NINE, "NumberOfStudyRelatedSeries"])
 FOLDER = ["into the same folder"]
 ASK_THE_LOG = ["log says why", "log of the PACS says why"]
 HANG_UP = ["ended the association", "Many PACS do this"]
@@ -1876,24 +1286,6 @@ ROWS = [
     *EXPECTED, *LIFE_SIGNS, *ODD_VALUES, *REFUSED_BY_US, *ROLES, *KEYS, *LIMITS, *ASSOCIATIONS,
     *CHARACTER_SETS,
 ]  # fmt: skip
-
-
-def outcome_of(call: Callable[[], object]) -> tuple[object, Exception | None]:
-    """Return what a call returns and what it raises; fail if it hangs."""
-    outcome = []
-
-    def run():
-        try:
-            outcome.append((call(), None))
-        except Exception as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(LIMIT_S)
-    if not outcome:
-        pytest.fail(f"still running after {LIMIT_S} s")
-    return outcome[0]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
