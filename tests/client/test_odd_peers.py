@@ -391,11 +391,13 @@ LIFE_SIGNS = [
         "no Pending responses of a C-MOVE, and images for longer than dimse_s",
         {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
         [(move, gives(8))],
+        silent=True,
     ),
     Row(
         "no Pending responses of a C-GET, and images for longer than dimse_s",
         {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
         [(get, gives(8))],
+        silent=True,
     ),
     Row("images after the final Success of a C-MOVE", {"retrieve": late}, [(move, gives(8))]),
     Row(
