@@ -389,13 +389,13 @@ EXPECTED = [
 LIFE_SIGNS = [
     Row(
         "no Pending responses of a C-MOVE, and images for longer than dimse_s",
-        {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
+        {"retrieve": slowly(0.2, pending=False), "dimse_s": 1.2},
         [(move, gives(8))],
         silent=True,
     ),
     Row(
         "no Pending responses of a C-GET, and images for longer than dimse_s",
-        {"retrieve": slowly(0.15, pending=False), "dimse_s": 0.6},
+        {"retrieve": slowly(0.2, pending=False), "dimse_s": 1.2},
         [(get, gives(8))],
         silent=True,
     ),
@@ -412,33 +412,33 @@ LIFE_SIGNS = [
     ),
     Row(
         "the counters of a C-MOVE to another node move, for longer than dimse_s",
-        {"retrieve": counting_only, "dimse_s": 0.6},
+        {"retrieve": counting_only, "dimse_s": 1},
         [(move_to_a_node, gives(8))],
     ),
     Row(
         "no answer to a C-MOVE",
-        {"retrieve": silent_after(0), "dimse_s": 0.4},
-        [(move, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+        {"retrieve": silent_after(0), "dimse_s": 0.8},
+        [(move, fails(PacsTimeout, "0.8 s", without=HANG_UP))],
     ),
     Row(
         "no answer to a C-GET",
-        {"retrieve": silent_after(0), "dimse_s": 0.4},
-        [(get, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+        {"retrieve": silent_after(0), "dimse_s": 0.8},
+        [(get, fails(PacsTimeout, "0.8 s", without=HANG_UP))],
     ),
     Row(
         "silence after three images of a C-MOVE",
-        {"retrieve": silent_after(3), "dimse_s": 0.4},
-        [(move, fails(IncompleteRetrieve, "0.4 s", without=HANG_UP, received=3, expected=8))],
+        {"retrieve": silent_after(3), "dimse_s": 0.8},
+        [(move, fails(IncompleteRetrieve, "0.8 s", without=HANG_UP, received=3, expected=8))],
     ),
     Row(
         "silence after three images of a C-GET",
-        {"retrieve": silent_after(3), "dimse_s": 0.4},
-        [(get, fails(IncompleteRetrieve, "0.4 s", without=HANG_UP, received=3, expected=8))],
+        {"retrieve": silent_after(3), "dimse_s": 0.8},
+        [(get, fails(IncompleteRetrieve, "0.8 s", without=HANG_UP, received=3, expected=8))],
     ),
     Row(
         "no answer to a C-FIND",
-        {"find": no_answer, "dimse_s": 0.4},
-        [(find, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+        {"find": no_answer, "dimse_s": 0.8},
+        [(find, fails(PacsTimeout, "0.8 s", without=HANG_UP))],
     ),
     Row(
         "images long after the final Success of a C-MOVE",
@@ -462,8 +462,8 @@ LIFE_SIGNS = [
     ),
     Row(
         "no answer to a C-STORE in time",
-        {"edit_response": slow_to_store, "dimse_s": 0.4},
-        [(send, fails(PacsTimeout, "0.4 s", without=HANG_UP))],
+        {"edit_response": slow_to_store, "dimse_s": 0.8},
+        [(send, fails(PacsTimeout, "0.8 s", without=HANG_UP))],
     ),
     Row(
         "it closes the association of a C-MOVE, and goes on sending",
