@@ -184,6 +184,8 @@ class Row:
         Words that the log of this package says, in one warning each; said once and not more.
     silent : bool
         Whether nothing must be logged.
+    pydicom_warns : bool
+        Whether pydicom may warn of a value that is too long.
     """
 
     name: str
@@ -191,6 +193,7 @@ class Row:
     steps: Sequence[tuple]
     logged: Sequence[str] = ()
     silent: bool = False
+    pydicom_warns: bool = False
 
 
 def outcome_of(call: Callable[[], object]) -> tuple[object, Exception | None]:
