@@ -108,7 +108,7 @@ class Node:
         plain = {
             "ae_title": check_ae_title(self.ae_title),
             "local_ae_title": check_ae_title(self.local_ae_title),
-            "host": self.host.strip(),
+            "host": self.host.strip().removeprefix("[").removesuffix("]"),  # [::1]
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)  # as a frozen dataclass must

@@ -7,8 +7,11 @@ So the list is never trusted alone (PS3.4 C.4.1, C.6.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
+from pydicom import config
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom.association import Association
 
 from magician.dimse.answers import Matches
@@ -39,6 +42,7 @@ STUDY_COUNTS = [
     "StudyInstanceUID", "ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedSeries",
     "NumberOfStudyRelatedInstances",
 ]  # fmt: skip
+PADDING = " \0"  # of a UID (PS3.5 6.2)
 SOURCES = ("counts", "list")  # what `expected` may be in a retrieve
 
 
@@ -70,9 +74,10 @@ def ask_expected(
     """
     if source not in SOURCES:
         raise WrongArgument(f"expected={source!r} is none of {', '.join(map(repr, SOURCES))}.")
-    study = {"StudyInstanceUID": require_uid(study_instance_uid)}
-    with associate(node, [FIND]) as association:
-        answers = _Answers(association, node)
+    study_instance_uid = require_uid(study_instance_uid).strip(PADDING)
+    series_instance_uid = series_instance_uid.strip(PADDING)
+    study = {"StudyInstanceUID": study_instance_uid}
+    with _Answers(node) as answers:
         of_study = answers.ask("STUDY", study, STUDY_COUNTS)
         keys = {**study, "SeriesInstanceUID": series_instance_uid}
         of_series = answers.ask("SERIES", keys, SERIES_ANSWERS)
@@ -123,11 +128,19 @@ class _Answers:
         Why the association was lost, after the PACS had answered at study level.
     """
 
-    def __init__(self, association: Association, node: Node) -> None:
-        self._association, self._node = association, node
+    def __init__(self, node: Node) -> None:
+        self._node, self._open = node, ExitStack()
+        self._association: Association | None = None
         self.refusals: dict[str, MagicianError] = {}
         self.lost: MagicianError | None = None
         self._cut: dict[str, str] = {}
+
+    def __enter__(self) -> _Answers:
+        self._association = self._open.enter_context(associate(self._node, [FIND]))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._open.close()
 
     def ask(self, level: str, keys: dict[str, str], answers: list[str]) -> Matches:
         """Send one query; no matches if the PACS refuses it, or has refused this level before."""
@@ -135,7 +148,7 @@ class _Answers:
             return Matches()
         query = build_query(level, keys, answers)
         try:
-            matches = send_query(self._association, self._node, query, strict=True)
+            matches = self._send(query, again=level != "STUDY")
         except DimseFailure as refusal:
             self.refusals[level] = refusal
             return Matches()
@@ -147,6 +160,18 @@ class _Answers:
         if matches.cut:
             self._cut[level] = matches.cut
         return matches
+
+    def _send(self, query: Dataset, *, again: bool) -> Matches:
+        """Send a query; over a new association if the PACS has ended this one: some take one query
+        for each.
+        """
+        try:
+            return send_query(self._association, self._node, query, strict=True)
+        except AssociationAborted as error:
+            if not again or isinstance(error, WrongAnswer):
+                raise
+        self.__enter__()
+        return send_query(self._association, self._node, query, strict=True)
 
     def has_all(self, of_series: Matches, number_of_series: int | None) -> bool:
         """Tell whether these are all series of the study."""
@@ -191,7 +216,8 @@ def _instances_of(
     for series_uid, images in lists.items():
         for image in images:
             sop_class = str(image.get("SOPClassUID", ""))
-            instance = Instance(series_uid, sop_class if is_uid(sop_class) else "")
+            is_proper = UID(sop_class, validation_mode=config.IGNORE).is_valid
+            instance = Instance(series_uid, sop_class if is_proper else "")
             instances[str(image.get("SOPInstanceUID", ""))] = instance
     if not all(map(is_uid, instances)):
         raise MagicianError(

@@ -108,7 +108,7 @@ def get_study(
     wanted = ask_expected(node, study_instance_uid, series_instance_uid, expected)
     quota = StorageQuota(folder, instances=most_instances, total_bytes=most_bytes)
     arrivals = Arrivals(wanted, folder, quota, named=_named_before(node, wanted, folder))
-    if _must_ask(arrivals):
+    if _must_ask(arrivals) or _was_in_doubt(node, wanted, folder):
         outcome = fetch_missing(node, arrivals, progress=progress)
         with _remembering(node, arrivals):
             require_complete(outcome, arrivals)
@@ -172,7 +172,7 @@ def _move_to_receiver(
     target = receiver.node
     named = _named_before(node, wanted, receiver.folder)
     arrivals = Arrivals(wanted, receiver.folder, named=named)
-    if _must_ask(arrivals):
+    if _must_ask(arrivals) or _was_in_doubt(node, wanted, receiver.folder):
         outcome = move_missing(
             node, arrivals, target, receiver=receiver, late_s=late_s, progress=progress
         )
@@ -188,12 +188,19 @@ def _move_to_node(node: Node, wanted: Expected, target: Node) -> Retrieval:
     """Have a study sent to another node, and compare the counts that the PACS tells."""
     outcome = move_missing(node, Arrivals(wanted), target, progress=False)
     require_known_destination(outcome, node, target)
-    require_all_moved(outcome, wanted.number)
+    require_all_moved(outcome, wanted)
     received, notes = outcome.completed, _notes_on(wanted)
     if received is None:
         received = _held_by(target, wanted)
         if received is not None and received < wanted.number:
-            received = None
+            raise IncompleteRetrieve(
+                f"{node} says that its C-MOVE to {target} succeeded, and not how many images it "
+                f"has sent. {target.ae_title}, asked for them, holds {received} of "
+                f"{wanted.number}. Perhaps they are still on their way: ask it again later, with "
+                f"find_studies.",
+                received,
+                wanted.number,
+            )
         if received is None:
             notes.append(
                 f"{node} says that its C-MOVE to {target} succeeded, and not how many images it "
@@ -221,6 +228,13 @@ def _named_before(node: Node, wanted: Expected, folder: Path) -> frozenset[str]:
     to bring this into the same folder.
     """
     return _named.get(_key(node, wanted, folder), frozenset())
+
+
+def _was_in_doubt(node: Node, wanted: Expected, folder: Path) -> bool:
+    """Tell whether the last retrieve of this into the same folder was incomplete: only a new one
+    can tell that all is here.
+    """
+    return _key(node, wanted, folder) in _named
 
 
 @contextmanager
@@ -259,6 +273,16 @@ def _complete(arrivals: Arrivals, node: Node) -> Retrieval:
         notes.append(
             f"{node} sent {len(arrivals.unlisted_uids)} objects of this study that it had not "
             f"listed: {_some(arrivals.unlisted_uids)}. They are kept."
+        )
+    if wanted.unlisted and arrivals.here_before:
+        notes.append(
+            f"{len(arrivals.here_before)} of them were in the folder before, and were not sent "
+            f"now: whether the PACS still holds them can't be told."
+        )
+    if arrivals.foreign_uids:
+        notes.append(
+            f"{len(arrivals.foreign_uids)} objects came of another study or series than the one "
+            f"that was asked for: {_some(arrivals.foreign_uids)}. They do not count."
         )
     if arrivals.merged:
         studies = set(arrivals.merged.values())

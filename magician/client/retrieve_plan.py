@@ -12,11 +12,13 @@ from pynetdicom.presentation import PresentationContext
 from magician.dimse.arrivals import Arrivals
 from magician.dimse.contexts import contexts_to_receive
 from magician.dimse.query import UIDS_AT_ONCE, build_image_retrieves, build_retrieve
-from magician.dimse.retrieve_outcome import Outcome
-from magician.dimse.status import LIMITS_OF_A_RETRIEVE
+from magician.dimse.retrieve_outcome import NOT_A_FAILURE, Outcome
+from magician.dimse.status import DESTINATION_UNKNOWN, LIMITS_OF_A_RETRIEVE
 from magician.errors import MagicianError
 
 Plan = tuple[str, list[Dataset]]  # a level, and identifiers of this level
+# After these, or if the destination is unknown, another request fares no better
+NO_OTHER_WAY = (*NOT_A_FAILURE, DESTINATION_UNKNOWN)
 NOTHING: Plan = ("", [])
 
 
@@ -61,16 +63,18 @@ def first_requests(arrivals: Arrivals) -> Plan:
 def next_requests(arrivals: Arrivals, outcome: Outcome) -> Plan:
     """Build the identifiers to go on with, if it makes sense; `outcome` is that of the last ones.
 
-    A PACS that stopped at a limit of its own, or counts more than it lists, is asked for each
-    series. If the limit lies there, it is asked for the missing instances by their UIDs, for no
-    more at once than it has just sent. A PACS that sends nothing for a list of UIDs is asked for
-    the series that hold them, and one that sends nothing for a series is asked for the study.
+    A PACS that stopped at a limit of its own, fails to send a study, or counts more than it lists,
+    is asked for each series. If the limit lies there, it is asked for the missing instances by
+    their UIDs, for no more at once than it has just sent. A PACS that sends nothing for a list of
+    UIDs is asked for the series that hold them, and one that sends nothing for a series is asked
+    for the study.
     """
     is_ended = outcome.error or arrivals.local_failure or arrivals.refusals
     if is_ended or not arrivals.is_short:
         return NOTHING
     level, at_limit = outcome.level, outcome.status in LIMITS_OF_A_RETRIEVE
-    if level == "STUDY" and (at_limit or _counts_more(arrivals)):
+    failed = not outcome.brought and outcome.status not in NO_OTHER_WAY
+    if level == "STUDY" and (at_limit or failed or _counts_more(arrivals)):
         return _series_requests(arrivals)
     if level in ("SERIES", "IMAGE") and at_limit and arrivals.listed_missing:
         return _image_requests(arrivals, outcome.brought or UIDS_AT_ONCE)

@@ -34,7 +34,6 @@ from magician.dimse.association import (
 )
 from magician.dimse.receiver import Receiver
 from magician.dimse.retrieve_outcome import (
-    NOT_A_FAILURE,
     Outcome,
     completed_of,
     counters_of,
@@ -191,6 +190,7 @@ class _Retrieve:
     ) -> None:
         self._node, self._service, self._arrivals = node, service, arrivals
         self._last_life_sign = last_life_sign
+        self._has_waited = False
 
     def follow(self, send: Callable[[Dataset], Responses], late_s: float = 0) -> Outcome:
         """Send what `first_requests` builds, then what `next_requests` builds, as long as that asks
@@ -247,7 +247,8 @@ class _Retrieve:
                 self._service,
                 status,
                 describe_response(response, self._service),
-                completed_of(counters),
+                # a success that counts nothing at all does not tell how many were sent
+                completed_of(counters) if status != SUCCESS or any(counters.values()) else None,
                 counters["Failed"] or 0,
                 failed_uids_of(identifier),
             )
@@ -257,13 +258,13 @@ class _Retrieve:
         """Wait for images on their way, unless the PACS says that it has sent no more."""
         arrivals, sent = self._arrivals, outcome.completed
         came = arrivals.count + len(arrivals.foreign_uids) + len(arrivals.refusals)
-        if outcome.error:
-            may_come = came > 0
-        else:
-            is_told = sent is not None and (sent or outcome.failed)
-            may_come = outcome.status in NOT_A_FAILURE and not (is_told and sent <= came)
-        if late_s and may_come:
+        may_come = came > 0 if outcome.error else (sent or 0) > came
+        if sent is None and outcome.status == SUCCESS:
+            may_come = not outcome.failed
+        if late_s and may_come and not self._has_waited:
+            count = arrivals.count
             arrivals.wait_for_late(late_s, self._last_life_sign)
+            self._has_waited = arrivals.count == count  # in vain: not once more
 
     @property
     def _route(self) -> str:
@@ -299,16 +300,18 @@ class _Progress:
         Where neither the counters nor what comes can show it, the time is `LONGEST_UNSEEN_S`.
         """
         now, most_s = time.monotonic(), self._node.dimse_s
-        done, left = sum(counters[name] or 0 for name in ENDED), counters["Remaining"]
-        left = self._least_left if left is None else left
-        if done > self._most_done or (self._least_left is not None and left < self._least_left):
-            self._moved_at = now
-        self._most_done = max(done, self._most_done)
-        self._least_left = left if self._least_left is None else min(left, self._least_left)
-        if self._last_life_sign:
+        if self._last_life_sign:  # where we see what comes, nothing else counts
+            counters = dict.fromkeys(counters)
             self._moved_at = max(self._moved_at, self._last_life_sign())
         elif set(counters.values()) == {None}:
             most_s = max(most_s, LONGEST_UNSEEN_S)
+        done, left = sum(counters[name] or 0 for name in ENDED), counters["Remaining"]
+        is_less = None not in (left, self._least_left) and left < self._least_left
+        if done > self._most_done or is_less:
+            self._moved_at = now
+        self._most_done = max(done, self._most_done)
+        if self._least_left is None or is_less:
+            self._least_left = left
         if now - self._moved_at > most_s:
             seen = (
                 f"{self._node} answers our {self._service} with pending again and again, and "

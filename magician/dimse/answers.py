@@ -66,6 +66,14 @@ class Matches(list):
         self.contradicted = contradicted
 
 
+def _number(value) -> float:
+    """Read a count; -1 if it is none. A PACS that tells two is believed in the larger."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return -1.0
+
+
 def say_once(association: Association, kind: str, sentence: str) -> None:
     """Log a warning, unless one of its kind was logged for this association."""
     said = _said.setdefault(association, set())
@@ -189,11 +197,20 @@ class Answers:
             self._found[uid] = match, contradicted
             return
         kept, of_kept = self._found[uid]
+        patients = [str(match.get("PatientID", "")), str(kept.get("PatientID", ""))]
+        if "" not in patients and patients[0] != patients[1]:
+            self._say(
+                "patients",
+                f"gave {uid} for two patients, {patients[1]!r} and {patients[0]!r}: look which is "
+                f"right before you use it.",
+            )
         if of_kept and not contradicted:
             kept, of_kept, match = match, contradicted, kept
             self._found[uid] = kept, of_kept
         for element in match:
             is_new = element.tag not in kept or kept[element.tag].is_empty
+            if element.keyword.startswith("NumberOf") and not is_new:
+                is_new = _number(element.value) > _number(kept[element.tag].value)
             if is_new and element.keyword not in contradicted | of_kept:
                 kept.add(element)
 

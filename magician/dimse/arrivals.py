@@ -21,7 +21,7 @@ from pynetdicom.association import Association
 
 from magician.dimse.query import Expected
 from magician.dimse.reception import HEADER_KEYWORDS, Refused, read_object, write_object
-from magician.dimse.status import NOT_MATCHING, SUCCESS
+from magician.dimse.status import NOT_MATCHING, OUT_OF_RESOURCES, SUCCESS
 from magician.files import StorageQuota, instance_path, is_uid, read_whole
 from magician.progress import progress_bar
 from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
@@ -29,6 +29,7 @@ from magician.upper_layer.reactor_fixes import stop_waiting_for_messages
 logger = logging.getLogger(__name__)
 
 OFFERS_AN_INSTANCE = 2  # a PACS may send an object again, but not over and over
+MOST_FOREIGN = 100_000  # objects that may come of what was not asked for
 MOST_REFUSALS = 1000  # that are remembered, each with its reason
 LOOK_AGAIN_S = 0.05
 
@@ -56,6 +57,8 @@ class Arrivals:
         The association over which the missing instances are requested.
     unlisted_uids : set of str
         SOP Instance UIDs of objects of this study that came, and that the PACS had not listed.
+    here_before : set of str
+        Those of them that lay in the folder, and have not come again.
     merged : dict of str
         The Study Instance UID of each listed object that carries another one than its study now
         has: studies were merged.
@@ -89,6 +92,7 @@ class Arrivals:
         self.paths: dict[str, Path] = {}
         self.association: Association | None = None
         self.unlisted_uids: set[str] = set()
+        self.here_before: set[str] = set()
         self.merged: dict[str, str] = {}
         self.foreign_uids: set[str] = set()
         self.refusals: dict[str, Refused] = {}
@@ -143,6 +147,7 @@ class Arrivals:
             if path.stem not in self.expected.instances and self._is_of_told_series(path):
                 self._keep_unlisted(path.stem, self._series_of[path.stem])
                 self.paths[path.stem] = path
+                self.here_before.add(path.stem)
 
     def _is_whole(self, path: Path) -> bool:
         if not path.is_file():
@@ -214,7 +219,9 @@ class Arrivals:
     def _require_wanted(self, header: Dataset) -> None:
         if not self._is_wanted(header):
             uid = str(header.get("SOPInstanceUID", ""))
-            self.foreign_uids.add(uid)
+            if uid not in self.foreign_uids and len(self.foreign_uids) < MOST_FOREIGN:
+                self.foreign_uids.add(uid)  # some PACS send the whole study for one series
+                self._offers_allowed += OFFERS_AN_INSTANCE
             what = "series" if self._is_of_the_study(header) else "study"
             reason = f"{uid}, which is of another {what} than the one that we asked for"
             raise Refused(NOT_MATCHING, reason, uid=uid)
@@ -245,6 +252,7 @@ class Arrivals:
             if not self._is_of_the_study(header):
                 self.merged[uid] = str(header.get("StudyInstanceUID", ""))
             self.refusals.pop(uid, None)
+            self.here_before.discard(uid)
             self.paths[uid] = path
 
     def _keep_unlisted(self, uid: str, series_instance_uid: str) -> None:
@@ -260,7 +268,8 @@ class Arrivals:
             self.last_arrival_at = time.monotonic()
             if refusal.uid and len(self.refusals) < MOST_REFUSALS:
                 self.refusals[refusal.uid] = refusal
-        if isinstance(refusal.__cause__, OSError):
+        is_ours = refusal.status == OUT_OF_RESOURCES
+        if is_ours and isinstance(refusal.__cause__, OSError):
             self._stop_retrieve(refusal)
 
     def not_taken(self, sop_class: str, why: str) -> None:

@@ -70,9 +70,7 @@ def build_query(level: str, keys: dict[str, str], answers: list[str]) -> Dataset
     for keyword, value in keys.items():
         if keyword.endswith("UID"):
             require_wildcards_allowed(keyword, value)
-        vr = dictionary_VR(keyword)
-        # not checked: a PACS may hold longer values than the standard allows
-        identifier.add(DataElement(keyword, vr, value, validation_mode=config.IGNORE))
+        _add_key(identifier, keyword, value)
     if not "".join(keys.values()).isascii():
         identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8 (PS3.3 C.12.1.1.2)
     return identifier
@@ -83,8 +81,14 @@ def build_retrieve(level: str, **unique_keys) -> Dataset:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     for keyword, value in unique_keys.items():
-        setattr(identifier, keyword, value)
+        _add_key(identifier, keyword, value)
     return identifier
+
+
+def _add_key(identifier: Dataset, keyword: str, value: str | list[str]) -> None:
+    """Add a key unchecked: a PACS may hold longer values than the standard allows."""
+    vr = dictionary_VR(keyword)
+    identifier.add(DataElement(keyword, vr, value, validation_mode=config.IGNORE))
 
 
 def build_image_retrieves(

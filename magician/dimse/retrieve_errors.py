@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from magician.dimse.arrivals import Arrivals
+from magician.dimse.query import Expected
 from magician.dimse.reception import Refused
 from magician.dimse.retrieve_outcome import NOT_A_FAILURE, Outcome
 from magician.dimse.status import (
@@ -32,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 MOST_NAMED = 3  # of the missing instances, in a message
 AGAIN = "Retrieve again, into the same folder, and only what is missing is fetched"
-ROLE_REFUSED = (  # the role of a receiver, during a C-GET (PS3.7 D.3.3.4)
-    "by its answer to our role selection: use C-MOVE (move_study), or its administrator must allow "
-    "it to send"
+ROLE_REFUSED = (  # PS3.8 9.3.3.2; the role of a receiver, during a C-GET (PS3.7 D.3.3.4)
+    "when we associated (presentation context, or role selection): use C-MOVE (move_study), or its "
+    "administrator must allow it to send"
 )
 
 
@@ -57,6 +58,8 @@ class Shortage:
         How many objects came of what was not asked for.
     not_taken : mapping of str
         Why our receiver did not take a SOP class, by its name.
+    can_resume : bool
+        Whether the next retrieve fetches only what is missing.
     """
 
     received: int
@@ -67,6 +70,7 @@ class Shortage:
     paths: Sequence[Path] = ()
     foreign: int = 0
     not_taken: Mapping[str, str] = field(default_factory=dict)
+    can_resume: bool = True
 
 
 def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
@@ -83,13 +87,15 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
     DimseFailure, PacsTimeout, AssociationAborted
         If nothing came: the reason.
     """
-    failed = [*outcome.failed_uids]
+    foreign = arrivals.foreign_uids
+    failed, refusals = [*outcome.failed_uids], {}
     if outcome.service == "C-GET":  # a receiver may refuse objects of others
-        failed += arrivals.refusals
+        refusals = {uid: r for uid, r in arrivals.refusals.items() if uid not in foreign}
+        failed += [] if arrivals.is_short else refusals
     missing = list(dict.fromkeys([*arrivals.missing, *sorted(arrivals.unlisted_of(failed))]))
     unnamed = 0
     if not missing and not outcome.failed_uids:
-        unnamed = max(0, outcome.failed - len(arrivals.foreign_uids))
+        unnamed = max(0, outcome.failed - len(foreign))
     here, expected = len(arrivals.paths), arrivals.expected.number
     if not arrivals.expected.has_number:  # then what it says to have sent is all that there is
         expected = max(expected, outcome.completed or 0)
@@ -97,10 +103,10 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
         here,
         max(expected, here + len(missing) + unnamed),
         missing,
-        {uid: arrivals.refusals[uid] for uid in missing if uid in arrivals.refusals},
+        refusals | {uid: arrivals.refusals[uid] for uid in missing if uid in arrivals.refusals},
         arrivals.expected.difference,
         tuple(arrivals.paths.values()),
-        len(arrivals.foreign_uids),
+        len(foreign),
         arrivals.classes_not_taken,
     )
     if arrivals.local_failure:
@@ -112,8 +118,8 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
     _log_unless_success(outcome)
 
 
-def require_all_moved(outcome: Outcome, expected: int) -> None:
-    """Raise unless a C-MOVE to another node counts so many sub-operations as completed.
+def require_all_moved(outcome: Outcome, expected: Expected) -> None:
+    """Raise unless a C-MOVE to another node counts as many sub-operations as completed.
 
     A success without counters passes: whether it is true can't be seen from here.
 
@@ -122,9 +128,11 @@ def require_all_moved(outcome: Outcome, expected: int) -> None:
     if outcome.completed is None and outcome.status == SUCCESS:
         return
     completed = outcome.completed or 0
-    if completed < expected or outcome.failed:
-        total = max(expected, completed + outcome.failed)
-        raise _not_sent(outcome, Shortage(completed, total, outcome.failed_uids))
+    if completed < expected.number or outcome.failed:
+        total = max(expected.number, completed + outcome.failed)
+        uids, difference = outcome.failed_uids, expected.difference
+        shortage = Shortage(completed, total, uids, difference=difference, can_resume=False)
+        raise _not_sent(outcome, shortage)
     _log_unless_success(outcome)
 
 
@@ -212,8 +220,18 @@ def _advice(outcome: Outcome, shortage: Shortage) -> str:
         )
     if shortage.not_taken:
         return "Let the receiver take these kinds of objects, or leave them out."
-    look = "compare its study with ours" if shortage.foreign else "the log of the PACS says why"
-    return f"{AGAIN}; if it happens again, {look}."
+    if not shortage.can_resume and shortage.difference and not outcome.failed:
+        return "If the PACS counts wrongly: with expected='list' its counts are left aside."
+    again = AGAIN if shortage.can_resume else "Move them again"
+    look = "the log of the PACS says why"
+    if shortage.foreign:
+        look = "compare its study with ours"
+    elif outcome.service == "C-GET" and outcome.failed:
+        look = (
+            "the PACS may hold it in an encoding or a class that we have not offered: "
+            "move_study takes more, and its administrator can see the cause"
+        )
+    return f"{again}; if it happens again, {look}."
 
 
 def _refused_by_us(outcome: Outcome, shortage: Shortage) -> IncompleteRetrieve:
@@ -223,12 +241,15 @@ def _refused_by_us(outcome: Outcome, shortage: Shortage) -> IncompleteRetrieve:
     more = "; ..." if len(refusals) > MOST_NAMED else ""
     change = "Such an object may be damaged in the PACS: ask its administrator to look at it."
     if any(refusal.status == OUT_OF_RESOURCES for refusal in refusals):
-        change = "Make room on this computer, or raise the limit that is named, and retrieve again."
+        change = (
+            "Make room on this computer, or raise the limit that is named (of the receiver, or of "
+            "get_study), and retrieve again."
+        )
     here = " The others are here, see this error's .paths." if shortage.received else ""
     return _incomplete(
         outcome,
         shortage,
-        outcome.words,
+        "the association was lost" if outcome.error else outcome.words,
         f"This computer refused {len(refusals)} of them, not the PACS: {reasons}{more}. "
         f"{change}{here}",
     )

@@ -74,7 +74,7 @@ class _Checkpoint:
 
     def __init__(self, association: Association) -> None:
         self._association = association
-        self._open = True
+        self._open, self._is_waiting = True, False
         self._changed = threading.Condition()
 
     def set(self) -> None:
@@ -88,8 +88,18 @@ class _Checkpoint:
 
     def wait(self) -> None:
         with self._changed:
+            self._is_waiting = True
             self._changed.wait_for(lambda: self._open)
-            self._association._is_paused = False
+            self._is_waiting = False
+            self._tell()
+
+    def settle(self) -> None:
+        """Say again whether the reactor is paused, after something else has said so."""
+        with self._changed:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._association._is_paused = self._is_waiting
 
 
 def repair_checkpoint(association: Association) -> None:
@@ -159,12 +169,17 @@ def end_on_failed_requests(association: Association) -> None:
 
     The reactor would die of it, with the connection open. The same issues as in
     `end_on_broken_messages` tell of it.
+
+    A report of an event (PS3.7 10.1.1) is served in a thread of its own. pynetdicom then takes back
+    that the reactor is paused, and who waits for that waits for ever.
     """
     serve = association._serve_request
 
     def serve_or_end(message, context_id: int) -> None:
         try:
             serve(message, context_id)
+            if association.is_requestor:
+                association._reactor_checkpoint.settle()
         except Exception as error:
             logger.warning(
                 "Ended the association with %s over a request: %s: %s",

@@ -463,7 +463,7 @@ def the_same_for_ever(talk, request):
 
 def slow_to_store(request, elements):
     if request.service == "C-STORE":
-        time.sleep(1.4)
+        time.sleep(2)
 
 
 def long_comment(request, elements):

@@ -11,10 +11,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 from pynetdicom import AE, evt
 
+from magician.client.find import find_studies
 from magician.client.retrieve import get_study, move_study
 from magician.client.store import store
+from magician.dimse import arrivals
 from magician.dimse.query import Expected, Instance
 from magician.dimse.receiver import Receiver
+from magician.dimse.reception import Refused
 from magician.errors import IncompleteRetrieve, MagicianError, StudyNotFound, WrongArgument
 from magician.files import save_dataset
 from magician.node import Node
@@ -436,3 +439,107 @@ def test_a_warning_of_any_kind_means_that_an_object_is_stored(status):
         server.shutdown()
     assert stored.sent == 1
     assert f"0x{status:04X}" in stored.warnings[0]
+
+
+def test_a_pacs_that_takes_one_query_for_each_association(tmp_path):
+    class OneQuery(FaultyPacs):
+        def find(self, event):
+            yield from super().find(event)
+            threading.Timer(0.05, event.assoc.abort, kwargs={"block": False}).start()
+
+    with OneQuery(all_but(0)) as node:
+        retrieval = get_study(node, STUDY_UID, tmp_path)
+    assert (retrieval.received, retrieval.notes) == (5, ())
+
+
+def test_a_retrieve_of_the_study_is_refused_and_one_of_its_series_is_not(tmp_path):
+    def refuses(event):
+        yield 0xA900, None
+
+    pacs = Choosy({"STUDY": refuses, "SERIES": all_but(0)})
+    with pacs as node:
+        assert get_study(node, STUDY_UID, tmp_path).received == 5
+
+
+def test_a_pacs_that_sends_the_whole_study_for_one_series(tmp_path):
+    """What was not asked for is more than twice what was, and comes first."""
+    others = [deepcopy(SERIES[0]) for _ in range(30)]
+    for number, ds in enumerate(others):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number + 1}"
+        ds.SeriesInstanceUID = "1.2.3"
+
+    class SendsAll(FaultyPacs):
+        def get(self, event):
+            yield 35
+            for ds in (*others, *SERIES):
+                yield 0xFF00, ds
+
+    series_uid = SERIES[0].SeriesInstanceUID
+    with SendsAll(None) as node:
+        retrieval = get_study(node, STUDY_UID, tmp_path, series_instance_uid=series_uid)
+    assert (retrieval.expected, retrieval.received) == (5, 5)
+    assert whole_files(tmp_path) == set(UIDS)
+    assert "30 objects came of another study or series" in retrieval.notes[0]
+
+
+def test_a_count_that_is_told_twice_is_the_larger(tmp_path):
+    class Twice(FaultyPacs):
+        def find(self, event):
+            for count in (5, 6):
+                for status, answer in super().find(event):
+                    answer.NumberOfStudyRelatedInstances = count
+                    yield status, answer
+
+    with Twice(all_but(0)) as node, pytest.raises(IncompleteRetrieve, match="Only 5 of 6"):
+        get_study(node, STUDY_UID, tmp_path)
+
+
+def test_an_object_that_breaks_off_is_not_a_full_disk_of_ours(tmp_path, monkeypatch):
+    """pydicom raises OSError for some of them; the other images are fetched all the same."""
+    read = arrivals.read_object
+
+    def read_or_fail(event):
+        if event.request.AffectedSOPInstanceUID == UIDS[0]:
+            error = OSError("No tag to read at file position 1234")
+            raise Refused(0xC000, "it can't be read as DICOM", uid=UIDS[0]) from error
+        return read(event)
+
+    monkeypatch.setattr(arrivals, "read_object", read_or_fail)
+    with FaultyPacs(all_but(0)) as node:
+        with pytest.raises(IncompleteRetrieve, match="refused 1 of them.*be damaged in the PACS"):
+            get_study(node, STUDY_UID, tmp_path)
+    assert whole_files(tmp_path) == set(UIDS[1:])
+
+
+def test_a_study_uid_with_padding_is_asked_for_without(tmp_path, pacs):
+    assert get_study(pacs.node, f" {STUDY_UID}\0", tmp_path).received == 5
+
+
+def test_a_destination_that_holds_fewer_is_named(tmp_path):
+    """The PACS says success and no numbers. The destination can be asked, and holds less."""
+
+    class Silent(FaultyPacs):
+        def move(self, event):
+            yield "127.0.0.1", self.destination.port
+            yield 0
+
+    with PracticePacs(ae_title="DEST") as destination:
+        destination.add(SERIES[:3])
+        with Silent(None, destination=destination.node) as node:
+            with pytest.raises(IncompleteRetrieve, match="DEST, asked for them, holds 3 of 5"):
+                move_study(node, STUDY_UID, destination.node)
+            destination.add(SERIES[3:])
+            assert move_study(node, STUDY_UID, destination.node).received == 5
+
+
+def test_two_patients_under_one_study_are_named(caplog):
+    class TwoPatients(FaultyPacs):
+        def find(self, event):
+            for patient in ("A", "B"):
+                for status, answer in super().find(event):
+                    answer.PatientID = patient
+                    yield status, answer
+
+    with TwoPatients(None) as node:
+        assert len(find_studies(node)) == 1
+    assert "for two patients, 'A' and 'B'" in caplog.text
