@@ -35,7 +35,7 @@ THIRD = Node("THIRD", "127.0.0.1", 11112)
 def move_to_receiver(pacs: OddPacs, node: Node, folder) -> object:
     with Receiver(folder) as receiver:
         pacs.know(receiver.node)
-        return move_study(node, STUDY_UID, receiver, progress=False)
+        return move_study(node, STUDY_UID, receiver, late_s=0.3, progress=False)
 
 
 VERBS: dict[str, Callable] = {
