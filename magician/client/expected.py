@@ -89,8 +89,10 @@ def ask_expected(
             for uid in series_uids
         }
     instances = _instances_of(lists, node, study_instance_uid)
-    # of one series that is wanted, the number of all tells nothing
-    number_of_series = 0 if series_instance_uid else _first_count(of_study, "StudyRelatedSeries")
+    number_of_series = _first_count(of_study, "StudyRelatedSeries")
+    # of one series among several, the counts of the study tell nothing
+    is_part = bool(series_instance_uid) and number_of_series != 1
+    number_of_series = None if series_instance_uid else number_of_series
     found = Expected(
         study_instance_uid,
         series_instance_uid,
@@ -99,9 +101,7 @@ def ask_expected(
             str(series.SeriesInstanceUID): _count(series, "SeriesRelatedInstances")
             for series in of_series
         },
-        study_count=(
-            None if series_instance_uid else _first_count(of_study, "StudyRelatedInstances")
-        ),
+        study_count=None if is_part else _first_count(of_study, "StudyRelatedInstances"),
         sop_classes=frozenset(_values(of_study, "SOPClassesInStudy")),
         modalities=frozenset(
             [*_values(of_study, "ModalitiesInStudy"), *_values(of_series, "Modality")]

@@ -24,7 +24,7 @@ from magician.dimse.retrieve_errors import (
     require_complete,
     require_known_destination,
 )
-from magician.errors import IncompleteRetrieve, MagicianError
+from magician.errors import IncompleteRetrieve, MagicianError, StudyNotFound
 from magician.files import StorageQuota, open_folder
 from magician.node import Node
 from magician.privacy import refuse_unseen_move
@@ -203,8 +203,9 @@ def _move_to_node(node: Node, wanted: Expected, target: Node) -> Retrieval:
             )
         if received is None:
             notes.append(
-                f"{node} says that its C-MOVE to {target} succeeded, and not how many images it "
-                f"has sent: whether all {wanted.number} came can't be checked from here. Ask "
+                f"{node} says that its C-MOVE to {target} succeeded ({outcome.words}), and not how "
+                f"many images it has sent: whether all {wanted.number} came can't be checked from "
+                f"here. Ask "
                 f"{target.ae_title} with find_studies, or look there."
             )
     return _note(Retrieval(max(wanted.number, received or 0), received, (), tuple(notes)))
@@ -214,6 +215,8 @@ def _held_by(target: Node, wanted: Expected) -> int | None:
     """Ask a destination how many instances it holds of what was moved; None if it can't tell."""
     try:
         held = ask_expected(target, wanted.study_instance_uid, wanted.series_instance_uid)
+    except StudyNotFound:
+        return 0
     except MagicianError:  # perhaps it only stores, and can't be asked
         return None
     return held.number

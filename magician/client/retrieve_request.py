@@ -37,6 +37,7 @@ from magician.dimse.retrieve_outcome import (
     Outcome,
     completed_of,
     counters_of,
+    describe_counters,
     failed_uids_of,
 )
 from magician.dimse.status import SUCCESS, describe_response, is_pending, require_status
@@ -46,6 +47,7 @@ from magician.node import Node
 ENDED = ("Completed", "Failed", "Warning")  # sub-operations that have ended, well or not
 # How long a PACS may answer that it goes on, where nothing shows whether it does
 LONGEST_UNSEEN_S = 3600
+GRACE_S = 0.5  # for images that come although the request was broken off
 
 Responses = Iterator[tuple[Dataset, Dataset | None]]
 
@@ -231,6 +233,7 @@ class _Retrieve:
     def _follow_to_the_end(self, responses: Responses) -> Outcome:
         """Follow the pending responses of one request to the last one (PS3.4 C.4.2.1.7)."""
         counters: dict[str, int | None] = {}
+        before: dict[str, int | None] = {}
         progress = _Progress(self._node, self._service, self._last_life_sign)
         for response, identifier in responses:
             try:
@@ -239,14 +242,18 @@ class _Retrieve:
                 counters = counters_of(response)
                 if is_pending(status):
                     progress.require(counters)
+                    before = counters if any(counters.values()) else before
                     continue
             except MagicianError as error:
                 return replace(self._broken_off(error), completed=completed_of(counters))
+            words = describe_response(response, self._service)
+            if before and completed_of(counters) is None:
+                words += f"; before that it counted {describe_counters(before)}"
             return Outcome(
                 self._route,
                 self._service,
                 status,
-                describe_response(response, self._service),
+                words,
                 # a success that counts nothing at all does not tell how many were sent
                 completed_of(counters) if status != SUCCESS or any(counters.values()) else None,
                 counters["Failed"] or 0,
@@ -258,9 +265,11 @@ class _Retrieve:
         """Wait for images on their way, unless the PACS says that it has sent no more."""
         arrivals, sent = self._arrivals, outcome.completed
         came = arrivals.count + len(arrivals.foreign_uids) + len(arrivals.refusals)
-        may_come = came > 0 if outcome.error else (sent or 0) > came
+        may_come = bool(outcome.error) or (sent or 0) > came
         if sent is None and outcome.status == SUCCESS:
             may_come = not outcome.failed
+        if outcome.error and not came:  # most probably none will
+            late_s = min(late_s, GRACE_S)
         if late_s and may_come and not self._has_waited:
             count = arrivals.count
             arrivals.wait_for_late(late_s, self._last_life_sign)

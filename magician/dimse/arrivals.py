@@ -250,7 +250,7 @@ class Arrivals:
             if uid not in self.expected.instances and uid not in self.unlisted_uids:
                 self._keep_unlisted(uid, str(header.get("SeriesInstanceUID", "")))
             if not self._is_of_the_study(header):
-                self.merged[uid] = str(header.get("StudyInstanceUID", ""))
+                self.merged[uid] = str(header.get("StudyInstanceUID", "") or "none")
             self.refusals.pop(uid, None)
             self.here_before.discard(uid)
             self.paths[uid] = path

@@ -218,14 +218,13 @@ class Receiver:
     def _tell_not_taken(self, event: evt.Event) -> None:
         """Tell of the presentation contexts that we refuse: their objects never come."""
         association = event.assoc
-        accepted = {context.abstract_syntax for context in association.accepted_contexts}
         for context in association.rejected_contexts[:MAX_CONTEXTS]:
-            if context.abstract_syntax not in accepted:
-                why = "its encodings can't be read here"
-                if context.result != TRANSFER_SYNTAXES_NOT_SUPPORTED:
-                    why = "a kind of object that it does not store"
-                for watcher in self._current_watchers():
-                    watcher.not_taken(UID(context.abstract_syntax).name, why)
+            name, why = UID(context.abstract_syntax).name, "a kind of object that it does not store"
+            if context.result == TRANSFER_SYNTAXES_NOT_SUPPORTED:
+                name += f" as {UID(context.transfer_syntax[0]).name}"
+                why = "an encoding that can't be read here"
+            for watcher in self._current_watchers():
+                watcher.not_taken(name, why)
 
     def _tell_refused(self, refusal: Refused) -> None:
         for watcher in self._current_watchers():

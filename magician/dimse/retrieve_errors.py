@@ -60,6 +60,8 @@ class Shortage:
         Why our receiver did not take a SOP class, by its name.
     can_resume : bool
         Whether the next retrieve fetches only what is missing.
+    unlisted : int
+        How many of those received the PACS had not listed.
     """
 
     received: int
@@ -71,6 +73,7 @@ class Shortage:
     foreign: int = 0
     not_taken: Mapping[str, str] = field(default_factory=dict)
     can_resume: bool = True
+    unlisted: int = 0
 
 
 def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
@@ -108,6 +111,7 @@ def require_complete(outcome: Outcome, arrivals: Arrivals) -> None:
         tuple(arrivals.paths.values()),
         len(foreign),
         arrivals.classes_not_taken,
+        unlisted=len(arrivals.unlisted_uids),
     )
     if arrivals.local_failure:
         raise _stopped_by_us(outcome, shortage, arrivals.local_failure)
@@ -194,6 +198,8 @@ def _reason(outcome: Outcome, shortage: Shortage) -> str:
     if shortage.not_taken:
         classes = "; ".join(f"{name}: {why}" for name, why in shortage.not_taken.items())
         reason += f"; our own receiver does not take {classes}"
+    if shortage.unlisted and shortage.missing:
+        reason += f"; {shortage.unlisted} of them it had not listed"
     if shortage.foreign:
         reason += (
             f"; {shortage.foreign} objects came of another study or series than the one that we "

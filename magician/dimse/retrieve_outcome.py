@@ -70,6 +70,11 @@ def counters_of(response: Dataset) -> dict[str, int | None]:
     return {name: value if isinstance(value, int) else None for name, value in told.items()}
 
 
+def describe_counters(counters: dict[str, int | None]) -> str:
+    """Put counters into words, as ``3 remaining, 5 completed``."""
+    return ", ".join(f"{number} {name.lower()}" for name, number in counters.items() if number)
+
+
 def completed_of(counters: dict[str, int | None]) -> int | None:
     """Count the sub-operations that ended well; None if that is not told."""
     completed, warning = counters.get("Completed"), counters.get("Warning")

@@ -176,6 +176,9 @@ def end_on_failed_requests(association: Association) -> None:
     serve = association._serve_request
 
     def serve_or_end(message, context_id: int) -> None:
+        if association.is_acceptor and not message.is_valid_request:  # it would be ignored
+            what = type(message).__name__.replace("_", "-")
+            return end_unreadable(association, f"a {what} that lacks what each must have")
         try:
             serve(message, context_id)
             if association.is_requestor:

@@ -8,7 +8,7 @@ import pytest
 from faulty_pacs import SERIES, STUDY_UID, UIDS, FaultyPacs
 from inbox import whole_files
 from pydicom.dataset import Dataset
-from pydicom.uid import EncapsulatedPDFStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, EncapsulatedPDFStorage
 from pynetdicom import AE, evt
 
 from magician.client.find import find_studies
@@ -543,3 +543,69 @@ def test_two_patients_under_one_study_are_named(caplog):
     with TwoPatients(None) as node:
         assert len(find_studies(node)) == 1
     assert "for two patients, 'A' and 'B'" in caplog.text
+
+
+def test_an_encoding_that_our_receiver_does_not_take_is_not_the_fault_of_the_pacs(tmp_path):
+    """The PACS holds one object deflated, which can't be sent in any other way."""
+    with Receiver(tmp_path) as receiver:
+
+        class Deflated(FaultyPacs):
+            def move(self, event):
+                ae = AE()
+                ae.add_requested_context(SERIES[0].SOPClassUID, DeflatedExplicitVRLittleEndian)
+                ae.add_requested_context(SERIES[0].SOPClassUID)
+                sending = ae.associate("127.0.0.1", receiver.node.port, ae_title="MAGICIAN")
+                for ds in SERIES[1:]:
+                    sending.send_c_store(ds)
+                sending.release()
+                yield "127.0.0.1", receiver.node.port
+                yield 0
+
+        with Deflated(None) as node, pytest.raises(IncompleteRetrieve) as caught:
+            move_study(node, STUDY_UID, receiver, late_s=0.1)
+    assert "our own receiver does not take CT Image Storage as Deflated" in str(caught.value)
+    assert "log of the PACS" not in str(caught.value)
+
+
+def test_a_destination_that_holds_nothing_is_named(tmp_path):
+    class Silent(FaultyPacs):
+        def move(self, event):
+            yield "127.0.0.1", self.destination.port
+            yield 0
+
+    with PracticePacs(ae_title="DEST") as destination:
+        with Silent(None, destination=destination.node) as node:
+            with pytest.raises(IncompleteRetrieve, match="DEST, asked for them, holds 0 of 5"):
+                move_study(node, STUDY_UID, destination.node)
+
+
+@pytest.mark.parametrize("number_of_series", [1, 2])
+def test_the_count_of_a_study_of_one_series_is_that_of_the_series(tmp_path, number_of_series):
+    class CountsStudy(FaultyPacs):
+        def find(self, event):
+            for status, answer in super().find(event):
+                answer.NumberOfStudyRelatedSeries = number_of_series
+                answer.NumberOfStudyRelatedInstances = 6
+                yield status, answer
+
+    series_uid = SERIES[0].SeriesInstanceUID
+    with CountsStudy(all_but(0)) as node:
+        if number_of_series == 2:
+            assert get_study(node, STUDY_UID, tmp_path, series_instance_uid=series_uid)
+            return
+        with pytest.raises(IncompleteRetrieve, match="Only 5 of 6"):
+            get_study(node, STUDY_UID, tmp_path, series_instance_uid=series_uid)
+
+
+def test_objects_under_other_uids_than_those_listed_are_told(tmp_path):
+    others = [deepcopy(ds) for ds in SERIES]
+    for number, ds in enumerate(others):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number + 1}"
+
+    def behave(event):
+        for ds in others:
+            yield 0xFF00, ds
+
+    with FaultyPacs(behave) as node:
+        with pytest.raises(IncompleteRetrieve, match="5 of them it had not listed"):
+            get_study(node, STUDY_UID, tmp_path)

@@ -24,7 +24,7 @@ from odd_callers import (
     request,
     throw_at,
 )
-from odd_pacs import NO_DATA_SET, OBJECTS, STUDY_UID, command_set, data_pdus, item, pdu, us
+from odd_pacs import NO_DATA_SET, OBJECTS, STUDY_UID, command_set, data_pdus, item, pdu, ui, us
 
 from magician.client.retrieve import get_study
 from magician.errors import MagicianError
@@ -210,6 +210,9 @@ BROKEN = {
     "a fragment that is cut": pdu(0x04, b"\xff" * 4),
     "no PDU at all": b"\x09" * 40,
     "a command set of zeros": data_pdus(1, bytes(30), is_command=True),
+    "a C-ECHO without a message ID": data_pdus(
+        1, command_set({0x2: ui(VERIFICATION), 0x100: us(0x30), 0x800: us(0x101)}), is_command=True
+    ),
     "a command field that nobody knows": data_pdus(
         1, command_set({0x100: us(0x7777), 0x800: us(0x101)}), is_command=True
     ),
