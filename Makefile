@@ -1,6 +1,7 @@
 # make tutorial   run lesson 01 from top to bottom; the result lies in build/ (LESSON=02: another)
 # make lab        open the lessons in JupyterLab
 # make test       everything that is tested
+# make soak       malformed peers by many seeds (minutes; `make test` has a few of them)
 # make outputs    run the lessons and store their outputs in them, after a change (LESSON=02: one)
 # make class      a folder and a zip for a class (NAMES=names.txt; WHEELS=1: for no internet)
 #
@@ -15,7 +16,7 @@ LESSON ?=
 NAMES ?=
 WHEELS ?=
 
-.PHONY: tutorial lab class test outputs notebook-test colab-test lint install clear-outputs clean
+.PHONY: tutorial lab class test soak outputs notebook-test colab-test lint install clear-outputs clean
 
 tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py $(or $(LESSON),01)
@@ -33,6 +34,9 @@ class: install
 test: install lint
 	$(BIN)/python -m pytest
 	$(MAKE) --no-print-directory notebook-test
+
+soak: install
+	MAGICIAN_SOAK=1 $(BIN)/python -m pytest tests/whole/test_malformed_peers.py
 
 # Every output of every lesson is compared, and a connection to anywhere but this computer fails. A
 # slow computer would show progress bars that a fast one does not. Each lesson has a table of
