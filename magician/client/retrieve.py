@@ -205,8 +205,7 @@ def _move_to_node(node: Node, wanted: Expected, target: Node) -> Retrieval:
             notes.append(
                 f"{node} says that its C-MOVE to {target} succeeded ({outcome.words}), and not how "
                 f"many images it has sent: whether all {wanted.number} came can't be checked from "
-                f"here. Ask "
-                f"{target.ae_title} with find_studies, or look there."
+                f"here. Ask {target.ae_title} with find_studies, or look there."
             )
     return _note(Retrieval(max(wanted.number, received or 0), received, (), tuple(notes)))
 
@@ -228,16 +227,16 @@ def _key(node: Node, wanted: Expected, folder: Path) -> tuple:
 
 def _named_before(node: Node, wanted: Expected, folder: Path) -> frozenset[str]:
     """Return the instances that the PACS named as failed, and does not list, when it was last asked
-    to bring this into the same folder.
+    to bring this into the same folder. Where its list alone counts, there are none.
     """
-    return _named.get(_key(node, wanted, folder), frozenset())
+    return frozenset() if wanted.by_list else _named.get(_key(node, wanted, folder), frozenset())
 
 
 def _was_in_doubt(node: Node, wanted: Expected, folder: Path) -> bool:
     """Tell whether the last retrieve of this into the same folder was incomplete: only a new one
     can tell that all is here.
     """
-    return _key(node, wanted, folder) in _named
+    return not wanted.by_list and _key(node, wanted, folder) in _named
 
 
 @contextmanager

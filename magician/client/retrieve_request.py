@@ -308,12 +308,12 @@ class _Progress:
 
         Where neither the counters nor what comes can show it, the time is `LONGEST_UNSEEN_S`.
         """
-        now, most_s = time.monotonic(), self._node.dimse_s
+        now, most_s, limit = time.monotonic(), self._node.dimse_s, "dimse_s"
         if self._last_life_sign:  # where we see what comes, nothing else counts
             counters = dict.fromkeys(counters)
             self._moved_at = max(self._moved_at, self._last_life_sign())
         elif set(counters.values()) == {None}:
-            most_s = max(most_s, LONGEST_UNSEEN_S)
+            most_s, limit = max(most_s, LONGEST_UNSEEN_S), "nothing shows whether it does"
         done, left = sum(counters[name] or 0 for name in ENDED), counters["Remaining"]
         is_less = None not in (left, self._least_left) and left < self._least_left
         if done > self._most_done or is_less:
@@ -324,7 +324,7 @@ class _Progress:
         if now - self._moved_at > most_s:
             seen = (
                 f"{self._node} answers our {self._service} with pending again and again, and "
-                f"nothing has moved for {most_s:g} s (dimse_s)."
+                f"nothing has moved for {most_s:g} s ({limit})."
             )
             change = "Its administrator can see in its log what it waits for."
             raise PacsTimeout.of(Finding(self._service, seen, "the PACS", change))
