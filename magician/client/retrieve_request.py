@@ -104,7 +104,7 @@ def _fetch(
         ) as association,
         arrivals.collecting_over(association, "C-GET", progress),
     ):
-        require_service(association, node, GET)
+        require_service(association, node, GET, "use C-MOVE (move_study)")
         retrieve = _Retrieve(node, "C-GET", arrivals, lambda: arrivals.last_arrival_at)
         outcome = retrieve.follow(lambda request: association.send_c_get(request, GET))
         unanswered = classes_without_role(association) if not arrivals.count else set()

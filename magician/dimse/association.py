@@ -150,14 +150,18 @@ def watch_life_signs(association: Association, last_life_sign: Callable[[], floa
     connection_of(association).other_life_signs = last_life_sign
 
 
-def require_service(association: Association, node: Node, sop_class_uid: str) -> None:
-    """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for a SOP class."""
+def require_service(
+    association: Association, node: Node, sop_class_uid: str, other_way: str
+) -> None:
+    """Raise `ServiceNotAccepted` unless `node` accepted a presentation context for a SOP class; the
+    error names another way.
+    """
     if not any(
         context.abstract_syntax == sop_class_uid for context in association.accepted_contexts
     ):
         seen = f"{node} accepted the association but not {UID(sop_class_uid).name}."
         change = (
-            f"Its administrator must switch this service on for {node.local_ae_title!r}, "
-            f"or another way must be taken."
+            f"Its administrator must switch this service on for {node.local_ae_title!r}, or "
+            f"{other_way}."
         )
         raise ServiceNotAccepted.of(Finding("presentation contexts", seen, "the PACS", change))

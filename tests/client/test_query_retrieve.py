@@ -244,7 +244,7 @@ def test_pacs_does_not_offer_get(tmp_path):
     faulty = FaultyPacs(None)
     faulty.ae.remove_supported_context(StudyRootQueryRetrieveInformationModelGet)
     with faulty as node:
-        with pytest.raises(ServiceNotAccepted, match="Study Root.*GET"):
+        with pytest.raises(ServiceNotAccepted, match="Study Root.*GET.*move_study"):
             get_study(node, STUDY_UID, tmp_path)
 
 
