@@ -228,6 +228,9 @@ def test_a_browser_that_is_closed_during_run_all(tmp_path, monkeypatch):
             page.execute(LESSON_1[label])
         page.stop_channels()
         opened_again = manager.client()
+        # numbers of its own: those of the first page's messages would be taken for its
+        opened_again.session = manager.session.clone()
+        opened_again.session.session = "opened again"
         opened_again.start_channels()
         opened_again.wait_for_ready(timeout=SECONDS)
         told = []
