@@ -16,7 +16,8 @@ LESSON ?=
 NAMES ?=
 WHEELS ?=
 
-.PHONY: tutorial lab class test soak outputs notebook-test colab-test lint install clear-outputs clean
+.PHONY: tutorial lab class test soak outputs notebook-test colab-test lint install clear-outputs \
+    clean
 
 tutorial: install
 	$(BIN)/python notebooks/run_tutorial.py $(or $(LESSON),01)
