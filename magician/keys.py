@@ -107,7 +107,7 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
     A key of one component group is looked for in each group (PS3.5 6.2.1.2); one of several, in
     those of its groups that the value has, too.
     """
-    keys = _groups(wanted)
+    keys = name_groups(wanted)
     tests = [_text_test(key, _folded) for key in keys]
 
     def is_in(number: int, group: str) -> bool:
@@ -115,7 +115,7 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
         return any(tests[number](group + "^" * n) for n in {0, missing})
 
     def test(name: str) -> bool:
-        groups = _groups(name)
+        groups = name_groups(name)
         if len(keys) == 1:
             return any(is_in(0, group) for group in groups if group)
         both = [i for i, key in enumerate(keys) if key and i < len(groups) and groups[i]]
@@ -124,7 +124,10 @@ def _name_test(wanted: str) -> Callable[[str], bool]:
     return test
 
 
-def _groups(name: str) -> list[str]:
+def name_groups(name: str) -> list[str]:
+    """Return the component groups of a name without spaces, empty components and empty groups that
+    do not count: those at the end.
+    """
     groups = [
         "^".join(component.strip(PADDING) for component in group.split("^")).rstrip("^")
         for group in name.split("=")

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE
 
@@ -74,14 +74,14 @@ def fetch_missing(node: Node, arrivals: Arrivals, *, progress: bool = True) -> O
     ServiceNotAccepted
         If the PACS does not offer C-GET; and the errors of `associate`.
     """
-    outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+    outcome = _fetch(node, arrivals, progress=progress)
     if _takes_no_lists(outcome):
         arrivals.takes_lists = False
-        outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+        outcome = _fetch(node, arrivals, progress=progress)
     unlisted = arrivals.unlisted_of(outcome.failed_uids)
     if unlisted and not outcome.error and not arrivals.local_failure:
         arrivals.named |= unlisted  # perhaps of classes that we have not offered
-        outcome = _fetch(node, arrivals, storage_contexts(arrivals), progress=progress)
+        outcome = _fetch(node, arrivals, progress=progress)
     return outcome
 
 
@@ -91,10 +91,9 @@ def _takes_no_lists(outcome: Outcome) -> bool:
     return is_lost and outcome.level == "IMAGE" and not outcome.brought
 
 
-def _fetch(
-    node: Node, arrivals: Arrivals, storage: list[PresentationContext], *, progress: bool
-) -> Outcome:
+def _fetch(node: Node, arrivals: Arrivals, *, progress: bool) -> Outcome:
     """Fetch what is missing over one association."""
+    storage = storage_contexts(arrivals)
     with (
         associate(
             node,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from magician.elements import PADDING
+from magician.keys import name_groups
 
 Test = Callable[[str], bool]
 
@@ -68,7 +69,7 @@ def _name_test(key: str) -> Test:
     """A name (PS3.5 6.2.1.2): a key of one component group is looked for in each of the stored
     name's; of several groups, each in its place. An empty group matches everything.
     """
-    wanted = _groups(key)
+    wanted = name_groups(key)
     tests = [_wildcard_test(group, _folded) for group in wanted]
 
     def in_group(number: int, group: str) -> bool:
@@ -79,26 +80,13 @@ def _name_test(key: str) -> Test:
         )
 
     def test(stored: str) -> bool:
-        groups = _groups(stored)
+        groups = name_groups(stored)
         if len(wanted) == 1:
             return any(in_group(0, group) for group in groups)
         groups += [""] * (len(wanted) - len(groups))
         return all(not key or in_group(i, groups[i]) for i, key in enumerate(wanted))
 
     return test
-
-
-def _groups(name: str) -> list[str]:
-    """Return the component groups of a name without spaces, empty components and empty groups that
-    do not count: those at the end.
-    """
-    groups = [
-        "^".join(component.strip(PADDING) for component in group.split("^")).rstrip("^")
-        for group in name.split("=")
-    ]
-    while len(groups) > 1 and not groups[-1]:
-        groups.pop()
-    return groups
 
 
 def _composed(text: str) -> str:

@@ -515,17 +515,20 @@ def test_a_study_uid_with_padding_is_asked_for_without(tmp_path, pacs):
     assert get_study(pacs.node, f" {STUDY_UID}\0", tmp_path).received == 5
 
 
+class SilentMover(FaultyPacs):
+    """It ends a C-MOVE with a success that counts nothing."""
+
+    def move(self, event):
+        yield "127.0.0.1", self.destination.port
+        yield 0
+
+
 def test_a_destination_that_holds_fewer_is_named(tmp_path):
     """The PACS says success and no numbers. The destination can be asked, and holds less."""
 
-    class Silent(FaultyPacs):
-        def move(self, event):
-            yield "127.0.0.1", self.destination.port
-            yield 0
-
     with PracticePacs(ae_title="DEST") as destination:
         destination.add(SERIES[:3])
-        with Silent(None, destination=destination.node) as node:
+        with SilentMover(None, destination=destination.node) as node:
             with pytest.raises(IncompleteRetrieve, match="DEST, asked for them, holds 3 of 5"):
                 move_study(node, STUDY_UID, destination.node)
             destination.add(SERIES[3:])
@@ -568,13 +571,8 @@ def test_an_encoding_that_our_receiver_does_not_take_is_not_the_fault_of_the_pac
 
 
 def test_a_destination_that_holds_nothing_is_named(tmp_path):
-    class Silent(FaultyPacs):
-        def move(self, event):
-            yield "127.0.0.1", self.destination.port
-            yield 0
-
     with PracticePacs(ae_title="DEST") as destination:
-        with Silent(None, destination=destination.node) as node:
+        with SilentMover(None, destination=destination.node) as node:
             with pytest.raises(IncompleteRetrieve, match="DEST, asked for them, holds 0 of 5"):
                 move_study(node, STUDY_UID, destination.node)
 
